@@ -1,0 +1,21 @@
+//! What travels through tapeline, how it travels, how it is kept, and how it leaves.
+//!
+//! Read in this order: `fixed` (prices, quantities, times), `event` (what comes in), `signal`
+//! (what is concluded), `market` (what book and analytics say to each other), `ring` (from the
+//! reader to a shard), `clock`, `mem`.
+//! Knows nothing of exchanges, books or strategies.
+
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod event;
+pub mod fixed;
+pub mod market;
+pub mod mem;
+pub mod ring;
+pub mod signal;
+
+pub use event::{Event, Flags, Kind, Side};
+pub use fixed::{Notional, Price, Qty, Ts};
+pub use market::{Anomalies, Anomaly, Applied, Fill, Level, Phase, Quote};
+pub use signal::{Body, Outbox, Signal, SignalKind};

@@ -1,0 +1,81 @@
+//! Large zeroed arrays on huge pages, and prefetch, behind safe calls.
+//!
+//! An array is reserved at its largest size at start-up; memory is taken page by page when first
+//! written, so a generous bound costs address space only.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use bytemuck::Zeroable;
+use memmap2::{Advice, MmapMut, MmapOptions};
+
+/// A zeroed array of fixed length, on huge pages where the system gives them.
+#[derive(Debug)]
+pub struct Array<T> {
+    map: MmapMut,
+    len: usize,
+    _items: PhantomData<T>,
+}
+
+impl<T: Zeroable + Copy> Array<T> {
+    /// Reserves `len` zeroed items. Fails only if the system refuses the address space.
+    pub fn zeroed(len: usize) -> io::Result<Array<T>> {
+        assert!(align_of::<T>() <= 4096, "a mapping is aligned to its page");
+        let len_bytes = (len * size_of::<T>()).max(1);
+        let map = MmapOptions::new().len(len_bytes).no_reserve_swap().map_anon()?;
+        // Refused where huge pages are compiled out: the array works all the same, slower.
+        let _ = map.advise(Advice::HugePage);
+        Ok(Array { map, len, _items: PhantomData })
+    }
+}
+
+impl<T> Deref for Array<T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the mapping is `len * size_of::<T>()` bytes long, page-aligned, lives as long
+        // as `self`, and every byte of it is either the kernel's zero, which `T: Zeroable` makes
+        // a value of `T`, or was written through `deref_mut` as a `T`.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T> DerefMut for Array<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`; `&mut self` makes the borrow the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+/// Asks for the cache line of `items[index]`; does nothing where there is no such item.
+#[inline(always)]
+pub fn prefetch<T>(items: &[T], index: usize) {
+    if index < items.len() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the address is inside `items`; a prefetch reads nothing that the program sees,
+        // and SSE is part of the architecture.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(items.as_ptr().add(index).cast());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_starts_zeroed_and_keeps_what_is_written() {
+        let mut array = Array::<u64>::zeroed(1 << 20).unwrap();
+        assert!(array.iter().all(|&word| word == 0));
+        array[1 << 19] = 7;
+        prefetch(&array, 1 << 19);
+        prefetch(&array, usize::MAX);
+        assert_eq!(array[1 << 19], 7);
+    }
+}

@@ -1,0 +1,144 @@
+//! From the reader to one shard: a lock-free ring with one writer and one reader.
+//!
+//! The only place that knows `rtrb`.
+
+use crate::event::Event;
+
+/// The reader's end.
+#[derive(Debug)]
+pub struct Sender {
+    ring: rtrb::Producer<Event>,
+    capacity: usize,
+}
+
+/// The shard's end.
+#[derive(Debug)]
+pub struct Receiver {
+    ring: rtrb::Consumer<Event>,
+}
+
+/// Some events at the front of a ring, still in it.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    chunk: rtrb::chunks::ReadChunk<'a, Event>,
+}
+
+/// A ring for `capacity_events` events.
+pub fn ring(capacity_events: usize) -> (Sender, Receiver) {
+    let (producer, consumer) = rtrb::RingBuffer::new(capacity_events);
+    (Sender { ring: producer, capacity: capacity_events }, Receiver { ring: consumer })
+}
+
+impl Sender {
+    /// Puts as many of `events` into the ring as there is room for, in order; says how many.
+    #[inline]
+    pub fn push(&mut self, events: &[Event]) -> usize {
+        let count = events.len().min(self.ring.slots());
+        if count == 0 {
+            return 0;
+        }
+        let Ok(chunk) = self.ring.write_chunk_uninit(count) else { return 0 };
+        chunk.fill_from_iter(events[..count].iter().copied())
+    }
+
+    /// How many events wait in the ring now.
+    pub fn waiting(&self) -> usize {
+        self.capacity - self.ring.slots()
+    }
+
+    /// Whether the shard's end is gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.ring.is_abandoned()
+    }
+}
+
+impl Receiver {
+    /// Up to `max` events from the front, or `None` when the ring is empty.
+    #[inline]
+    pub fn batch(&mut self, max: usize) -> Option<Batch<'_>> {
+        let count = self.ring.slots().min(max);
+        if count == 0 {
+            return None;
+        }
+        let chunk = self.ring.read_chunk(count).ok()?;
+        Some(Batch { chunk })
+    }
+
+    /// Whether nothing waits and nothing will come any more.
+    pub fn is_finished(&self) -> bool {
+        // The order matters: what the writer pushed before it left is seen by the second look.
+        self.ring.is_abandoned() && self.ring.is_empty()
+    }
+}
+
+impl Batch<'_> {
+    /// The events, in order, in one or two pieces.
+    #[inline]
+    pub fn slices(&self) -> (&[Event], &[Event]) {
+        self.chunk.as_slices()
+    }
+
+    /// Takes the first `count` of them out of the ring.
+    #[inline]
+    pub fn commit(self, count: usize) {
+        self.chunk.commit(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Kind;
+
+    fn numbered(range: std::ops::Range<u64>) -> Vec<Event> {
+        range.map(|seq| Event { seq, ..Event::new(Kind::Add) }).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_stays_with_the_writer() {
+        let (mut tx, mut rx) = ring(4);
+        let events = numbered(0..6);
+        assert_eq!(tx.push(&events), 4);
+        assert_eq!(tx.push(&events[4..]), 0);
+        let batch = rx.batch(3).unwrap();
+        assert_eq!(batch.slices().0.len(), 3);
+        batch.commit(2);
+        assert_eq!(tx.push(&events[4..]), 2);
+        let batch = rx.batch(64).unwrap();
+        let (front, back) = batch.slices();
+        let seqs: Vec<u64> = front.iter().chain(back).map(|e| e.seq).collect();
+        assert_eq!(seqs, [2, 3, 4, 5]);
+        batch.commit(4);
+        assert!(rx.batch(64).is_none() && !rx.is_finished());
+        drop(tx);
+        assert!(rx.is_finished());
+    }
+
+    #[test]
+    fn two_threads_lose_and_double_nothing() {
+        const COUNT: u64 = 200_000;
+        let (mut tx, mut rx) = ring(64);
+        let writer = std::thread::spawn(move || {
+            let events = numbered(0..COUNT);
+            let mut rest = &events[..];
+            while !rest.is_empty() {
+                let count = tx.push(&rest[..rest.len().min(48)]);
+                rest = &rest[count..];
+                std::hint::spin_loop();
+            }
+        });
+        let mut next = 0;
+        while !rx.is_finished() {
+            let Some(batch) = rx.batch(32) else { continue };
+            let (front, back) = batch.slices();
+            for event in front.iter().chain(back) {
+                assert_eq!(event.seq, next);
+                next += 1;
+            }
+            let count = front.len() + back.len();
+            batch.commit(count);
+        }
+        writer.join().unwrap();
+        assert_eq!(next, COUNT);
+    }
+}

@@ -1,0 +1,690 @@
+//! One thing that was concluded: a closed window, an alert, a regime, an order to send.
+
+use bytemuck::{CheckedBitPattern, NoUninit};
+
+use crate::event::Side;
+use crate::fixed::{Notional, Price, Qty, Ts};
+
+/// One conclusion, 128 bytes, two cache lines: the same in the log, in a table and in a test.
+///
+/// ```text
+/// byte   0        8     16 ...... 55   56    60    61     62      64 ........ 127
+///     ts_event   seq    words 0 to 4  symbol kind  rule ordinal   words 5 to 12
+/// ```
+///
+/// The kind stands where an [`Event`](crate::Event) has its own, with a value of 0x80 or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, NoUninit, CheckedBitPattern)]
+#[repr(C, align(64))]
+pub struct Signal {
+    /// The event time it holds for; for a window its end.
+    pub ts_event: Ts,
+    /// The `seq` of the event that caused it.
+    pub seq: u64,
+    words_front: [i64; 5],
+    /// The symbol's number in this run.
+    pub symbol: u32,
+    /// What is said; the words are read through [`Signal::body`].
+    pub kind: SignalKind,
+    /// Which of the configured windows, monitors or strategies says it.
+    pub rule: u8,
+    /// Tells apart several signals of one symbol with one cause: 0, 1, 2 ...
+    pub ordinal: u16,
+    words_back: [i64; 8],
+}
+
+const _: () = assert!(size_of::<Signal>() == 128);
+const _: () = assert!(std::mem::offset_of!(Signal, kind) == 60);
+
+/// What a signal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, NoUninit, CheckedBitPattern)]
+#[repr(u8)]
+pub enum SignalKind {
+    /// [`Body::Window`]
+    Window = 0x80,
+    /// [`Body::Late`]
+    Late = 0x81,
+    /// [`Body::Spread`]
+    Spread = 0x82,
+    /// [`Body::Regime`]
+    Regime = 0x83,
+    /// [`Body::Momentum`]
+    Momentum = 0x84,
+    /// [`Body::Order`]
+    Order = 0x85,
+    /// [`Body::Reject`]
+    Reject = 0x86,
+    /// [`Body::Sent`]
+    Sent = 0x87,
+    /// [`Body::Digest`]
+    Digest = 0x88,
+    /// [`Body::Broken`]
+    Broken = 0x89,
+}
+
+/// A signal's content.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Body {
+    /// A window closed.
+    Window(Window),
+    /// A trade came after its window had closed, or with a time out of bounds.
+    Late(Late),
+    /// A spread alert is raised or cleared.
+    Spread(Spread),
+    /// The volatility regime changed.
+    Regime(Regime),
+    /// The momentum strategy saw an opportunity.
+    Momentum(Momentum),
+    /// An order to send; its id is made of the signal's own head.
+    Order(Order),
+    /// An order that the risk gate refused.
+    Reject(Reject),
+    /// What became of an order at the gateway.
+    Sent(Sent),
+    /// Digest of all that was concluded of this symbol in one minute.
+    Digest(Digest),
+    /// A print was broken.
+    Broken(Broken),
+}
+
+/// A closed event-time window: `[start, end)`, with `end` the signal's `ts_event`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its first nanosecond.
+    pub start: Ts,
+    /// First, highest, lowest and last price.
+    pub open: Price,
+    #[allow(missing_docs)]
+    pub high: Price,
+    #[allow(missing_docs)]
+    pub low: Price,
+    #[allow(missing_docs)]
+    pub close: Price,
+    /// Shares traded.
+    pub volume: Qty,
+    /// Sum of price times shares.
+    pub notional: Notional,
+    /// How many prints.
+    pub trade_count: u32,
+    /// How many of them came after the watermark had passed the window's end.
+    pub late_count: u32,
+}
+
+/// A trade that counts in no window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// At which price.
+    pub price: Price,
+    /// How much.
+    pub qty: Qty,
+    /// How far the watermark was past the window's end, in ns.
+    pub late_ns: i64,
+    /// Why.
+    pub reason: LateReason,
+}
+
+/// Why a trade counts in no window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LateReason {
+    /// Its window had closed.
+    Closed = 0,
+    /// Its time was far in the future.
+    Future = 1,
+}
+
+/// A spread alert.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Raised, or cleared.
+    pub raised: bool,
+    /// The spread now, in basis points of the mid price.
+    pub bps: f64,
+    /// The quote now.
+    pub bid: Price,
+    #[allow(missing_docs)]
+    pub ask: Price,
+    /// Since when the threshold was passed (raised) or the alert stood (cleared).
+    pub since: Ts,
+}
+
+/// A change of volatility regime.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Regime {
+    /// Before.
+    pub from: Volatility,
+    /// From now on.
+    pub to: Volatility,
+    /// The volatility estimate, in basis points per square root of a second.
+    pub bps: f64,
+}
+
+/// How lively a symbol is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Volatility {
+    /// Below the lower threshold.
+    Calm = 0,
+    /// Between.
+    #[default]
+    Normal = 1,
+    /// Above the upper threshold.
+    Stressed = 2,
+}
+
+impl Volatility {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Volatility::Calm => "calm",
+            Volatility::Normal => "normal",
+            Volatility::Stressed => "stressed",
+        }
+    }
+
+    const fn from_word(word: i64) -> Volatility {
+        match word {
+            0 => Volatility::Calm,
+            2 => Volatility::Stressed,
+            _ => Volatility::Normal,
+        }
+    }
+}
+
+/// What the momentum strategy saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Momentum {
+    /// Buy or sell.
+    pub side: Side,
+    /// Move of the micro-price over the look-back, in basis points.
+    pub move_bps: f64,
+    /// Imbalance of the sizes at the touch, -1 (all offered) to 1 (all bid).
+    pub imbalance: f64,
+    /// The quote it saw.
+    pub quote: crate::Quote,
+}
+
+/// An order, passed by the risk gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Buy or sell.
+    pub side: Side,
+    /// Limit price.
+    pub price: Price,
+    /// Shares.
+    pub qty: Qty,
+    /// The quote it was decided on.
+    pub bid: Price,
+    #[allow(missing_docs)]
+    pub ask: Price,
+}
+
+/// A refused order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// The order.
+    pub order: Order,
+    /// Which rule refused it.
+    pub code: RejectCode,
+    /// The rule's limit, in the rule's unit.
+    pub limit: i64,
+    /// The order's value for it.
+    pub value: i64,
+}
+
+/// Which risk rule refused an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RejectCode {
+    /// Quantity above the limit, or not above zero; shares.
+    Size = 0,
+    /// Price times quantity above the limit; whole units of currency.
+    Notional = 1,
+    /// Price too far from the live book; hundredths of a basis point.
+    Collar = 2,
+    /// Too many orders of the symbol in one second of event time.
+    Rate = 3,
+    /// The symbol is halted, or not open for trading.
+    Halted = 4,
+    /// The book is missing a side, is crossed, or lost messages.
+    Book = 5,
+}
+
+impl RejectCode {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RejectCode::Size => "size",
+            RejectCode::Notional => "notional",
+            RejectCode::Collar => "collar",
+            RejectCode::Rate => "rate",
+            RejectCode::Halted => "halted",
+            RejectCode::Book => "book",
+        }
+    }
+
+    const fn from_word(word: i64) -> Option<RejectCode> {
+        Some(match word {
+            0 => RejectCode::Size,
+            1 => RejectCode::Notional,
+            2 => RejectCode::Collar,
+            3 => RejectCode::Rate,
+            4 => RejectCode::Halted,
+            5 => RejectCode::Book,
+            _ => return None,
+        })
+    }
+}
+
+/// What became of the order whose signal has the same `seq`, `symbol`, and this `ordinal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The order signal's ordinal.
+    pub order_ordinal: u16,
+    /// What happened.
+    pub outcome: Outcome,
+    /// The message's number at the gateway.
+    pub msg_seq: u64,
+    /// When, by the machine's clock.
+    pub ts_sent: Ts,
+}
+
+/// What a gateway did with an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Outcome {
+    /// Handed to the peer.
+    Sent = 0,
+    /// Held back by the kill flag.
+    Killed = 1,
+    /// The peer is gone.
+    Failed = 2,
+}
+
+/// Digest of one symbol's minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// 64 bits over its events, quotes and signals, in order.
+    pub value: u64,
+    /// How many events.
+    pub events: u64,
+    /// Minutes since the trading date's midnight.
+    pub minute: u32,
+}
+
+/// A broken print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its match number.
+    pub match_number: u64,
+}
+
+type Words = [i64; 13];
+
+impl Signal {
+    /// A signal with this head and content.
+    pub fn new(ts_event: Ts, seq: u64, symbol: u32, rule: u8, ordinal: u16, body: Body) -> Signal {
+        let (kind, words) = body.to_words();
+        Signal {
+            ts_event,
+            seq,
+            words_front: words[..5].try_into().expect("five words"),
+            symbol,
+            kind,
+            rule,
+            ordinal,
+            words_back: words[5..].try_into().expect("eight words"),
+        }
+    }
+
+    /// What it says; `None` where the words are none that [`Signal::new`] writes.
+    pub fn body(&self) -> Option<Body> {
+        let mut words = [0; 13];
+        words[..5].copy_from_slice(&self.words_front);
+        words[5..].copy_from_slice(&self.words_back);
+        Body::from_words(self.kind, &words)
+    }
+
+    /// The words of its content, for digests.
+    pub fn words(&self) -> impl Iterator<Item = i64> + '_ {
+        self.words_front.iter().chain(&self.words_back).copied()
+    }
+
+    /// The signal as the 128 bytes that the log keeps.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8; 128] {
+        bytemuck::bytes_of(self).try_into().expect("a signal is 128 bytes")
+    }
+
+    /// The signal in these bytes, or `None` where they are not one.
+    pub fn from_bytes(bytes: &[u8; 128]) -> Option<Signal> {
+        bytemuck::checked::try_pod_read_unaligned(bytes).ok()
+    }
+}
+
+impl Body {
+    fn to_words(self) -> (SignalKind, Words) {
+        let mut w = [0i64; 13];
+        let kind = match self {
+            Body::Window(x) => {
+                let [high, low] = x.notional.to_words();
+                w[..10].copy_from_slice(&[
+                    x.start.0,
+                    x.open.0,
+                    x.high.0,
+                    x.low.0,
+                    x.close.0,
+                    x.volume.0,
+                    high,
+                    low,
+                    x.trade_count as i64,
+                    x.late_count as i64,
+                ]);
+                SignalKind::Window
+            }
+            Body::Late(x) => {
+                w[..4].copy_from_slice(&[x.price.0, x.qty.0, x.late_ns, x.reason as i64]);
+                SignalKind::Late
+            }
+            Body::Spread(x) => {
+                w[..5].copy_from_slice(&[
+                    x.raised as i64,
+                    float_word(x.bps),
+                    x.bid.0,
+                    x.ask.0,
+                    x.since.0,
+                ]);
+                SignalKind::Spread
+            }
+            Body::Regime(x) => {
+                w[..3].copy_from_slice(&[x.from as i64, x.to as i64, float_word(x.bps)]);
+                SignalKind::Regime
+            }
+            Body::Momentum(x) => {
+                w[..7].copy_from_slice(&[
+                    x.side as i64,
+                    float_word(x.move_bps),
+                    float_word(x.imbalance),
+                    x.quote.bid.0,
+                    x.quote.ask.0,
+                    x.quote.bid_qty.0,
+                    x.quote.ask_qty.0,
+                ]);
+                SignalKind::Momentum
+            }
+            Body::Order(x) => {
+                w[..5].copy_from_slice(&x.to_words());
+                SignalKind::Order
+            }
+            Body::Reject(x) => {
+                w[..5].copy_from_slice(&x.order.to_words());
+                w[5..8].copy_from_slice(&[x.code as i64, x.limit, x.value]);
+                SignalKind::Reject
+            }
+            Body::Sent(x) => {
+                w[..4].copy_from_slice(&[
+                    x.order_ordinal as i64,
+                    x.outcome as i64,
+                    x.msg_seq as i64,
+                    x.ts_sent.0,
+                ]);
+                SignalKind::Sent
+            }
+            Body::Digest(x) => {
+                w[..3].copy_from_slice(&[x.value as i64, x.events as i64, x.minute as i64]);
+                SignalKind::Digest
+            }
+            Body::Broken(x) => {
+                w[0] = x.match_number as i64;
+                SignalKind::Broken
+            }
+        };
+        (kind, w)
+    }
+
+    fn from_words(kind: SignalKind, w: &Words) -> Option<Body> {
+        Some(match kind {
+            SignalKind::Window => Body::Window(Window {
+                start: Ts(w[0]),
+                open: Price(w[1]),
+                high: Price(w[2]),
+                low: Price(w[3]),
+                close: Price(w[4]),
+                volume: Qty(w[5]),
+                notional: Notional::from_words([w[6], w[7]]),
+                trade_count: w[8] as u32,
+                late_count: w[9] as u32,
+            }),
+            SignalKind::Late => Body::Late(Late {
+                price: Price(w[0]),
+                qty: Qty(w[1]),
+                late_ns: w[2],
+                reason: if w[3] == 0 { LateReason::Closed } else { LateReason::Future },
+            }),
+            SignalKind::Spread => Body::Spread(Spread {
+                raised: w[0] != 0,
+                bps: word_float(w[1]),
+                bid: Price(w[2]),
+                ask: Price(w[3]),
+                since: Ts(w[4]),
+            }),
+            SignalKind::Regime => Body::Regime(Regime {
+                from: Volatility::from_word(w[0]),
+                to: Volatility::from_word(w[1]),
+                bps: word_float(w[2]),
+            }),
+            SignalKind::Momentum => Body::Momentum(Momentum {
+                side: side(w[0])?,
+                move_bps: word_float(w[1]),
+                imbalance: word_float(w[2]),
+                quote: crate::Quote {
+                    bid: Price(w[3]),
+                    ask: Price(w[4]),
+                    bid_qty: Qty(w[5]),
+                    ask_qty: Qty(w[6]),
+                },
+            }),
+            SignalKind::Order => Body::Order(Order::from_words(w)?),
+            SignalKind::Reject => Body::Reject(Reject {
+                order: Order::from_words(w)?,
+                code: RejectCode::from_word(w[5])?,
+                limit: w[6],
+                value: w[7],
+            }),
+            SignalKind::Sent => Body::Sent(Sent {
+                order_ordinal: w[0] as u16,
+                outcome: match w[1] {
+                    0 => Outcome::Sent,
+                    1 => Outcome::Killed,
+                    2 => Outcome::Failed,
+                    _ => return None,
+                },
+                msg_seq: w[2] as u64,
+                ts_sent: Ts(w[3]),
+            }),
+            SignalKind::Digest => Body::Digest(Digest {
+                value: w[0] as u64,
+                events: w[1] as u64,
+                minute: w[2] as u32,
+            }),
+            SignalKind::Broken => Body::Broken(Broken { match_number: w[0] as u64 }),
+        })
+    }
+}
+
+impl Order {
+    fn to_words(self) -> [i64; 5] {
+        [self.side as i64, self.price.0, self.qty.0, self.bid.0, self.ask.0]
+    }
+
+    fn from_words(w: &Words) -> Option<Order> {
+        Some(Order {
+            side: side(w[0])?,
+            price: Price(w[1]),
+            qty: Qty(w[2]),
+            bid: Price(w[3]),
+            ask: Price(w[4]),
+        })
+    }
+}
+
+fn side(word: i64) -> Option<Side> {
+    match word {
+        0 => Some(Side::None),
+        1 => Some(Side::Buy),
+        2 => Some(Side::Sell),
+        _ => None,
+    }
+}
+
+fn float_word(value: f64) -> i64 {
+    value.to_bits() as i64
+}
+
+fn word_float(word: i64) -> f64 {
+    f64::from_bits(word as u64)
+}
+
+/// Where analytics put what they say about one symbol at one event.
+///
+/// Bounded: one event can cause at most [`Outbox::SIGNALS_MAX`] signals of one symbol.
+#[derive(Debug)]
+pub struct Outbox {
+    signals: Vec<Signal>,
+    ts_event: Ts,
+    seq: u64,
+    symbol: u32,
+    ordinal: u16,
+}
+
+impl Outbox {
+    /// More than all windows, monitors and strategies together can say at one event.
+    pub const SIGNALS_MAX: usize = 1024;
+
+    /// An empty outbox; allocates once.
+    pub fn new() -> Outbox {
+        Outbox {
+            signals: Vec::with_capacity(Self::SIGNALS_MAX),
+            ts_event: Ts(0),
+            seq: 0,
+            symbol: 0,
+            ordinal: 0,
+        }
+    }
+
+    /// From now on, signals are about this symbol, caused by the event with this `seq`.
+    #[inline]
+    pub fn at(&mut self, ts_event: Ts, seq: u64, symbol: u32) {
+        debug_assert!(self.signals.is_empty(), "signals of the symbol before were not taken");
+        self.ts_event = ts_event;
+        self.seq = seq;
+        self.symbol = symbol;
+        self.ordinal = 0;
+    }
+
+    /// Says `body` for the current event's time.
+    pub fn say(&mut self, rule: u8, body: Body) {
+        self.say_at(self.ts_event, rule, body);
+    }
+
+    /// Says `body` for another time, such as a window's end.
+    pub fn say_at(&mut self, ts_event: Ts, rule: u8, body: Body) {
+        assert!(self.signals.len() < Self::SIGNALS_MAX, "an event caused too many signals");
+        let signal = Signal::new(ts_event, self.seq, self.symbol, rule, self.ordinal, body);
+        self.signals.push(signal);
+        self.ordinal += 1;
+    }
+
+    /// Whether nothing was said since the last [`Outbox::clear`].
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.signals.is_empty()
+    }
+
+    /// What was said, in order.
+    #[inline]
+    pub fn signals(&self) -> &[Signal] {
+        &self.signals
+    }
+
+    /// Forgets what was said; the numbering goes on.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.signals.clear();
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_body_survives_its_bytes() {
+        let order = Order {
+            side: Side::Sell,
+            price: Price(5),
+            qty: Qty(6),
+            bid: Price(7),
+            ask: Price::NONE,
+        };
+        let bodies = [
+            Body::Window(Window {
+                start: Ts(1),
+                open: Price(2),
+                high: Price(3),
+                low: Price(4),
+                close: Price(5),
+                volume: Qty(6),
+                notional: Notional(-7 << 70),
+                trade_count: 8,
+                late_count: 9,
+            }),
+            Body::Late(Late {
+                price: Price(1),
+                qty: Qty(2),
+                late_ns: 3,
+                reason: LateReason::Future,
+            }),
+            Body::Spread(Spread {
+                raised: true,
+                bps: 2.5,
+                bid: Price(1),
+                ask: Price(2),
+                since: Ts(3),
+            }),
+            Body::Regime(Regime { from: Volatility::Calm, to: Volatility::Stressed, bps: 1.25 }),
+            Body::Momentum(Momentum {
+                side: Side::Buy,
+                move_bps: -0.5,
+                imbalance: 0.75,
+                quote: crate::Quote::EMPTY,
+            }),
+            Body::Order(order),
+            Body::Reject(Reject { order, code: RejectCode::Collar, limit: -1, value: i64::MAX }),
+            Body::Sent(Sent {
+                order_ordinal: 3,
+                outcome: Outcome::Killed,
+                msg_seq: 9,
+                ts_sent: Ts(1),
+            }),
+            Body::Digest(Digest { value: u64::MAX, events: 3, minute: 570 }),
+            Body::Broken(Broken { match_number: u64::MAX }),
+        ];
+        for body in bodies {
+            let signal = Signal::new(Ts(10), 11, 12, 13, 14, body);
+            let back = Signal::from_bytes(signal.as_bytes()).expect("its own bytes");
+            assert_eq!(back, signal);
+            assert_eq!(back.body(), Some(body));
+        }
+    }
+
+    #[test]
+    fn an_event_is_not_a_signal() {
+        assert!(Signal::from_bytes(&[0; 128]).is_none());
+    }
+}
