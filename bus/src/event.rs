@@ -85,13 +85,15 @@ pub enum Kind {
     /// Messages are lost for good: `qty` of them, the first one's feed sequence in `order`.
     /// All symbols.
     Gap = 16,
+    /// The input ended; what is open closes. All symbols.
+    End = 17,
 }
 
 impl Kind {
     /// Whether every shard gets this event, whatever its symbols.
     #[inline]
     pub const fn is_for_all(self) -> bool {
-        matches!(self, Kind::System | Kind::Tick | Kind::Gap)
+        matches!(self, Kind::System | Kind::Tick | Kind::Gap | Kind::End)
     }
 }
 

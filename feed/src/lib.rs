@@ -1,1 +1,10 @@
-//! Under construction.
+//! Exchange bytes in, events out.
+//!
+//! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`
+//! and `arbiter` (sequence numbers, lines A and B), `protocol` (messages to events), `reader`
+//! (all of it together, into the shards' rings), `inspect` (what a capture holds).
+//! Knows nothing of books, analytics or logs.
+
+#![forbid(unsafe_code)]
+
+pub mod source;
