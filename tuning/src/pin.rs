@@ -1,0 +1,105 @@
+//! Binding the calling thread to one core. The only place that knows `core_affinity`.
+
+use std::fmt;
+
+/// A core that a thread cannot be bound to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PinError {
+    /// The core asked for.
+    pub cpu: usize,
+    /// The cores this process may use.
+    pub allowed: Vec<usize>,
+}
+
+impl fmt::Display for PinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot pin a thread to cpu {}; this process may use {:?}",
+            self.cpu, self.allowed
+        )
+    }
+}
+
+impl std::error::Error for PinError {}
+
+/// The cores this process may use, in ascending order; empty where the system does not say.
+pub fn allowed_cpus() -> Vec<usize> {
+    let mut cpus: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|core| core.id)
+        .collect();
+    cpus.sort_unstable();
+    cpus
+}
+
+/// Binds the calling thread to `cpu` for the rest of its life.
+pub fn pin_to(cpu: usize) -> Result<(), PinError> {
+    let allowed = allowed_cpus();
+    let pinned =
+        allowed.contains(&cpu) && core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
+    if pinned {
+        Ok(())
+    } else {
+        Err(PinError { cpu, allowed })
+    }
+}
+
+/// Which core each thread gets when nobody says, the reader first, then the shards. The shards get
+/// the highest numbers, because the system puts interrupts on the lowest. `None` for all when
+/// there are fewer cores than threads: threads that spin on a shared core only take turns.
+pub fn plan(allowed: &[usize], shards: usize) -> Vec<Option<usize>> {
+    let threads = shards + 1;
+    if allowed.len() < threads {
+        return vec![None; threads];
+    }
+    let mut cpus: Vec<Option<usize>> = allowed
+        .iter()
+        .rev()
+        .take(threads)
+        .map(|&c| Some(c))
+        .collect();
+    let reader = cpus.pop();
+    cpus.insert(0, reader.flatten());
+    cpus
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_is_not_there_is_refused_by_name() {
+        let error = pin_to(100_000).unwrap_err();
+        assert_eq!(error.cpu, 100_000);
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot pin a thread to cpu 100000")
+        );
+    }
+
+    #[test]
+    fn a_thread_pins_to_a_core_it_may_use() {
+        let Some(&cpu) = allowed_cpus().first() else {
+            return;
+        };
+        std::thread::spawn(move || {
+            pin_to(cpu).unwrap();
+            assert_eq!(allowed_cpus(), [cpu]);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn every_thread_has_a_core_or_none_has() {
+        assert_eq!(plan(&[0, 1], 1), [Some(0), Some(1)]);
+        assert_eq!(plan(&[0, 1], 2), [None, None, None]);
+        let four = plan(&[0, 1, 2, 3], 2);
+        let mut used: Vec<_> = four.iter().flatten().collect();
+        used.dedup();
+        assert_eq!((four.len(), used.len()), (3, 3));
+    }
+}
