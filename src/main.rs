@@ -1,1 +1,4 @@
-fn main() {}
+//! The `tapeline` program.
+fn main() {
+    println!("{}", tapeline::config::Config::default().show());
+}

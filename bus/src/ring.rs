@@ -6,42 +6,50 @@ use crate::event::Event;
 
 /// The reader's end.
 #[derive(Debug)]
-pub struct Sender {
-    ring: rtrb::Producer<Event>,
+pub struct Sender<T = Event> {
+    ring: rtrb::Producer<T>,
     capacity: usize,
 }
 
 /// The shard's end.
 #[derive(Debug)]
-pub struct Receiver {
-    ring: rtrb::Consumer<Event>,
+pub struct Receiver<T = Event> {
+    ring: rtrb::Consumer<T>,
 }
 
-/// Some events at the front of a ring, still in it.
+/// Some items at the front of a ring, still in it.
 #[derive(Debug)]
-pub struct Batch<'a> {
-    chunk: rtrb::chunks::ReadChunk<'a, Event>,
+pub struct Batch<'a, T = Event> {
+    chunk: rtrb::chunks::ReadChunk<'a, T>,
 }
 
-/// A ring for `capacity_events` events.
-pub fn ring(capacity_events: usize) -> (Sender, Receiver) {
-    let (producer, consumer) = rtrb::RingBuffer::new(capacity_events);
-    (Sender { ring: producer, capacity: capacity_events }, Receiver { ring: consumer })
+/// A ring for `capacity` items.
+pub fn ring<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+    (
+        Sender {
+            ring: producer,
+            capacity,
+        },
+        Receiver { ring: consumer },
+    )
 }
 
-impl Sender {
-    /// Puts as many of `events` into the ring as there is room for, in order; says how many.
+impl<T: Copy> Sender<T> {
+    /// Puts as many of `items` into the ring as there is room for, in order; says how many.
     #[inline]
-    pub fn push(&mut self, events: &[Event]) -> usize {
-        let count = events.len().min(self.ring.slots());
+    pub fn push(&mut self, items: &[T]) -> usize {
+        let count = items.len().min(self.ring.slots());
         if count == 0 {
             return 0;
         }
-        let Ok(chunk) = self.ring.write_chunk_uninit(count) else { return 0 };
-        chunk.fill_from_iter(events[..count].iter().copied())
+        let Ok(chunk) = self.ring.write_chunk_uninit(count) else {
+            return 0;
+        };
+        chunk.fill_from_iter(items[..count].iter().copied())
     }
 
-    /// How many events wait in the ring now.
+    /// How many items wait in the ring now.
     pub fn waiting(&self) -> usize {
         self.capacity - self.ring.slots()
     }
@@ -52,10 +60,10 @@ impl Sender {
     }
 }
 
-impl Receiver {
-    /// Up to `max` events from the front, or `None` when the ring is empty.
+impl<T> Receiver<T> {
+    /// Up to `max` items from the front, or `None` when the ring is empty.
     #[inline]
-    pub fn batch(&mut self, max: usize) -> Option<Batch<'_>> {
+    pub fn batch(&mut self, max: usize) -> Option<Batch<'_, T>> {
         let count = self.ring.slots().min(max);
         if count == 0 {
             return None;
@@ -71,10 +79,10 @@ impl Receiver {
     }
 }
 
-impl Batch<'_> {
-    /// The events, in order, in one or two pieces.
+impl<T> Batch<'_, T> {
+    /// The items, in order, in one or two pieces.
     #[inline]
-    pub fn slices(&self) -> (&[Event], &[Event]) {
+    pub fn slices(&self) -> (&[T], &[T]) {
         self.chunk.as_slices()
     }
 
@@ -91,12 +99,17 @@ mod tests {
     use crate::event::Kind;
 
     fn numbered(range: std::ops::Range<u64>) -> Vec<Event> {
-        range.map(|seq| Event { seq, ..Event::new(Kind::Add) }).collect()
+        range
+            .map(|seq| Event {
+                seq,
+                ..Event::new(Kind::Add)
+            })
+            .collect()
     }
 
     #[test]
     fn what_does_not_fit_stays_with_the_writer() {
-        let (mut tx, mut rx) = ring(4);
+        let (mut tx, mut rx) = ring::<Event>(4);
         let events = numbered(0..6);
         assert_eq!(tx.push(&events), 4);
         assert_eq!(tx.push(&events[4..]), 0);
@@ -117,7 +130,7 @@ mod tests {
     #[test]
     fn two_threads_lose_and_double_nothing() {
         const COUNT: u64 = 200_000;
-        let (mut tx, mut rx) = ring(64);
+        let (mut tx, mut rx) = ring::<Event>(64);
         let writer = std::thread::spawn(move || {
             let events = numbered(0..COUNT);
             let mut rest = &events[..];

@@ -1,0 +1,647 @@
+//! The one configuration: read once, checked as a whole, handed out as plain structs.
+//!
+//! Nothing below `src/` reads a flag, a file of settings or the environment, and every default
+//! stands here.
+
+mod units;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddrV4;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use units::{Ratio, Size, Span, Speed};
+
+/// All settings. `tapeline config show` prints them with their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where packets come from.
+    pub source: Source,
+    /// Threads and rings.
+    pub run: Run,
+    /// How event time moves.
+    pub time: Time,
+    /// The durable log.
+    pub log: Log,
+    /// Tumbling event-time windows by name; the order of their names is their number.
+    pub windows: Windows,
+    /// The spread monitor.
+    pub spread: Spread,
+    /// The volatility regime.
+    pub regime: Regime,
+    /// The momentum strategy.
+    pub momentum: Momentum,
+    /// Checks before an order leaves.
+    pub risk: Risk,
+    /// Where orders go.
+    pub orders: Orders,
+    /// What a shard is told to hold at most.
+    pub limits: Limits,
+}
+
+/// Where packets come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// Live only: the multicast groups of the lines, A first.
+    pub lines: Vec<SocketAddrV4>,
+    /// Live only: the address of the interface that joins the groups.
+    pub interface: std::net::Ipv4Addr,
+    /// Live only: the kernel's receive buffer for each line.
+    pub receive_buffer: Size,
+    /// Live only: stop, in order, when every session has said its end.
+    pub end_at_session_end: bool,
+    /// Captures only: take these destination ports; all when empty.
+    pub ports: Vec<u16>,
+    /// Trading date, `2026-01-05`; otherwise from the capture, the file's name, or today.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// The exchange's time zone.
+    pub timezone: String,
+    /// What to do about missing messages.
+    pub gaps: Gaps,
+}
+
+/// What to do about missing messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gaps {
+    /// How long, in arrival time, to wait for another line to bring them.
+    pub wait: Span,
+    /// How many packets a line may be out of order.
+    pub reorder_packets: u32,
+    /// How many packets to hold meanwhile.
+    pub hold_packets: u32,
+}
+
+/// Threads and rings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Run {
+    /// How many shards.
+    pub shards: usize,
+    /// Cores: the reader's, then each shard's; chosen when empty.
+    pub cpus: Vec<usize>,
+    /// Events a ring holds.
+    pub ring_events: usize,
+    /// `max`, or a multiple of the recorded pace.
+    pub speed: Speed,
+}
+
+/// How event time moves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Time {
+    /// How often, in event time, windows and hold times are looked at.
+    pub tick: Span,
+    /// How far an event may be behind the latest one.
+    pub out_of_order: Span,
+    /// How far a single event may be ahead of its neighbours.
+    pub max_future: Span,
+}
+
+/// The durable log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// When orders leave: once what caused them is on the disk, or at once.
+    pub durability: Durability,
+    /// How records reach the disk.
+    pub backend: Backend,
+    /// Size of one segment file.
+    pub segment: Size,
+    /// Largest frame.
+    pub frame: Size,
+    /// Oldest record that may wait for its frame to fill.
+    pub commit_age: Span,
+}
+
+/// When orders leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Once what caused them is on the disk.
+    Durable,
+    /// At once; a crash may forget the causes of orders that left.
+    Fast,
+}
+
+/// How records reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// io_uring where the kernel allows it, else plain.
+    Auto,
+    /// io_uring or nothing.
+    Uring,
+    /// `pwrite` and `fdatasync` on a thread of their own.
+    Plain,
+}
+
+/// Named windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Windows(pub BTreeMap<String, Window>);
+
+/// One window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Only `tumbling` so far.
+    #[serde(default)]
+    pub kind: WindowKind,
+    /// Its length.
+    pub size: Span,
+    /// How long after its end trades still count.
+    #[serde(default = "no_span")]
+    pub lateness: Span,
+}
+
+/// The kinds of window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WindowKind {
+    /// One after another without overlap.
+    #[default]
+    Tumbling,
+}
+
+/// The spread monitor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spread {
+    /// Raise when the spread is at least this ...
+    pub threshold: Ratio,
+    /// ... for this long.
+    pub hold: Span,
+    /// Clear when it is at most this.
+    pub clear: Ratio,
+}
+
+/// The volatility regime.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Regime {
+    /// How often the mid price is sampled.
+    pub sample: Span,
+    /// Half-life of the volatility estimate.
+    pub half_life: Span,
+    /// Half-life of the symbol's own long-run volatility, which the ratios refer to.
+    pub baseline: Span,
+    /// Samples before the first verdict.
+    pub warmup_samples: u32,
+    /// Stressed above this multiple of the long-run volatility.
+    pub stressed: f64,
+    /// Calm below this multiple.
+    pub calm: f64,
+    /// How far back, as a share of the threshold, it must come to leave a state.
+    pub hysteresis: f64,
+}
+
+/// The momentum strategy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Momentum {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Over how long the micro-price's move is measured.
+    pub lookback: Span,
+    /// Smallest move.
+    pub threshold: Ratio,
+    /// Smallest imbalance at the touch, 0 to 1.
+    pub imbalance: f64,
+    /// Rest after an order.
+    pub cooldown: Span,
+    /// Shares of an order.
+    pub qty: u32,
+}
+
+/// Checks before an order leaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Risk {
+    /// Most shares of one order.
+    pub qty_max: u32,
+    /// Most currency of one order, in whole units.
+    pub notional_max: u64,
+    /// Furthest a price may be from the live book.
+    pub collar: Ratio,
+    /// Most orders of a symbol in a second of event time.
+    pub orders_per_second: u32,
+    /// Blocks every send while this file exists, from any process and over restarts.
+    pub kill_file: Option<PathBuf>,
+}
+
+/// Where orders go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Orders {
+    /// Write FIX messages to files in the run directory.
+    pub file: bool,
+    /// Send them to this TCP address as well, `127.0.0.1:9878`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
+    /// SenderCompID (49).
+    pub sender: String,
+    /// TargetCompID (56).
+    pub target: String,
+}
+
+/// What a shard is told to hold at most. Memory is taken as it is needed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Symbol numbers, from 0.
+    pub symbols: usize,
+    /// Live orders.
+    pub orders: usize,
+    /// Price levels with orders.
+    pub levels: usize,
+}
+
+fn no_span() -> Span {
+    Span(0)
+}
+
+const MILLI: i64 = 1_000_000;
+const SECOND: i64 = 1_000 * MILLI;
+
+impl Default for Source {
+    fn default() -> Source {
+        Source {
+            lines: Vec::new(),
+            interface: std::net::Ipv4Addr::UNSPECIFIED,
+            receive_buffer: Size(8 << 20),
+            end_at_session_end: true,
+            ports: Vec::new(),
+            date: None,
+            timezone: "America/New_York".into(),
+            gaps: Gaps::default(),
+        }
+    }
+}
+
+impl Default for Gaps {
+    fn default() -> Gaps {
+        Gaps {
+            wait: Span(20 * MILLI),
+            reorder_packets: 64,
+            hold_packets: 1024,
+        }
+    }
+}
+
+impl Default for Run {
+    fn default() -> Run {
+        Run {
+            shards: 1,
+            cpus: Vec::new(),
+            ring_events: 65_536,
+            speed: Speed::Max,
+        }
+    }
+}
+
+impl Default for Time {
+    fn default() -> Time {
+        Time {
+            tick: Span(100 * MILLI),
+            out_of_order: Span(0),
+            max_future: Span(5 * SECOND),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            durability: Durability::Durable,
+            backend: Backend::Auto,
+            segment: Size(64 << 20),
+            frame: Size(256 << 10),
+            commit_age: Span(200_000),
+        }
+    }
+}
+
+impl Default for Windows {
+    fn default() -> Windows {
+        let window = |size: i64| Window {
+            kind: WindowKind::Tumbling,
+            size: Span(size),
+            lateness: Span(200 * MILLI),
+        };
+        let named = [("1m", 60 * SECOND), ("1s", SECOND), ("5s", 5 * SECOND)];
+        Windows(
+            named
+                .into_iter()
+                .map(|(name, size)| (name.to_string(), window(size)))
+                .collect(),
+        )
+    }
+}
+
+impl Default for Spread {
+    fn default() -> Spread {
+        Spread {
+            threshold: Ratio(2_000),
+            hold: Span(100 * MILLI),
+            clear: Ratio(1_500),
+        }
+    }
+}
+
+impl Default for Regime {
+    fn default() -> Regime {
+        Regime {
+            sample: Span(SECOND / 4),
+            half_life: Span(2 * SECOND),
+            baseline: Span(30 * SECOND),
+            warmup_samples: 20,
+            stressed: 2.0,
+            calm: 0.5,
+            hysteresis: 0.2,
+        }
+    }
+}
+
+impl Default for Momentum {
+    fn default() -> Momentum {
+        Momentum {
+            enabled: true,
+            lookback: Span(SECOND),
+            threshold: Ratio(300),
+            imbalance: 0.5,
+            cooldown: Span(5 * SECOND),
+            qty: 100,
+        }
+    }
+}
+
+impl Default for Risk {
+    fn default() -> Risk {
+        Risk {
+            qty_max: 5_000,
+            notional_max: 250_000,
+            collar: Ratio(30_000),
+            orders_per_second: 5,
+            kill_file: None,
+        }
+    }
+}
+
+impl Default for Orders {
+    fn default() -> Orders {
+        Orders {
+            file: true,
+            tcp: None,
+            sender: "TAPELINE".into(),
+            target: "OMS".into(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            symbols: 65_536,
+            orders: 16 << 20,
+            levels: 8 << 20,
+        }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// Which file.
+    pub path: PathBuf,
+    /// In which line, from 1, where that is known.
+    pub line: Option<usize>,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let fail = |what: String| ConfigError {
+            path: path.to_path_buf(),
+            line: None,
+            what,
+        };
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        Config::parse(&text, path)
+    }
+
+    /// Reads and checks a text that came from `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let fail = |line, what| ConfigError {
+            path: path.to_path_buf(),
+            line,
+            what,
+        };
+        let config: Config = toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .map(|span| text[..span.start].matches('\n').count() + 1);
+            fail(line, with_suggestion(error.message()))
+        })?;
+        config.check().map_err(|what| fail(None, what))?;
+        Ok(config)
+    }
+
+    /// What no single field can know.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = |name: &str, value: i64| {
+            if value > 0 {
+                Ok(())
+            } else {
+                Err(format!("{name} must be above zero"))
+            }
+        };
+        if !(1..=64).contains(&self.run.shards) {
+            return Err(format!("run.shards is {}, want 1 to 64", self.run.shards));
+        }
+        if !self.run.cpus.is_empty() && self.run.cpus.len() != self.run.shards + 1 {
+            return Err(format!(
+                "run.cpus names {} cores, want {}: one for the reader and one for each shard",
+                self.run.cpus.len(),
+                self.run.shards + 1
+            ));
+        }
+        if !(2..=1 << 26).contains(&self.run.ring_events) {
+            return Err(format!(
+                "run.ring_events is {}, want 2 to 2^26",
+                self.run.ring_events
+            ));
+        }
+        positive("time.tick", self.time.tick.0)?;
+        positive("time.max_future", self.time.max_future.0)?;
+        positive("log.commit_age", self.log.commit_age.0)?;
+        let segment = self.log.segment.0;
+        if !(1 << 20..=4 << 30).contains(&segment) || segment % 4096 != 0 {
+            return Err(format!(
+                "log.segment is {}, want 1MiB to 4GiB",
+                self.log.segment
+            ));
+        }
+        let frame = self.log.frame.0;
+        if !(8 << 10..=4 << 20).contains(&frame) || frame % 4096 != 0 || frame > segment / 4 {
+            return Err(format!(
+                "log.frame is {}, want 8KiB to 4MiB and at most a quarter of log.segment",
+                self.log.frame
+            ));
+        }
+        if self.windows.0.is_empty() || self.windows.0.len() > 16 {
+            return Err(format!("{} windows, want 1 to 16", self.windows.0.len()));
+        }
+        for (name, window) in &self.windows.0 {
+            positive(&format!("windows.{name}.size"), window.size.0)?;
+            let panes = window.lateness.0 / window.size.0;
+            if panes > 64 {
+                return Err(format!("windows.{name}.lateness is over 64 times its size"));
+            }
+        }
+        if self.spread.clear.0 > self.spread.threshold.0 {
+            return Err("spread.clear is above spread.threshold".into());
+        }
+        positive("regime.sample", self.regime.sample.0)?;
+        positive("regime.half_life", self.regime.half_life.0)?;
+        positive("regime.baseline", self.regime.baseline.0)?;
+        let share = |name: &str, value: f64| {
+            if (0.0..=1.0).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{name} is {value}, want 0 to 1"))
+            }
+        };
+        share("momentum.imbalance", self.momentum.imbalance)?;
+        share("regime.hysteresis", self.regime.hysteresis)?;
+        if self.regime.calm.is_nan()
+            || self.regime.calm.partial_cmp(&self.regime.stressed) != Some(std::cmp::Ordering::Less)
+        {
+            return Err("regime.calm must be below regime.stressed".into());
+        }
+        positive("momentum.lookback", self.momentum.lookback.0)?;
+        positive("momentum.qty", i64::from(self.momentum.qty))?;
+        positive(
+            "risk.orders_per_second",
+            i64::from(self.risk.orders_per_second),
+        )?;
+        if !(2..=1 << 24).contains(&self.limits.symbols) {
+            return Err(format!(
+                "limits.symbols is {}, want 2 to 2^24",
+                self.limits.symbols
+            ));
+        }
+        for (name, value) in [
+            ("orders", self.limits.orders),
+            ("levels", self.limits.levels),
+        ] {
+            if !(1_024..=1 << 30).contains(&value) {
+                return Err(format!("limits.{name} is {value}, want 1024 to 2^30"));
+            }
+        }
+        if self.source.gaps.hold_packets == 0 {
+            return Err("source.gaps.hold_packets must be above zero".into());
+        }
+        Ok(())
+    }
+
+    /// The whole configuration as TOML that [`Config::parse`] reads back.
+    pub fn show(&self) -> String {
+        toml::to_string(self).expect("a configuration is always TOML")
+    }
+}
+
+/// Adds "did you mean" to serde's message about an unknown key.
+fn with_suggestion(message: &str) -> String {
+    let message = message.trim().replace('\n', " ");
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
+    let Some((&wrong, known)) = quoted.split_first().filter(|_| is_unknown) else {
+        return message;
+    };
+    let close = known
+        .iter()
+        .map(|&name| (strsim::damerau_levenshtein(wrong, name), name))
+        .min()
+        .filter(|&(distance, name)| distance <= 1 + name.len() / 3);
+    match close {
+        Some((_, name)) => format!("unknown key `{wrong}`; did you mean `{name}`?"),
+        None => message.replace("unknown field", "unknown key"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, Path::new("t.toml"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn defaults_are_valid_and_survive_their_own_text() {
+        let config = Config::default();
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!(
+            Config::parse(&config.show(), Path::new("t.toml")).unwrap(),
+            config
+        );
+    }
+
+    #[test]
+    fn a_typo_is_refused_with_its_line_and_a_suggestion() {
+        assert_eq!(
+            error("[spread]\nhold = \"1s\"\ntreshold = \"20bps\"\n"),
+            "t.toml, line 3: unknown key `treshold`; did you mean `threshold`?"
+        );
+        assert_eq!(
+            error("[wndows.a]\n"),
+            "t.toml, line 1: unknown key `wndows`; did you mean `windows`?"
+        );
+        assert!(error("[log]\ndurability = \"durabel\"").contains("did you mean `durable`?"));
+        assert!(error("[log]\nzzzz = 1").contains("unknown key `zzzz`, expected one of"));
+    }
+
+    #[test]
+    fn a_number_without_unit_says_so() {
+        let said = error("[time]\ntick = \"100\"\n");
+        assert!(
+            said.starts_with("t.toml, line 2: `100` is not a number with one of the units"),
+            "{said}"
+        );
+        assert!(error("[time]\ntick = 100\n").contains("line 2"));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        assert!(error("[run]\nshards = 0").contains("run.shards is 0"));
+        assert!(
+            error("[run]\nshards = 2\ncpus = [0, 1]").contains("run.cpus names 2 cores, want 3")
+        );
+        assert!(error("[spread]\nclear = \"30bps\"").contains("spread.clear is above"));
+        assert!(error("[windows.a]\nsize = \"0s\"").contains("windows.a.size"));
+        assert!(error("[limits]\norders = 0").contains("limits.orders"));
+        assert!(error("[regime]\ncalm = 3.0").contains("regime.calm"));
+    }
+}
