@@ -42,7 +42,9 @@ impl Clock for MachineClock {
     }
 
     fn wall(&self) -> Ts {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Ts(since.as_nanos() as i64)
     }
 }

@@ -18,8 +18,12 @@ pub struct Quote {
 
 impl Quote {
     /// No orders on either side.
-    pub const EMPTY: Quote =
-        Quote { bid: Price::NONE, ask: Price::NONE, bid_qty: Qty(0), ask_qty: Qty(0) };
+    pub const EMPTY: Quote = Quote {
+        bid: Price::NONE,
+        ask: Price::NONE,
+        bid_qty: Qty(0),
+        ask_qty: Qty(0),
+    };
 
     /// Whether both sides have a price and the bid is below the ask.
     #[inline]
@@ -47,7 +51,11 @@ pub struct Fill {
 
 impl Fill {
     /// Nothing traded.
-    pub const NONE: Fill = Fill { price: Price(0), qty: Qty(0), aggressor: Side::None };
+    pub const NONE: Fill = Fill {
+        price: Price(0),
+        qty: Qty(0),
+        aggressor: Side::None,
+    };
 }
 
 /// What one event did to a book.
@@ -63,8 +71,11 @@ pub struct Applied {
 
 impl Applied {
     /// It changed nothing.
-    pub const NOTHING: Applied =
-        Applied { fill: Fill::NONE, quote_changed: false, anomaly: None };
+    pub const NOTHING: Applied = Applied {
+        fill: Fill::NONE,
+        quote_changed: false,
+        anomaly: None,
+    };
 }
 
 /// One price of a book's side.
@@ -192,7 +203,10 @@ impl Anomalies {
 
     /// The kinds that were met, with their counts.
     pub fn iter(&self) -> impl Iterator<Item = (Anomaly, u64)> + '_ {
-        Anomaly::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+        Anomaly::ALL
+            .into_iter()
+            .zip(self.0)
+            .filter(|(_, count)| *count > 0)
     }
 }
 

@@ -25,10 +25,17 @@ impl<T: Zeroable + Copy> Array<T> {
     pub fn zeroed(len: usize) -> io::Result<Array<T>> {
         assert!(align_of::<T>() <= 4096, "a mapping is aligned to its page");
         let len_bytes = (len * size_of::<T>()).max(1);
-        let map = MmapOptions::new().len(len_bytes).no_reserve_swap().map_anon()?;
+        let map = MmapOptions::new()
+            .len(len_bytes)
+            .no_reserve_swap()
+            .map_anon()?;
         // Refused where huge pages are compiled out: the array works all the same, slower.
         let _ = map.advise(Advice::HugePage);
-        Ok(Array { map, len, _items: PhantomData })
+        Ok(Array {
+            map,
+            len,
+            _items: PhantomData,
+        })
     }
 }
 

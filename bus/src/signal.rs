@@ -352,7 +352,9 @@ impl Signal {
     /// The signal as the 128 bytes that the log keeps.
     #[inline]
     pub fn as_bytes(&self) -> &[u8; 128] {
-        bytemuck::bytes_of(self).try_into().expect("a signal is 128 bytes")
+        bytemuck::bytes_of(self)
+            .try_into()
+            .expect("a signal is 128 bytes")
     }
 
     /// The signal in these bytes, or `None` where they are not one.
@@ -458,7 +460,11 @@ impl Body {
                 price: Price(w[0]),
                 qty: Qty(w[1]),
                 late_ns: w[2],
-                reason: if w[3] == 0 { LateReason::Closed } else { LateReason::Future },
+                reason: if w[3] == 0 {
+                    LateReason::Closed
+                } else {
+                    LateReason::Future
+                },
             }),
             SignalKind::Spread => Body::Spread(Spread {
                 raised: w[0] != 0,
@@ -506,14 +512,22 @@ impl Body {
                 events: w[1] as u64,
                 minute: w[2] as u32,
             }),
-            SignalKind::Broken => Body::Broken(Broken { match_number: w[0] as u64 }),
+            SignalKind::Broken => Body::Broken(Broken {
+                match_number: w[0] as u64,
+            }),
         })
     }
 }
 
 impl Order {
     fn to_words(self) -> [i64; 5] {
-        [self.side as i64, self.price.0, self.qty.0, self.bid.0, self.ask.0]
+        [
+            self.side as i64,
+            self.price.0,
+            self.qty.0,
+            self.bid.0,
+            self.ask.0,
+        ]
     }
 
     fn from_words(w: &Words) -> Option<Order> {
@@ -574,7 +588,10 @@ impl Outbox {
     /// From now on, signals are about this symbol, caused by the event with this `seq`.
     #[inline]
     pub fn at(&mut self, ts_event: Ts, seq: u64, symbol: u32) {
-        debug_assert!(self.signals.is_empty(), "signals of the symbol before were not taken");
+        debug_assert!(
+            self.signals.is_empty(),
+            "signals of the symbol before were not taken"
+        );
         self.ts_event = ts_event;
         self.seq = seq;
         self.symbol = symbol;
@@ -588,10 +605,23 @@ impl Outbox {
 
     /// Says `body` for another time, such as a window's end.
     pub fn say_at(&mut self, ts_event: Ts, rule: u8, body: Body) {
-        assert!(self.signals.len() < Self::SIGNALS_MAX, "an event caused too many signals");
+        assert!(
+            self.signals.len() < Self::SIGNALS_MAX,
+            "an event caused too many signals"
+        );
         let signal = Signal::new(ts_event, self.seq, self.symbol, rule, self.ordinal, body);
         self.signals.push(signal);
         self.ordinal += 1;
+    }
+
+    /// Whom the signals are about.
+    pub fn symbol(&self) -> u32 {
+        self.symbol
+    }
+
+    /// The event time they hold for, unless they say another.
+    pub fn ts_event(&self) -> Ts {
+        self.ts_event
     }
 
     /// Whether nothing was said since the last [`Outbox::clear`].
@@ -657,7 +687,11 @@ mod tests {
                 ask: Price(2),
                 since: Ts(3),
             }),
-            Body::Regime(Regime { from: Volatility::Calm, to: Volatility::Stressed, bps: 1.25 }),
+            Body::Regime(Regime {
+                from: Volatility::Calm,
+                to: Volatility::Stressed,
+                bps: 1.25,
+            }),
             Body::Momentum(Momentum {
                 side: Side::Buy,
                 move_bps: -0.5,
@@ -665,15 +699,26 @@ mod tests {
                 quote: crate::Quote::EMPTY,
             }),
             Body::Order(order),
-            Body::Reject(Reject { order, code: RejectCode::Collar, limit: -1, value: i64::MAX }),
+            Body::Reject(Reject {
+                order,
+                code: RejectCode::Collar,
+                limit: -1,
+                value: i64::MAX,
+            }),
             Body::Sent(Sent {
                 order_ordinal: 3,
                 outcome: Outcome::Killed,
                 msg_seq: 9,
                 ts_sent: Ts(1),
             }),
-            Body::Digest(Digest { value: u64::MAX, events: 3, minute: 570 }),
-            Body::Broken(Broken { match_number: u64::MAX }),
+            Body::Digest(Digest {
+                value: u64::MAX,
+                events: 3,
+                minute: 570,
+            }),
+            Body::Broken(Broken {
+                match_number: u64::MAX,
+            }),
         ];
         for body in bodies {
             let signal = Signal::new(Ts(10), 11, 12, 13, 14, body);
