@@ -1,1 +1,16 @@
-//! Under construction.
+//! The order books of one shard: every order by its id, in price-time queues, rebuilt from events.
+//!
+//! Start with `books`, which says what each kind of event does. Under it, `orders` finds an order
+//! by its reference, `levels` holds what is shown at one price, `sides` keeps the prices of a side
+//! in order, and `inspect` reads whole books for people and tests.
+//! Knows nothing of exchanges, time, threads or files.
+
+#![forbid(unsafe_code)]
+
+mod books;
+mod inspect;
+mod levels;
+mod orders;
+mod sides;
+
+pub use books::{Books, BooksConfig, BooksStats};

@@ -1,0 +1,641 @@
+//! All books of one shard, and what each event does to them.
+
+use std::io;
+
+use bus::mem::{self, Array};
+use bus::{Anomalies, Anomaly, Applied, Event, Fill, Flags, Kind, Phase, Price, Qty, Quote, Side};
+use bytemuck::Zeroable;
+
+use crate::levels::Levels;
+use crate::orders::{NOBODY, Order, Orders};
+use crate::sides::{Entry, Found, Piece, Sides, key_of, price_of};
+
+/// How many events are looked at ahead of the one that is applied.
+const AHEAD_EVENTS: usize = 64;
+
+/// What is to be held at most. Address space for all of it is reserved at the start; memory is
+/// taken when it is first used. What comes beyond is [`Anomaly::Full`]: it is left out, and its
+/// symbol is stale from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BooksConfig {
+    /// Live orders, over all symbols; below 2^26.
+    pub orders_max: u32,
+    /// Prices with orders, over all symbols.
+    pub levels_max: u32,
+    /// Symbols are numbered below this.
+    pub symbols_max: u32,
+}
+
+/// How much is held, and what was wrong so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BooksStats {
+    /// Live orders.
+    pub orders: u32,
+    /// Prices with orders.
+    pub levels: u32,
+    /// Pages of 64 references that hold live orders.
+    pub pages: u32,
+    /// What was wrong.
+    pub anomalies: Anomalies,
+}
+
+/// The books of all symbols of one shard.
+///
+/// # What the kinds of events do
+///
+/// - `Add`: a field out of range (`BadPrice`, `BadQty`, `BadField` for the side) or an id that
+///   lives (`DuplicateOrder`) leaves the book as it is.
+/// - `Execute`, `ExecuteAt`, `Cancel`: more than there is (`Overfill`) takes what there is, and
+///   the order is gone. A quantity of zero or below is `BadQty` and takes nothing.
+/// - `Replace`: the old order goes first, whatever is wrong with the new one.
+/// - `Trade`, `Cross`: a fill, and no change.
+/// - `Status`: the phase. A book that is crossed while trading is counted once, when it becomes so.
+/// - `Gap`: every symbol is stale from now on.
+///
+/// An event that names an order belongs to the order's book, whatever symbol it names (`BadField`
+/// where they differ). Several things may be wrong with one event: each is counted, the first is
+/// told. An event of a symbol beyond `symbols_max` is `Full` and does nothing.
+#[derive(Debug)]
+pub struct Books {
+    pub(crate) books: Array<Book>,
+    pub(crate) orders: Orders,
+    pub(crate) levels: Levels,
+    pub(crate) sides: Sides,
+    anomalies: Anomalies,
+    gap_passed: bool,
+}
+
+/// One symbol's book: one cache line, all zero at the start.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Book {
+    best: [Best; 2],
+    pub(crate) pieces: [Piece; 2],
+    classes: [u8; 2],
+    /// [`Phase`] as a number.
+    phase: u8,
+    /// Crossed while trading, as of the last change.
+    is_crossed: u8,
+    /// An event named this symbol without an order. (Orders leave pieces.)
+    is_named: u8,
+    /// Something was left out for want of room.
+    is_cut: u8,
+    reserved: [u8; 2],
+    evidence: u32,
+    reserved_too: u32,
+}
+
+const _: () = assert!(size_of::<Book>() == 64);
+
+/// The last entry of a side and its level's quantity; zeros for an empty side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable)]
+#[repr(C)]
+struct Best {
+    key: u64,
+    qty: i64,
+}
+
+const BUY: usize = 0;
+const SELL: usize = 1;
+const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
+
+impl Book {
+    /// Whether an event named this symbol.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_named != 0 || self.pieces.iter().any(|piece| piece.start != 0)
+    }
+
+    #[inline(always)]
+    fn quote(&self) -> Quote {
+        let [bid, ask] = self.best;
+        Quote {
+            bid: if bid.key == 0 {
+                Price::NONE
+            } else {
+                price_of(bid.key, BUY)
+            },
+            // The key 0 is the price "none" on this side.
+            ask: price_of(ask.key, SELL),
+            bid_qty: Qty(bid.qty),
+            ask_qty: Qty(ask.qty),
+        }
+    }
+
+    /// Whether the best bid is at or above the best ask: with `ask = MAX - ask.key`, both keys
+    /// together reach MAX. A side without orders has key 0, and the other one alone cannot.
+    #[inline(always)]
+    fn is_crossed_now(&self) -> bool {
+        self.best[BUY].key + self.best[SELL].key >= i64::MAX as u64
+            && self.phase == Phase::Trading as u8
+    }
+}
+
+impl Books {
+    /// Reserves all that the books will ever take. Fails if the system refuses the address space.
+    pub fn new(config: BooksConfig) -> io::Result<Books> {
+        Ok(Books {
+            books: Array::zeroed(config.symbols_max as usize)?,
+            orders: Orders::new(config.orders_max)?,
+            levels: Levels::new(config.levels_max)?,
+            sides: Sides::new(config.symbols_max, config.levels_max)?,
+            anomalies: Anomalies::default(),
+            gap_passed: false,
+        })
+    }
+
+    /// Asks the caches for what applying these events will touch. Changes no result; worth it for
+    /// some 16 to 64 events, called right before they are applied one by one.
+    pub fn prefetch(&self, events: &[Event]) {
+        for event in events {
+            self.prefetch_first(event);
+        }
+        for event in events {
+            self.prefetch_second(event);
+        }
+    }
+
+    /// What the event itself names. Every kind is treated as if it named an order: a prefetch in
+    /// vain costs less than a branch that is guessed wrong.
+    #[inline(always)]
+    fn prefetch_first(&self, event: &Event) {
+        mem::prefetch(&self.books, event.symbol as usize);
+        self.orders.prefetch(event.order);
+    }
+
+    /// What those name in turn.
+    #[inline(always)]
+    fn prefetch_second(&self, event: &Event) {
+        let level = self.orders.prefetch_links(event.order);
+        self.levels.prefetch(level);
+        if let Some(book) = self.books.get(event.symbol as usize) {
+            let piece = book.pieces[(event.side == Side::Sell) as usize];
+            self.sides.prefetch(piece);
+        }
+    }
+
+    /// Applies events in order, with the memory of the later ones on its way meanwhile; calls
+    /// `each` after each.
+    #[inline]
+    pub fn apply_block(&mut self, events: &[Event], mut each: impl FnMut(&Books, &Event, Applied)) {
+        for block in events.chunks(AHEAD_EVENTS) {
+            self.prefetch(block);
+            for event in block {
+                let applied = self.apply(event);
+                each(self, event, applied);
+            }
+        }
+    }
+
+    /// Applies one event.
+    #[inline]
+    pub fn apply(&mut self, event: &Event) -> Applied {
+        if event.symbol as usize >= self.books.len() {
+            return self.refuse_symbol(event);
+        }
+        match event.kind {
+            Kind::Add => self.add(event),
+            Kind::Execute | Kind::ExecuteAt | Kind::Cancel | Kind::Delete => self.take(event),
+            Kind::Replace => self.replace(event),
+            Kind::Trade | Kind::Cross => self.print(event),
+            Kind::Status => self.status(event),
+            Kind::Gap => {
+                self.gap_passed = true;
+                Applied::NOTHING
+            }
+            Kind::Break | Kind::Imbalance | Kind::Symbol | Kind::Info => {
+                self.books[event.symbol as usize].is_named = 1;
+                Applied::NOTHING
+            }
+            Kind::Nothing | Kind::System | Kind::Tick | Kind::End => Applied::NOTHING,
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, event: &Event) -> Applied {
+        let side = (event.side as usize).wrapping_sub(1);
+        if side > SELL {
+            return self.refuse(event.symbol, Anomaly::BadField);
+        }
+        let mut applied = Applied::NOTHING;
+        let id = event.order;
+        match self.insert(event.symbol, side, id, event.price, event.qty) {
+            Ok(is_best) => applied.quote_changed = is_best,
+            Err(anomaly) => return self.refuse(event.symbol, anomaly),
+        }
+        self.settle(event.symbol, &mut applied);
+        applied
+    }
+
+    #[inline(always)]
+    fn take(&mut self, event: &Event) -> Applied {
+        let slot = self.orders.find(event.order);
+        let order = self.orders.get(slot);
+        if order.qty == 0 {
+            return self.refuse(event.symbol, Anomaly::UnknownOrder);
+        }
+        let has = i64::from(order.qty);
+        let asked = if event.kind == Kind::Delete {
+            has
+        } else {
+            event.qty.0
+        };
+        if asked <= 0 {
+            return self.refuse(event.symbol, Anomaly::BadQty);
+        }
+        let taken = asked.min(has) as u32;
+        let level = self.levels.get(order.level);
+        let (key, side) = (level.key, level.side);
+        let mut applied = Applied::NOTHING;
+        applied.quote_changed = self.reduce(slot, order, event.order, taken);
+        if asked > has {
+            self.note(side >> 1, Anomaly::Overfill, &mut applied);
+        }
+        if matches!(event.kind, Kind::Execute | Kind::ExecuteAt) {
+            let own = price_of(key, side as usize);
+            self.fill(
+                event,
+                own,
+                taken,
+                SIDES[side as usize & 1].other(),
+                &mut applied,
+            );
+        }
+        if side >> 1 != event.symbol {
+            self.note(event.symbol, Anomaly::BadField, &mut applied);
+        }
+        self.settle(side >> 1, &mut applied);
+        applied
+    }
+
+    /// The print of an execution.
+    #[inline(always)]
+    fn fill(
+        &mut self,
+        event: &Event,
+        own: Price,
+        taken: u32,
+        aggressor: Side,
+        applied: &mut Applied,
+    ) {
+        let mut price = own;
+        if event.kind == Kind::ExecuteAt {
+            if !event.flags.has(Flags::PRINTABLE) {
+                return;
+            }
+            if !is_valid(event.price) {
+                return self.note(event.symbol, Anomaly::BadPrice, applied);
+            }
+            price = event.price;
+        }
+        applied.fill = Fill {
+            price,
+            qty: Qty(i64::from(taken)),
+            aggressor,
+        };
+    }
+
+    #[inline(always)]
+    fn replace(&mut self, event: &Event) -> Applied {
+        let slot = self.orders.find(event.order);
+        let order = self.orders.get(slot);
+        if order.qty == 0 {
+            return self.refuse(event.symbol, Anomaly::UnknownOrder);
+        }
+        let side = self.levels.get(order.level).side;
+        let (symbol, side) = (side >> 1, side as usize & 1);
+        let before = self.books[symbol as usize].best[side];
+        let mut applied = Applied::NOTHING;
+        self.reduce(slot, order, event.order, order.qty);
+        let inserted = self.insert(symbol, side, event.order_b, event.price, event.qty);
+        if let Err(anomaly) = inserted {
+            self.note(symbol, anomaly, &mut applied);
+        }
+        if symbol != event.symbol {
+            self.note(event.symbol, Anomaly::BadField, &mut applied);
+        }
+        applied.quote_changed = self.books[symbol as usize].best[side] != before;
+        self.settle(symbol, &mut applied);
+        applied
+    }
+
+    #[inline(never)]
+    fn print(&mut self, event: &Event) -> Applied {
+        self.books[event.symbol as usize].is_named = 1;
+        if event.qty.0 <= 0 {
+            // An auction without a trade is told with quantity 0.
+            if event.kind == Kind::Cross {
+                return Applied::NOTHING;
+            }
+            return self.refuse(event.symbol, Anomaly::BadQty);
+        }
+        if !is_valid(event.price) {
+            return self.refuse(event.symbol, Anomaly::BadPrice);
+        }
+        let fill = Fill {
+            price: event.price,
+            qty: event.qty,
+            aggressor: Side::None,
+        };
+        Applied {
+            fill,
+            ..Applied::NOTHING
+        }
+    }
+
+    #[inline(never)]
+    fn status(&mut self, event: &Event) -> Applied {
+        self.books[event.symbol as usize].is_named = 1;
+        let phase = match u8::try_from(event.order) {
+            Ok(b'T') => Phase::Trading,
+            Ok(b'H' | b'P') => Phase::Halted,
+            Ok(b'Q') => Phase::QuoteOnly,
+            _ => return self.refuse(event.symbol, Anomaly::BadField),
+        };
+        self.books[event.symbol as usize].phase = phase as u8;
+        let mut applied = Applied::NOTHING;
+        self.settle(event.symbol, &mut applied);
+        applied
+    }
+
+    /// Puts a new order at the back of its price's queue; says whether that is the best price.
+    #[inline(always)]
+    fn insert(
+        &mut self,
+        symbol: u32,
+        side: usize,
+        reference: u64,
+        price: Price,
+        qty: Qty,
+    ) -> Result<bool, Anomaly> {
+        if !is_valid(price) {
+            return Err(Anomaly::BadPrice);
+        }
+        let Ok(shares) = u32::try_from(qty.0) else {
+            return Err(Anomaly::BadQty);
+        };
+        if shares == 0 {
+            return Err(Anomaly::BadQty);
+        }
+        if self.orders.get(self.orders.find(reference)).qty != 0 {
+            return Err(Anomaly::DuplicateOrder);
+        }
+        let key = key_of(price, side);
+        let piece = self.books[symbol as usize].pieces[side];
+        if self.orders.is_full() || self.levels.is_full() {
+            self.refuse_full(piece, key)?;
+        }
+        let id = match self.sides.search(piece, key) {
+            Found::Level(id) => id,
+            Found::Place(index) => self.open_level(symbol, side, key, index)?,
+        };
+        let level = self.levels.get_mut(id);
+        let opens = level.count == 0;
+        let slot = self.orders.insert(reference, shares, id, level.tail);
+        level.qty += i64::from(shares);
+        level.count += 1;
+        level.tail = slot;
+        level.head = if opens { slot } else { level.head };
+        let level_qty = level.qty;
+        self.levels.live += u32::from(opens);
+        let best = &mut self.books[symbol as usize].best[side];
+        let is_best = key >= best.key;
+        best.key = best.key.max(key);
+        best.qty = if is_best { level_qty } else { best.qty };
+        Ok(is_best)
+    }
+
+    /// Takes `taken` from an order, and the order from its queue if nothing is left; says whether
+    /// that was at the best price.
+    #[inline(always)]
+    fn reduce(&mut self, slot: u32, order: Order, reference: u64, taken: u32) -> bool {
+        let level = self.levels.get_mut(order.level);
+        level.qty -= i64::from(taken);
+        let rest = order.qty - taken;
+        if rest != 0 {
+            self.orders.set_qty(slot, rest);
+        } else {
+            level.count -= 1;
+            level.head = if order.prev == NOBODY {
+                order.next
+            } else {
+                level.head
+            };
+            level.tail = if order.next == NOBODY {
+                order.prev
+            } else {
+                level.tail
+            };
+            self.orders.remove(slot, order, reference);
+        }
+        let (symbol, side) = (level.side >> 1, level.side as usize & 1);
+        let closes = level.count == 0;
+        let (key, level_qty) = (level.key, level.qty);
+        self.levels.live -= u32::from(closes);
+        let best = &mut self.books[symbol as usize].best[side];
+        let is_best = key == best.key;
+        best.qty = if is_best { level_qty } else { best.qty };
+        if is_best && closes {
+            self.drop_best(symbol, side);
+        }
+        is_best
+    }
+
+    /// The best price has no orders any more: the next one that has some is the best.
+    #[inline(always)]
+    fn drop_best(&mut self, symbol: u32, side: usize) {
+        let book = &mut self.books[symbol as usize];
+        let piece = &mut book.pieces[side];
+        let entries = self.sides.of(*piece);
+        book.best[side] = Best { key: 0, qty: 0 };
+        for entry in entries.iter().rev() {
+            let level = self.levels.get(entry.level);
+            if level.count > 0 {
+                book.best[side] = Best {
+                    key: entry.key,
+                    qty: level.qty,
+                };
+                break;
+            }
+            self.levels.close(entry.level);
+            piece.len -= 1;
+        }
+    }
+
+    /// A level for a price that its side does not have.
+    #[inline(always)]
+    fn open_level(
+        &mut self,
+        symbol: u32,
+        side: usize,
+        key: u64,
+        mut index: usize,
+    ) -> Result<u32, Anomaly> {
+        let book = &self.books[symbol as usize];
+        if Sides::is_full(book.pieces[side], book.classes[side]) || self.levels.is_exhausted() {
+            index = self.make_room(symbol, side, key)?;
+        }
+        let id = self.levels.open(key, symbol << 1 | side as u32);
+        let piece = &mut self.books[symbol as usize].pieces[side];
+        self.sides.insert(piece, index, Entry::new(key, id));
+        Ok(id)
+    }
+
+    /// Tidies the side and enlarges it if it is full all the same; says where the price belongs
+    /// now.
+    #[cold]
+    fn make_room(&mut self, symbol: u32, side: usize, key: u64) -> Result<usize, Anomaly> {
+        if self.levels.is_exhausted() {
+            for symbol in 0..self.books.len() {
+                self.tidy(symbol, BUY);
+                self.tidy(symbol, SELL);
+            }
+        }
+        self.tidy(symbol as usize, side);
+        let book = &mut self.books[symbol as usize];
+        let (piece, class) = (&mut book.pieces[side], &mut book.classes[side]);
+        if Sides::is_tight(*piece, *class)
+            && !self.sides.grow(piece, class)
+            && Sides::is_full(*piece, *class)
+        {
+            return Err(Anomaly::Full);
+        }
+        match self.sides.search(*piece, key) {
+            Found::Place(index) => Ok(index),
+            Found::Level(_) => unreachable!("a price that was not there came by tidying"),
+        }
+    }
+
+    /// Lets go of the prices without orders.
+    fn tidy(&mut self, symbol: usize, side: usize) {
+        let levels = &mut self.levels;
+        self.sides
+            .retain(&mut self.books[symbol].pieces[side], |entry| {
+                let keep = levels.get(entry.level).count > 0;
+                if !keep {
+                    levels.close(entry.level);
+                }
+                keep
+            });
+    }
+
+    /// When all orders or all levels are taken: whether this order still has a place.
+    #[cold]
+    fn refuse_full(&self, piece: Piece, key: u64) -> Result<(), Anomaly> {
+        let has_level = match self.sides.search(piece, key) {
+            Found::Level(id) => self.levels.get(id).count > 0,
+            Found::Place(_) => false,
+        };
+        if self.orders.is_full() || !has_level {
+            Err(Anomaly::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Counts a book that becomes crossed while trading.
+    #[inline(always)]
+    fn settle(&mut self, symbol: u32, applied: &mut Applied) {
+        let book = &mut self.books[symbol as usize];
+        let is_crossed = u8::from(book.is_crossed_now());
+        if is_crossed != book.is_crossed {
+            book.is_crossed = is_crossed;
+            if is_crossed == 1 {
+                self.note(symbol, Anomaly::Crossed, applied);
+            }
+        }
+    }
+
+    /// Counts an anomaly; the first one of an event is told.
+    #[cold]
+    fn note(&mut self, symbol: u32, anomaly: Anomaly, applied: &mut Applied) {
+        self.anomalies.count(anomaly);
+        applied.anomaly = applied.anomaly.or(Some(anomaly));
+        let Some(book) = self.books.get_mut(symbol as usize) else {
+            return;
+        };
+        book.is_named = 1;
+        if anomaly == Anomaly::Full {
+            book.is_cut = 1;
+        }
+        if self.gap_passed && is_evidence(anomaly) {
+            book.evidence = book.evidence.saturating_add(1);
+        }
+    }
+
+    /// Counts an anomaly of an event that does nothing.
+    #[cold]
+    fn refuse(&mut self, symbol: u32, anomaly: Anomaly) -> Applied {
+        let mut applied = Applied::NOTHING;
+        self.note(symbol, anomaly, &mut applied);
+        applied
+    }
+
+    /// An event of a symbol that has no place. Those for all symbols name one too, by chance 0.
+    #[cold]
+    fn refuse_symbol(&mut self, event: &Event) -> Applied {
+        if event.kind.is_for_all() || event.kind == Kind::Nothing {
+            self.gap_passed |= event.kind == Kind::Gap;
+            return Applied::NOTHING;
+        }
+        self.refuse(event.symbol, Anomaly::Full)
+    }
+
+    /// Best bid and ask. A symbol that was never named has none.
+    #[inline]
+    pub fn quote(&self, symbol: u32) -> Quote {
+        self.books
+            .get(symbol as usize)
+            .map_or(Quote::EMPTY, Book::quote)
+    }
+
+    /// Whether it trades.
+    pub fn phase(&self, symbol: u32) -> Phase {
+        match self.books.get(symbol as usize).map_or(0, |book| book.phase) {
+            1 => Phase::Trading,
+            2 => Phase::Halted,
+            3 => Phase::QuoteOnly,
+            _ => Phase::Unknown,
+        }
+    }
+
+    /// Whether the book may lack something: messages were lost (all symbols known so far or later
+    /// are suspect), or there was no room for an order of this one.
+    pub fn is_stale(&self, symbol: u32) -> bool {
+        self.gap_passed
+            || self
+                .books
+                .get(symbol as usize)
+                .is_none_or(|book| book.is_cut != 0)
+    }
+
+    /// How often, after messages were lost, something was met that tells that this symbol was
+    /// concerned: an order that is unknown, doubled or too small, or a crossed book.
+    pub fn evidence(&self, symbol: u32) -> u32 {
+        self.books
+            .get(symbol as usize)
+            .map_or(0, |book| book.evidence)
+    }
+
+    /// How much is held, and what was wrong so far.
+    pub fn stats(&self) -> BooksStats {
+        BooksStats {
+            orders: self.orders.count(),
+            levels: self.levels.live,
+            pages: self.orders.pages_live(),
+            anomalies: self.anomalies,
+        }
+    }
+}
+
+/// Whether an order may have this price. The largest number stands for "no price".
+#[inline(always)]
+fn is_valid(price: Price) -> bool {
+    price.0 > 0 && price.is_some()
+}
+
+fn is_evidence(anomaly: Anomaly) -> bool {
+    matches!(
+        anomaly,
+        Anomaly::UnknownOrder | Anomaly::DuplicateOrder | Anomaly::Overfill | Anomaly::Crossed
+    )
+}

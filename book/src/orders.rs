@@ -1,0 +1,340 @@
+//! Finds an order by its reference, in memory that follows the live orders.
+//!
+//! ```text
+//! reference   | ........ page number ........ | 6 bits |
+//!                  │                               │
+//!     near: page number < 2^26                     │
+//!     directory[number] ── page ──► slots[page * 64 + those bits]
+//!     far:  all others                     ▲
+//!     a hash table ─────────────── page ───┘
+//! ```
+//!
+//! A page is 64 neighbouring references. It is taken from a pool when its first order comes and
+//! goes back when its last one leaves, so that an old reference costs nothing and a sparse one
+//! costs a page at most. Page 0 belongs to nobody: references without a page are looked for there,
+//! and the ends of queues point there, so that neither needs a branch.
+
+use std::io;
+
+use bus::mem::{self, Array};
+use bytemuck::Zeroable;
+
+const PAGE_BITS: u32 = 6;
+const PAGE_SLOTS: usize = 1 << PAGE_BITS;
+
+/// References below 2^32 are found through the directory: 256 MiB of address space, of which a
+/// day that numbers its orders from 1 touches 1 byte for 16 references.
+const NEAR_PAGES: usize = 1 << (32 - PAGE_BITS);
+
+/// Where the links of a queue end.
+pub(crate) const NOBODY: u32 = 0;
+
+/// A resting order. `qty` is 0 where there is none, and then all is 0.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(16))]
+pub(crate) struct Order {
+    pub(crate) qty: u32,
+    pub(crate) level: u32,
+    /// The slot of the order before it in its queue, or [`NOBODY`].
+    pub(crate) prev: u32,
+    /// The slot of the order behind it.
+    pub(crate) next: u32,
+}
+
+const _: () = assert!(size_of::<Order>() == 16);
+const NO_ORDER: Order = Order {
+    qty: 0,
+    level: 0,
+    prev: 0,
+    next: 0,
+};
+
+#[derive(Debug)]
+pub(crate) struct Orders {
+    slots: Array<Order>,
+    /// Page by page number; 0 for none.
+    directory: Array<u32>,
+    far: FarPages,
+    /// Live orders of each page.
+    live: Array<u8>,
+    /// Page number of each page in use; of a free page, the next free one.
+    numbers: Array<u64>,
+    free: u32,
+    /// Pages from here on were never used.
+    fresh: u32,
+    pages_live: u32,
+    count: u32,
+    count_max: u32,
+}
+
+impl Orders {
+    pub(crate) fn new(orders_max: u32) -> io::Result<Orders> {
+        // Each order in a page of its own is the worst there can be.
+        let pages = orders_max as usize + 1;
+        assert!(
+            pages <= 1 << (32 - PAGE_BITS),
+            "slots are numbered in 32 bits"
+        );
+        Ok(Orders {
+            slots: Array::zeroed(pages * PAGE_SLOTS)?,
+            directory: Array::zeroed(NEAR_PAGES)?,
+            far: FarPages::new(pages)?,
+            live: Array::zeroed(pages)?,
+            numbers: Array::zeroed(pages)?,
+            free: 0,
+            fresh: 1,
+            pages_live: 0,
+            count: 0,
+            count_max: orders_max,
+        })
+    }
+
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn pages_live(&self) -> u32 {
+        self.pages_live
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.count == self.count_max
+    }
+
+    /// The slot where the order is if it lives, and a vacant one if it does not.
+    #[inline(always)]
+    pub(crate) fn find(&self, reference: u64) -> u32 {
+        let number = reference >> PAGE_BITS;
+        let page = match self.directory.get(number as usize) {
+            Some(&page) => page,
+            None => self.far.find(number),
+        };
+        page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1))
+    }
+
+    /// As `find`, but never looks beyond the directory.
+    #[inline(always)]
+    fn find_near(&self, reference: u64) -> usize {
+        let number = (reference >> PAGE_BITS) as usize;
+        let page = self.directory.get(number).copied().unwrap_or(0);
+        (page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1))) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, slot: u32) -> Order {
+        self.slots[slot as usize]
+    }
+
+    /// Asks for the slot of this reference.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, reference: u64) {
+        mem::prefetch(&self.slots, self.find_near(reference));
+    }
+
+    /// Asks for the neighbours of this order in its queue, and says which its level is.
+    #[inline(always)]
+    pub(crate) fn prefetch_links(&self, reference: u64) -> u32 {
+        let order = self.slots[self.find_near(reference)];
+        mem::prefetch(&self.slots, order.prev as usize);
+        mem::prefetch(&self.slots, order.next as usize);
+        order.level
+    }
+
+    /// Puts an order that does not live yet behind `tail`, and says in which slot it is.
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, reference: u64, qty: u32, level: u32, tail: u32) -> u32 {
+        debug_assert!(qty > 0 && !self.is_full());
+        let mut slot = self.find(reference);
+        if slot < PAGE_SLOTS as u32 {
+            slot |= self.open_page(reference >> PAGE_BITS) << PAGE_BITS;
+        }
+        debug_assert!(self.get(slot).qty == 0);
+        self.slots[slot as usize] = Order {
+            qty,
+            level,
+            prev: tail,
+            next: NOBODY,
+        };
+        self.slots[tail as usize].next = slot;
+        self.live[(slot >> PAGE_BITS) as usize] += 1;
+        self.count += 1;
+        slot
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_qty(&mut self, slot: u32, qty: u32) {
+        debug_assert!(qty > 0);
+        self.slots[slot as usize].qty = qty;
+    }
+
+    /// Takes the order out of its queue and forgets it.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, slot: u32, order: Order, reference: u64) {
+        self.slots[order.prev as usize].next = order.next;
+        self.slots[order.next as usize].prev = order.prev;
+        self.slots[slot as usize] = NO_ORDER;
+        self.count -= 1;
+        let page = slot >> PAGE_BITS;
+        let live = &mut self.live[page as usize];
+        *live -= 1;
+        if *live == 0 {
+            self.close_page(page, reference >> PAGE_BITS);
+        }
+    }
+
+    /// The reference of the order in this slot.
+    pub(crate) fn reference(&self, slot: u32) -> u64 {
+        let number = self.numbers[(slot >> PAGE_BITS) as usize];
+        number << PAGE_BITS | u64::from(slot & (PAGE_SLOTS as u32 - 1))
+    }
+
+    #[inline(never)]
+    fn open_page(&mut self, number: u64) -> u32 {
+        // A page for each order that may live was reserved, and one for nobody.
+        let page = if self.free != 0 {
+            let page = self.free;
+            self.free = self.numbers[page as usize] as u32;
+            page
+        } else {
+            self.fresh += 1;
+            self.fresh - 1
+        };
+        self.pages_live += 1;
+        self.numbers[page as usize] = number;
+        match self.directory.get_mut(number as usize) {
+            Some(entry) => *entry = page,
+            None => self.far.insert(number, page),
+        }
+        page
+    }
+
+    #[inline(never)]
+    fn close_page(&mut self, page: u32, number: u64) {
+        debug_assert_eq!(self.numbers[page as usize], number);
+        match self.directory.get_mut(number as usize) {
+            Some(entry) => *entry = 0,
+            None => self.far.remove(number),
+        }
+        self.numbers[page as usize] = u64::from(self.free);
+        self.free = page;
+        self.pages_live -= 1;
+    }
+}
+
+/// The pages of references that the directory does not reach: a hash table with linear probing,
+/// never more than half full.
+#[derive(Debug)]
+struct FarPages {
+    entries: Array<FarPage>,
+    mask: usize,
+    count: u32,
+}
+
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C)]
+struct FarPage {
+    number: u64,
+    /// 0 where the entry is vacant.
+    page: u64,
+}
+
+impl FarPages {
+    fn new(pages: usize) -> io::Result<FarPages> {
+        let len = (pages * 2).next_power_of_two();
+        Ok(FarPages {
+            entries: Array::zeroed(len)?,
+            mask: len - 1,
+            count: 0,
+        })
+    }
+
+    /// Where the search for this page begins.
+    fn home(&self, number: u64) -> usize {
+        // The constants are those of SplitMix64's output function. They are fixed, so that a run
+        // takes the same time when it is repeated.
+        let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) as usize & self.mask
+    }
+
+    #[inline(never)]
+    fn find(&self, number: u64) -> u32 {
+        if self.count == 0 {
+            return 0;
+        }
+        let mut index = self.home(number);
+        loop {
+            let entry = self.entries[index];
+            if entry.page == 0 || entry.number == number {
+                return entry.page as u32;
+            }
+            index = (index + 1) & self.mask;
+        }
+    }
+
+    fn insert(&mut self, number: u64, page: u32) {
+        let mut index = self.home(number);
+        while self.entries[index].page != 0 {
+            debug_assert_ne!(self.entries[index].number, number);
+            index = (index + 1) & self.mask;
+        }
+        self.entries[index] = FarPage {
+            number,
+            page: u64::from(page),
+        };
+        self.count += 1;
+    }
+
+    fn remove(&mut self, number: u64) {
+        let mut hole = self.home(number);
+        while self.entries[hole].number != number || self.entries[hole].page == 0 {
+            assert!(
+                self.entries[hole].page != 0,
+                "page {number} is not in the table"
+            );
+            hole = (hole + 1) & self.mask;
+        }
+        // Those behind move up where that keeps them reachable, so that no marks are left.
+        let mut index = hole;
+        loop {
+            index = (index + 1) & self.mask;
+            let entry = self.entries[index];
+            if entry.page == 0 {
+                break;
+            }
+            let from_home = index.wrapping_sub(self.home(entry.number)) & self.mask;
+            if from_home >= (index.wrapping_sub(hole) & self.mask) {
+                self.entries[hole] = entry;
+                hole = index;
+            }
+        }
+        self.entries[hole] = FarPage { number: 0, page: 0 };
+        self.count -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_pages_stay_reachable_when_others_leave() {
+        let mut far = FarPages::new(64).unwrap();
+        let number = |i: u64| i.wrapping_mul(0x0123_4567_89ab_cdef) | 1 << 57;
+        for round in 0..50 {
+            for i in 0..64 {
+                far.insert(number(round + i), i as u32 + 1);
+            }
+            for i in 0..64 {
+                assert_eq!(far.find(number(round + i)), i as u32 + 1);
+                far.remove(number(round + i));
+                assert_eq!(far.find(number(round + i)), 0);
+                for rest in i + 1..64 {
+                    assert_eq!(far.find(number(round + rest)), rest as u32 + 1);
+                }
+            }
+            assert_eq!(far.count, 0);
+        }
+    }
+}
