@@ -12,6 +12,7 @@ pub mod event;
 pub mod fixed;
 pub mod market;
 pub mod mem;
+pub mod oms;
 pub mod ring;
 pub mod signal;
 
