@@ -1,9 +1,27 @@
 //! Where packets come from: captures on disk, or the network.
+//!
+//! Read in this order: this file (what a source is), `capture` (files, merged on time), `multicast`
+//! (the network), `paced` (a capture at the pace at which it was taken), `sim` (for tests).
+//! Under `capture`: `input` (bytes, decompressed), `record` (what the formats share), and one
+//! module per format.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use bus::Ts;
+
+pub mod capture;
+mod input;
+mod itch_file;
+pub mod paced;
+mod pcap;
+mod pcapng;
+mod record;
+pub mod sim;
+
+pub use capture::{Capture, CaptureOptions};
+pub use paced::{Pace, Paced, Speed};
+pub use sim::{SimSource, SimStep};
 
 /// One payload, with where and when it was met. Borrows from the source until the next poll.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +38,28 @@ pub struct Packet<'a> {
     pub wire_bytes: u32,
     /// Where it stands.
     pub place: Place,
+}
+
+impl Packet<'_> {
+    /// The time that orders and paces packets: when it was captured or, in files without such
+    /// times, when its first message happened, in nanoseconds since midnight.
+    #[inline]
+    pub fn ts_due(&self) -> Option<Ts> {
+        match (self.ts_recv, self.framing) {
+            (Some(ts), _) => Some(ts),
+            (None, Framing::LengthPrefixed) => itch_time(self.payload),
+            (None, Framing::MoldUdp64) => None,
+        }
+    }
+}
+
+/// The time of the first of some length-prefixed ITCH messages, in nanoseconds since midnight:
+/// six bytes behind length(2), type(1), locate(2) and tracking number(2).
+#[inline]
+fn itch_time(messages: &[u8]) -> Option<Ts> {
+    let at = messages.get(7..13)?;
+    let ns = at.iter().fold(0, |ns, byte| ns << 8 | i64::from(*byte));
+    Some(Ts(ns))
 }
 
 /// How messages lie in a payload.
@@ -79,6 +119,11 @@ pub trait Source {
     fn poll(&mut self) -> Result<Polled<'_>, SourceError>;
     /// The lines met so far; grows, never reorders.
     fn lines(&self) -> &[Line];
+    /// The [`Packet::ts_due`] of what the next poll will bring, where that is known to be a
+    /// packet with a time. Asking takes nothing out of the source.
+    fn peek_ts(&mut self) -> Option<Ts> {
+        None
+    }
 }
 
 /// An input that cannot be read at all, or not any further.

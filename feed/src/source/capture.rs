@@ -1,0 +1,587 @@
+//! Captures and ITCH files on disk, several at once, as one stream of packets.
+//!
+//! Packets come in the order of their capture time; at the same time, in the order in which the
+//! files were named; within a file, always in the file's own order, so that one record with a
+//! wrong time moves nothing else. An ITCH file has no capture times: there the time of day of a
+//! piece's first message takes their place, which orders several such files among themselves.
+//!
+//! A capture never says [`Polled::Empty`]: the same files give the same polls.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::AddAssign;
+use std::path::{Path, PathBuf};
+
+use bus::Ts;
+
+use super::input::Input;
+use super::itch_file::{self, ItchFile};
+use super::pcap::Pcap;
+use super::pcapng::Pcapng;
+use super::record::{Record, Step};
+use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
+use crate::link::{self, NotUdp, Udp};
+
+pub use super::input::Compression;
+pub use super::record::{Interface, Resolution};
+
+/// How many lines there can be: as many as a packet's `line` can tell apart.
+const LINES_MAX: usize = 256;
+
+/// What to take from captures, and how.
+#[derive(Clone, Debug)]
+pub struct CaptureOptions {
+    /// Take only what was sent to these ports; `None` for all.
+    pub ports: Option<Vec<u16>>,
+    /// Take only what was sent to these addresses; `None` for all.
+    pub groups: Option<Vec<IpAddr>>,
+    /// Decompress on a thread of its own, one per compressed file. The threads run where the
+    /// thread that opens the capture may run: open it before pinning.
+    pub decompress_ahead: bool,
+    /// How many messages of an ITCH file make a packet at most: many for speed; 1 to have each
+    /// paced by its own time.
+    pub itch_messages_max: usize,
+}
+
+impl Default for CaptureOptions {
+    /// Everything, decompressed ahead where there is more than one processor.
+    fn default() -> CaptureOptions {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        CaptureOptions {
+            ports: None,
+            groups: None,
+            decompress_ahead: cpus > 1,
+            itch_messages_max: 64,
+        }
+    }
+}
+
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Classic pcap, of either byte order and unit of time.
+    Pcap,
+    /// pcapng.
+    Pcapng,
+    /// ITCH messages behind their lengths.
+    Itch,
+}
+
+impl Format {
+    /// The name that people know it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Pcap => "pcap",
+            Format::Pcapng => "pcapng",
+            Format::Itch => "ITCH file",
+        }
+    }
+}
+
+/// What one file is and what was met in it so far.
+#[derive(Clone, Debug)]
+pub struct FileInfo {
+    /// As it was named to [`Capture::open`].
+    pub path: PathBuf,
+    /// What kind of file it is.
+    pub format: Format,
+    /// What it is wrapped in.
+    pub compression: Compression,
+    /// Where its packets were captured; none for ITCH files, and those of a pcapng appear as
+    /// they are met.
+    pub interfaces: Vec<Interface>,
+    /// What was met.
+    pub counts: Counts,
+}
+
+/// How much was met, of what kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records of the file; for an ITCH file, pieces of it.
+    pub records: u64,
+    /// Bytes in them.
+    pub record_bytes: u64,
+    /// Packets handed out.
+    pub packets: u64,
+    /// Payload bytes in them.
+    pub payload_bytes: u64,
+    /// Packets handed out whose payload the capture had cut.
+    pub snaplen_cut: u64,
+    /// Records of other protocols than UDP.
+    pub not_udp: u64,
+    /// Datagrams to destinations that were not asked for.
+    pub filtered: u64,
+    /// Datagrams to destinations for which no line was left.
+    pub beyond_lines: u64,
+    /// Pieces of fragmented IP packets.
+    pub fragments: u64,
+    /// Frames that end inside a header.
+    pub cut: u64,
+    /// Frames whose headers contradict themselves.
+    pub bad: u64,
+    /// Frames of a link type that is not known.
+    pub unknown_link: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.records += other.records;
+        self.record_bytes += other.record_bytes;
+        self.packets += other.packets;
+        self.payload_bytes += other.payload_bytes;
+        self.snaplen_cut += other.snaplen_cut;
+        self.not_udp += other.not_udp;
+        self.filtered += other.filtered;
+        self.beyond_lines += other.beyond_lines;
+        self.fragments += other.fragments;
+        self.cut += other.cut;
+        self.bad += other.bad;
+        self.unknown_link += other.unknown_link;
+    }
+}
+
+/// Packets from files.
+pub struct Capture {
+    files: Vec<OpenFile>,
+    infos: Vec<FileInfo>,
+    lines: Lines,
+    /// Files whose next packet is to be looked for, the next one last.
+    stale: Vec<usize>,
+    /// What the next poll must tell before anything else.
+    pending: Option<Stop>,
+}
+
+enum Stop {
+    Trouble(Trouble),
+    Failed(SourceError),
+}
+
+struct OpenFile {
+    input: Input,
+    reader: Reader,
+    /// The packet to come, whose bytes stay in `input` until the file is stale again.
+    head: Option<Head>,
+    /// What the last record's place in the order was, for records without a time.
+    key: Ts,
+    /// An ITCH file is a line of its own.
+    own_line: u8,
+}
+
+enum Reader {
+    Pcap(Pcap),
+    Pcapng(Pcapng),
+    Itch(ItchFile),
+}
+
+struct Head {
+    key: Ts,
+    ts: Option<Ts>,
+    /// Where the payload stands in `input.bytes()`.
+    at: usize,
+    len: usize,
+    wire_bytes: u32,
+    line: u8,
+    framing: Framing,
+    place: Place,
+}
+
+/// Destinations, and which line each is.
+struct Lines {
+    lines: Vec<Line>,
+    destinations: Vec<(IpAddr, u16, u8)>,
+    ports: Option<Vec<u16>>,
+    groups: Option<Vec<IpAddr>>,
+    is_told_full: bool,
+}
+
+enum Route {
+    Line(u8),
+    Filtered,
+    Full,
+}
+
+impl Capture {
+    /// Opens all files and looks at how each starts; one that cannot be read at all is refused.
+    pub fn open(paths: &[PathBuf], options: CaptureOptions) -> Result<Capture, SourceError> {
+        let files_max = usize::from(u16::MAX);
+        if paths.len() > files_max {
+            return Err(SourceError {
+                path: paths[files_max].clone(),
+                offset_bytes: None,
+                what: format!("one file too many, want at most {files_max}"),
+            });
+        }
+        let mut capture = Capture {
+            files: Vec::with_capacity(paths.len()),
+            infos: Vec::with_capacity(paths.len()),
+            lines: Lines {
+                lines: Vec::new(),
+                destinations: Vec::new(),
+                ports: options.ports,
+                groups: options.groups,
+                is_told_full: false,
+            },
+            stale: (0..paths.len()).rev().collect(),
+            pending: None,
+        };
+        for path in paths {
+            let mut input = Input::open(path, options.decompress_ahead)?;
+            let mut interfaces = Vec::new();
+            let reader = recognise(&mut input, &mut interfaces, options.itch_messages_max)
+                .map_err(|(offset, what)| SourceError {
+                    path: path.clone(),
+                    offset_bytes: Some(offset),
+                    what,
+                })?;
+            let (format, own_line) = match reader {
+                Reader::Pcap(_) => (Format::Pcap, 0),
+                Reader::Pcapng(_) => (Format::Pcapng, 0),
+                Reader::Itch(_) => (Format::Itch, capture.lines.add_file(path)?),
+            };
+            capture.infos.push(FileInfo {
+                path: path.clone(),
+                format,
+                compression: input.compression(),
+                interfaces,
+                counts: Counts::default(),
+            });
+            capture.files.push(OpenFile {
+                input,
+                reader,
+                head: None,
+                key: Ts::MIN,
+                own_line,
+            });
+        }
+        Ok(capture)
+    }
+
+    /// What each file is, and what was met in it so far.
+    pub fn files(&self) -> &[FileInfo] {
+        &self.infos
+    }
+
+    /// What was met so far in all files together.
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for info in &self.infos {
+            sum += info.counts;
+        }
+        sum
+    }
+
+    /// Looks for the next packet of each stale file; stops at the first trouble.
+    #[inline]
+    fn freshen(&mut self) {
+        while self.pending.is_none()
+            && let Some(index) = self.stale.pop()
+        {
+            let file = &mut self.files[index];
+            if let Err(stop) = file.advance(index, &mut self.infos[index], &mut self.lines) {
+                self.stale.push(index);
+                self.pending = Some(stop);
+            }
+        }
+    }
+
+    /// Which file's packet is the next.
+    #[inline]
+    fn first(&self) -> Option<usize> {
+        let mut first: Option<(Ts, usize)> = None;
+        for (index, file) in self.files.iter().enumerate() {
+            if let Some(head) = &file.head
+                && first.is_none_or(|(key, _)| head.key < key)
+            {
+                first = Some((head.key, index));
+            }
+        }
+        first.map(|(_, index)| index)
+    }
+}
+
+impl Source for Capture {
+    #[inline]
+    fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
+        self.freshen();
+        match self.pending.take() {
+            None => {}
+            Some(Stop::Trouble(trouble)) => return Ok(Polled::Trouble(trouble)),
+            Some(Stop::Failed(error)) => return Err(error),
+        }
+        let Some(index) = self.first() else {
+            return Ok(Polled::End);
+        };
+        self.stale.push(index);
+        let file = &mut self.files[index];
+        let head = file.head.take().expect("the first file has a head");
+        let is_itch = head.framing == Framing::LengthPrefixed;
+        Ok(Polled::Packet(Packet {
+            ts_recv: if is_itch { None } else { head.ts },
+            line: head.line,
+            framing: head.framing,
+            payload: &file.input.bytes()[head.at..head.at + head.len],
+            wire_bytes: head.wire_bytes,
+            place: head.place,
+        }))
+    }
+
+    fn lines(&self) -> &[Line] {
+        &self.lines.lines
+    }
+
+    #[inline]
+    fn peek_ts(&mut self) -> Option<Ts> {
+        self.freshen();
+        if self.pending.is_some() {
+            return None;
+        }
+        self.first()
+            .and_then(|index| self.files[index].head.as_ref()?.ts)
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture")
+            .field("files", &self.infos)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OpenFile {
+    /// Goes on to the next packet for us, or to the end, where there is no head.
+    #[inline]
+    fn advance(
+        &mut self,
+        index: usize,
+        info: &mut FileInfo,
+        lines: &mut Lines,
+    ) -> Result<(), Stop> {
+        loop {
+            let step = match &mut self.reader {
+                Reader::Pcap(pcap) => pcap.next(&mut self.input),
+                Reader::Pcapng(pcapng) => pcapng.next(&mut self.input, &mut info.interfaces),
+                Reader::Itch(itch) => itch.next(&mut self.input),
+            };
+            let record = match step {
+                Step::Record(record) => record,
+                Step::End => return Ok(()),
+                Step::Trouble { offset_bytes, what } => {
+                    let packet = info.counts.records + 1;
+                    let place = Place {
+                        file: index as u16,
+                        packet,
+                        offset_bytes,
+                    };
+                    return Err(Stop::Trouble(Trouble { place, what }));
+                }
+                Step::Failed { offset_bytes, what } => {
+                    let (path, offset_bytes) = (info.path.clone(), Some(offset_bytes));
+                    return Err(Stop::Failed(SourceError {
+                        path,
+                        offset_bytes,
+                        what,
+                    }));
+                }
+            };
+            self.key = record.ts.unwrap_or(self.key);
+            info.counts.records += 1;
+            info.counts.record_bytes += record.len as u64;
+            let place = Place {
+                file: index as u16,
+                packet: info.counts.records,
+                offset_bytes: record.offset_bytes,
+            };
+            let head = match self.reader {
+                Reader::Itch(_) => Head {
+                    key: self.key,
+                    ts: record.ts,
+                    at: record.at,
+                    len: record.len,
+                    wire_bytes: record.len as u32,
+                    line: self.own_line,
+                    framing: Framing::LengthPrefixed,
+                    place,
+                },
+                Reader::Pcap(_) | Reader::Pcapng(_) => {
+                    match self.datagram(&record, place, info, lines) {
+                        Ok(Some(head)) => head,
+                        Ok(None) => continue,
+                        Err(what) => return Err(Stop::Trouble(Trouble { place, what })),
+                    }
+                }
+            };
+            info.counts.packets += 1;
+            info.counts.payload_bytes += head.len as u64;
+            self.head = Some(head);
+            return Ok(());
+        }
+    }
+
+    /// The datagram in a captured frame, if it is for us; an error is something to tell of.
+    #[inline]
+    fn datagram(
+        &self,
+        record: &Record,
+        place: Place,
+        info: &mut FileInfo,
+        lines: &mut Lines,
+    ) -> Result<Option<Head>, String> {
+        let interface = &mut info.interfaces[record.interface];
+        interface.records += 1;
+        let frame = &self.input.bytes()[record.at..record.at + record.len];
+        let udp = match link::udp(interface.link_type, frame) {
+            Ok(udp) => udp,
+            Err(why) => return not_udp(why, interface, &mut info.counts).map(|()| None),
+        };
+        let line = match lines.route(&udp) {
+            Route::Line(line) => line,
+            Route::Filtered => {
+                info.counts.filtered += 1;
+                return Ok(None);
+            }
+            Route::Full => {
+                info.counts.beyond_lines += 1;
+                return lines.tell_full(&udp).map(|()| None);
+            }
+        };
+        info.counts.snaplen_cut += u64::from(udp.wire_bytes as usize > udp.payload.len());
+        Ok(Some(Head {
+            key: self.key,
+            ts: record.ts,
+            at: record.at + udp.payload_at,
+            len: udp.payload.len(),
+            wire_bytes: udp.wire_bytes,
+            line,
+            framing: Framing::MoldUdp64,
+            place,
+        }))
+    }
+}
+
+/// Counts a frame that is not UDP. An unknown link type is told of once for each interface,
+/// another protocol never.
+#[cold]
+fn not_udp(why: NotUdp, interface: &Interface, counts: &mut Counts) -> Result<(), String> {
+    let (count, is_told) = match why {
+        NotUdp::Other => (&mut counts.not_udp, false),
+        NotUdp::Fragment => (&mut counts.fragments, true),
+        NotUdp::Cut { .. } => (&mut counts.cut, true),
+        NotUdp::Bad { .. } => (&mut counts.bad, true),
+        NotUdp::Link(_) => (&mut counts.unknown_link, interface.records == 1),
+    };
+    *count += 1;
+    if is_told {
+        Err(why.to_string())
+    } else {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// The line of an ITCH file, called by the file's name.
+    fn add_file(&mut self, path: &Path) -> Result<u8, SourceError> {
+        let name = path
+            .file_name()
+            .map_or_else(|| path.to_string_lossy(), |n| n.to_string_lossy());
+        self.add(name.into_owned()).ok_or_else(|| SourceError {
+            path: path.into(),
+            offset_bytes: None,
+            what: format!("one line too many, want at most {LINES_MAX}"),
+        })
+    }
+
+    fn add(&mut self, name: String) -> Option<u8> {
+        let line = u8::try_from(self.lines.len()).ok()?;
+        self.lines.push(Line { name });
+        Some(line)
+    }
+
+    /// Which line a datagram belongs to.
+    #[inline]
+    fn route(&mut self, udp: &Udp<'_>) -> Route {
+        for &(dst, port, line) in &self.destinations {
+            if port == udp.dst_port && dst == udp.dst {
+                return Route::Line(line);
+            }
+        }
+        self.route_new(udp)
+    }
+
+    #[cold]
+    fn route_new(&mut self, udp: &Udp<'_>) -> Route {
+        let is_wanted = self
+            .ports
+            .as_ref()
+            .is_none_or(|ports| ports.contains(&udp.dst_port))
+            && self
+                .groups
+                .as_ref()
+                .is_none_or(|groups| groups.contains(&udp.dst));
+        if !is_wanted {
+            return Route::Filtered;
+        }
+        match self.add(SocketAddr::new(udp.dst, udp.dst_port).to_string()) {
+            Some(line) => {
+                self.destinations.push((udp.dst, udp.dst_port, line));
+                Route::Line(line)
+            }
+            None => Route::Full,
+        }
+    }
+
+    /// Tells once that there is no line left.
+    #[cold]
+    fn tell_full(&mut self, udp: &Udp<'_>) -> Result<(), String> {
+        if std::mem::replace(&mut self.is_told_full, true) {
+            return Ok(());
+        }
+        let to = SocketAddr::new(udp.dst, udp.dst_port);
+        Err(format!(
+            "datagram to {to}, want at most {LINES_MAX} destinations; name the ports wanted"
+        ))
+    }
+}
+
+/// What kind of file this is, by how it starts; if none of ours, where that shows and why.
+fn recognise(
+    input: &mut Input,
+    interfaces: &mut Vec<Interface>,
+    itch_messages_max: usize,
+) -> Result<Reader, (u64, String)> {
+    let start = input.peek(4);
+    let start = &start[..start.len().min(4)];
+    if Pcap::is(start) {
+        return Pcap::start(input, interfaces)
+            .map(Reader::Pcap)
+            .map_err(|what| (0, what));
+    }
+    if Pcapng::is(start) {
+        return Pcapng::start(input)
+            .map(Reader::Pcapng)
+            .map_err(|what| (0, what));
+    }
+    let found = start
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    if let Some(error) = input.failure()
+        && found.is_empty()
+    {
+        let wrapping = input.compression().name();
+        return Err((
+            0,
+            format!("cannot read the first byte through {wrapping}: {error}"),
+        ));
+    }
+    let want = "want a pcap, a pcapng or length-prefixed ITCH messages, plain or in gzip or zstd";
+    match itch_file::look(input) {
+        Ok(()) if found.is_empty() => Err((0, format!("is empty, {want}"))),
+        Ok(()) => Ok(Reader::Itch(ItchFile::new(itch_messages_max))),
+        Err((offset, what)) => Err((
+            offset,
+            format!("starts with {found}, {want}; as ITCH: {what}"),
+        )),
+    }
+}
