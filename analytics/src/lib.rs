@@ -1,1 +1,31 @@
-//! Under construction.
+//! What we conclude about one symbol: windows, spread alerts, regimes, momentum, and whether an
+//! order may leave.
+//!
+//! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
+//! `spread`, `regime` and `momentum` are the analytics, in the order in which they run; `intent`
+//! is what a strategy wants and `risk` says whether it may.
+//! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
+//! the same signals, to the bit: floats appear in statistics only, and only under operations
+//! that IEEE 754 defines exactly.
+
+#![forbid(unsafe_code)]
+
+pub mod intent;
+pub mod momentum;
+pub mod number;
+pub mod regime;
+pub mod risk;
+pub mod spread;
+pub mod suite;
+pub mod view;
+pub mod vwap;
+
+pub use intent::{Intent, Intents};
+pub use momentum::MomentumConfig;
+pub use number::Bps;
+pub use regime::{Measure, RegimeConfig};
+pub use risk::{Risk, RiskConfig};
+pub use spread::SpreadConfig;
+pub use suite::{Suite, SuiteConfig, Suites};
+pub use view::View;
+pub use vwap::WindowConfig;

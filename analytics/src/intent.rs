@@ -1,0 +1,69 @@
+//! What a strategy wants to do, before the risk gate.
+
+use bus::{Price, Qty, Quote, Side};
+
+/// An order that a strategy wants to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Which strategy, as in its signals.
+    pub rule: u8,
+    /// Buy or sell.
+    pub side: Side,
+    /// Limit price.
+    pub price: Price,
+    /// Shares.
+    pub qty: Qty,
+    /// The quote it was decided on.
+    pub quote: Quote,
+}
+
+/// The intents of one symbol at one event, in the order of the strategies.
+#[derive(Debug)]
+pub struct Intents {
+    list: Vec<Intent>,
+}
+
+impl Intents {
+    /// More than all strategies together want at one event.
+    pub const COUNT_MAX: usize = 16;
+
+    /// An empty list; allocates once.
+    pub fn new() -> Intents {
+        Intents {
+            list: Vec::with_capacity(Self::COUNT_MAX),
+        }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, intent: Intent) {
+        assert!(
+            self.list.len() < Self::COUNT_MAX,
+            "an event caused too many intents"
+        );
+        self.list.push(intent);
+    }
+
+    /// Whether nothing is wanted.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// What is wanted, in order.
+    #[inline]
+    pub fn as_slice(&self) -> &[Intent] {
+        &self.list
+    }
+
+    /// Forgets what was wanted.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+}
+
+impl Default for Intents {
+    fn default() -> Intents {
+        Intents::new()
+    }
+}

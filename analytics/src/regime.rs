@@ -1,0 +1,279 @@
+//! Tells calm from normal from stressed, by the volatility of the mid price.
+//!
+//! The mid is sampled on a grid of event time; each sample holds the mid as it was just before
+//! its time, so that it does not matter whether an event or a tick shows that the time has come.
+//! Two exponentially weighted means of the squared returns are kept: a fast one, which is the
+//! estimate, and a slow one, which is the symbol's own baseline.
+//!
+//! A calm symbol whose mid does not move sleeps: nothing could change, so no tick visits it. The
+//! samples it slept through count as returns of zero when it wakes.
+
+use bus::signal::{Body, Regime as Change, Volatility};
+use bus::{Outbox, Ts};
+
+use crate::intent::Intents;
+use crate::number::{double_mid, half_to_the, power};
+use crate::suite::{Analytic, Moment};
+use crate::view::View;
+
+/// How to tell the regimes apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegimeConfig {
+    /// How often the mid price is sampled.
+    pub sample_ns: i64,
+    /// Half-life of the estimate.
+    pub half_life_ns: i64,
+    /// Half-life of the baseline.
+    pub baseline_ns: i64,
+    /// Samples before the first verdict.
+    pub warmup_samples: u32,
+    /// What the thresholds are measured in.
+    pub measure: Measure,
+    /// Stressed above this.
+    pub stressed: f64,
+    /// Calm below this.
+    pub calm: f64,
+    /// How far back beyond a threshold, as a share of it, the volatility must come to leave a
+    /// state: with 0.2, stressed above 2 ends below 1.6.
+    pub hysteresis: f64,
+    /// The baseline is taken as at least this, in basis points per square root of a second, so
+    /// that the first move of a symbol that never moves is not a storm.
+    pub floor_bps: f64,
+}
+
+/// What the thresholds of a regime are measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Multiples of the symbol's own baseline.
+    Baseline,
+    /// Basis points per square root of a second.
+    Absolute,
+}
+
+impl Default for RegimeConfig {
+    fn default() -> RegimeConfig {
+        RegimeConfig {
+            sample_ns: Ts::SECOND_NS / 4,
+            half_life_ns: 2 * Ts::SECOND_NS,
+            baseline_ns: 30 * Ts::SECOND_NS,
+            warmup_samples: 20,
+            measure: Measure::Baseline,
+            stressed: 2.0,
+            calm: 0.5,
+            hysteresis: 0.2,
+            floor_bps: 0.2,
+        }
+    }
+}
+
+impl RegimeConfig {
+    /// What is wrong with it, if anything.
+    pub(crate) fn problem(&self) -> Option<String> {
+        if self.sample_ns <= 0 || self.half_life_ns <= 0 {
+            return Some("regime: sample and half-life must be above 0".into());
+        }
+        if self.baseline_ns <= self.half_life_ns {
+            return Some("regime: the baseline's half-life must be above the estimate's".into());
+        }
+        let up = 1.0 + self.hysteresis;
+        let down = 1.0 - self.hysteresis;
+        if !(self.hysteresis >= 0.0 && self.hysteresis < 1.0) {
+            return Some(format!(
+                "regime: hysteresis {}, want 0 or above, below 1",
+                self.hysteresis
+            ));
+        }
+        if !(self.calm > 0.0 && self.calm * up < self.stressed * down) {
+            return Some(format!(
+                "regime: calm below {} and stressed above {}, want 0 < calm, and calm below \
+                 stressed by more than the hysteresis",
+                self.calm, self.stressed
+            ));
+        }
+        if !(self.floor_bps > 0.0 && self.floor_bps.is_finite() && self.stressed.is_finite()) {
+            return Some("regime: floor and thresholds must be numbers above 0".into());
+        }
+        None
+    }
+}
+
+/// A configuration, worked out.
+#[derive(Debug)]
+pub struct Common {
+    config: RegimeConfig,
+    /// What of the means remains after one sample.
+    fast_keep: f64,
+    slow_keep: f64,
+    floor_variance: f64,
+    samples_per_second: f64,
+}
+
+impl Common {
+    /// Works out what is the same for all symbols.
+    pub fn new(config: RegimeConfig) -> Common {
+        assert_eq!(config.problem(), None);
+        let keep = |half_life_ns| half_to_the(config.sample_ns as f64 / half_life_ns as f64);
+        let samples_per_second = Ts::SECOND_NS as f64 / config.sample_ns as f64;
+        Common {
+            fast_keep: keep(config.half_life_ns),
+            slow_keep: keep(config.baseline_ns),
+            floor_variance: config.floor_bps * config.floor_bps / samples_per_second,
+            samples_per_second,
+            config,
+        }
+    }
+}
+
+/// The regime of one symbol.
+#[derive(Clone, Copy, Debug)]
+pub struct Regime {
+    /// The next sample; `MAX` while asleep.
+    due: Ts,
+    /// The latest sample.
+    sampled: Ts,
+    /// Twice the mid at the latest sample; 0 when there was none, or trading stopped since.
+    anchor: i64,
+    /// Mean squared return of one sample, in square basis points.
+    fast: f64,
+    slow: f64,
+    samples: u32,
+}
+
+/// The largest return that the baseline takes at its full size, in multiples of the baseline's
+/// square: beyond it a storm would raise the very thing it is measured against.
+const BASELINE_SQUARE_MAX: f64 = 9.0;
+
+impl Analytic for Regime {
+    type Common = Common;
+
+    fn new(_common: &mut Common) -> Regime {
+        Regime {
+            due: Ts::MAX,
+            sampled: Ts(0),
+            anchor: 0,
+            fast: 0.0,
+            slow: 0.0,
+            samples: 0,
+        }
+    }
+
+    #[inline]
+    fn on_time(&mut self, common: &mut Common, now: Ts, view: &mut View, out: &mut Outbox) {
+        // Ends: a mid that no longer moves becomes calm within some half-lives, and sleeps.
+        while self.due <= now {
+            self.sample(common, view, out);
+        }
+    }
+
+    #[inline]
+    fn on_event(
+        &mut self,
+        common: &mut Common,
+        moment: &Moment,
+        view: &mut View,
+        _out: &mut Outbox,
+        _intents: &mut Intents,
+    ) {
+        if self.due == Ts::MAX {
+            self.wake(common, moment.event.ts_event, view);
+        }
+    }
+
+    #[inline]
+    fn due(&self) -> Ts {
+        self.due
+    }
+}
+
+impl Regime {
+    /// Asleep, and something happened: if it matters, the next sample is due.
+    fn wake(&mut self, common: &Common, ts: Ts, view: &View) {
+        let measurable = view.is_measurable();
+        let matters = if self.anchor == 0 {
+            measurable
+        } else {
+            !measurable || double_mid(&view.quote) != self.anchor
+        };
+        if !matters {
+            return;
+        }
+        let sample_ns = common.config.sample_ns;
+        self.due = ts.floor(sample_ns).plus_ns(sample_ns);
+        if self.anchor != 0 {
+            self.due = self.due.max(self.sampled.plus_ns(sample_ns));
+            // Between the last sample and the one now due nothing moved.
+            let slept = (self.due.since(self.sampled) / sample_ns - 1) as u64;
+            self.fast *= power(common.fast_keep, slept);
+            self.slow *= power(common.slow_keep, slept);
+        }
+    }
+
+    fn sample(&mut self, common: &Common, view: &mut View, out: &mut Outbox) {
+        let at = self.due;
+        if !view.is_measurable() {
+            // What the price does meanwhile is no return: start again from where it resumes.
+            self.anchor = 0;
+            self.due = Ts::MAX;
+            return;
+        }
+        let mid = double_mid(&view.quote);
+        let before = std::mem::replace(&mut self.anchor, mid);
+        self.sampled = at;
+        self.due = at.plus_ns(common.config.sample_ns);
+        if before == 0 {
+            return;
+        }
+        let bps = (mid as f64 - before as f64) * 10_000.0 / before as f64;
+        self.take(common, bps * bps);
+        view.sigma_bps = (self.fast * common.samples_per_second).sqrt();
+        if self.samples < common.config.warmup_samples {
+            return;
+        }
+        view.regime_known = true;
+        let level = match common.config.measure {
+            Measure::Absolute => view.sigma_bps,
+            Measure::Baseline => (self.fast / self.slow.max(common.floor_variance)).sqrt(),
+        };
+        let next = verdict(&common.config, view.regime, level);
+        if next != view.regime {
+            let change = Change {
+                from: view.regime,
+                to: next,
+                bps: view.sigma_bps,
+            };
+            out.say_at(at, 0, Body::Regime(change));
+            view.regime = next;
+        }
+        // With returns of zero the level only falls: calm stays calm until the mid moves.
+        if next == Volatility::Calm && mid == before {
+            self.due = Ts::MAX;
+        }
+    }
+
+    /// Takes one squared return into both means.
+    fn take(&mut self, common: &Common, square: f64) {
+        self.samples = self.samples.saturating_add(1);
+        // Plain means at first, so that the first sample does not weigh more than the others.
+        let plain = 1.0 / self.samples as f64;
+        let fast_weight = plain.max(1.0 - common.fast_keep);
+        let slow_weight = plain.max(1.0 - common.slow_keep);
+        let warm = self.samples > common.config.warmup_samples;
+        let square_max = BASELINE_SQUARE_MAX * self.slow.max(common.floor_variance);
+        let slow_square = if warm { square.min(square_max) } else { square };
+        self.fast += (square - self.fast) * fast_weight;
+        self.slow += (slow_square - self.slow) * slow_weight;
+    }
+}
+
+/// The regime at this level, coming from that one.
+fn verdict(config: &RegimeConfig, from: Volatility, level: f64) -> Volatility {
+    let leave_stressed = config.stressed * (1.0 - config.hysteresis);
+    let leave_calm = config.calm * (1.0 + config.hysteresis);
+    match from {
+        _ if level > config.stressed => Volatility::Stressed,
+        _ if level < config.calm => Volatility::Calm,
+        Volatility::Stressed if level >= leave_stressed => Volatility::Stressed,
+        Volatility::Calm if level <= leave_calm => Volatility::Calm,
+        Volatility::Stressed | Volatility::Normal | Volatility::Calm => Volatility::Normal,
+    }
+}

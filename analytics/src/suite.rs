@@ -1,0 +1,397 @@
+//! Runs the analytics of all symbols of one shard.
+
+use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
+
+use crate::intent::Intents;
+use crate::momentum::{self, Momentum, MomentumConfig};
+use crate::regime::{self, Regime, RegimeConfig};
+use crate::spread::{Spread, SpreadConfig};
+use crate::view::View;
+use crate::vwap::{self, Vwap, WindowConfig};
+
+/// The analytics, in the order in which they run. A later one may read what an earlier one
+/// wrote into the [`View`].
+pub type Suite = (Vwap, Spread, Regime, Momentum);
+
+/// What the symbols of one shard share of each of them.
+type Common = (
+    <Vwap as Analytic>::Common,
+    <Spread as Analytic>::Common,
+    <Regime as Analytic>::Common,
+    <Momentum as Analytic>::Common,
+);
+
+/// What one analytic knows of one symbol.
+///
+/// Time comes before what happened in it: `on_time` runs up to an event's time while the view
+/// still holds what was before, then the view is brought up to date, then `on_event` runs.
+pub trait Analytic {
+    /// What the symbols of one shard share: the configuration, worked out, and memory.
+    type Common;
+
+    /// For a symbol of which nothing is known yet.
+    fn new(common: &mut Self::Common) -> Self;
+
+    /// The symbol's time has come to `now`, through an event of its own or a tick. Nothing of it
+    /// has changed since its latest event.
+    #[inline]
+    fn on_time(&mut self, _: &mut Self::Common, _now: Ts, _: &mut View, _: &mut Outbox) {}
+
+    /// Its quote changed, it traded, or its state changed.
+    fn on_event(
+        &mut self,
+        common: &mut Self::Common,
+        moment: &Moment,
+        view: &mut View,
+        out: &mut Outbox,
+        intents: &mut Intents,
+    );
+
+    /// No event before `watermark` is expected any more. Runs after `on_time` to the same time.
+    #[inline]
+    fn on_watermark(
+        &mut self,
+        _: &mut Self::Common,
+        _watermark: Ts,
+        _: &mut View,
+        _: &mut Outbox,
+        _: &mut Intents,
+    ) {
+    }
+
+    /// The watermark at which it has something to do even if nothing happens; `MAX` for never.
+    #[inline]
+    fn due(&self) -> Ts {
+        Ts::MAX
+    }
+}
+
+/// What happened to one symbol. The view has the quote, the phase and the rest.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// What it did to the book.
+    pub applied: &'a Applied,
+    /// The latest watermark: no earlier event was expected any more.
+    pub watermark: Ts,
+}
+
+/// How to configure the analytics of one shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SuiteConfig {
+    /// The highest symbol number.
+    pub symbols_max: usize,
+    /// The windows; a window's place here is the `rule` of its signals.
+    pub windows: Vec<WindowConfig>,
+    /// The spread monitor.
+    pub spread: SpreadConfig,
+    /// The regimes.
+    pub regime: RegimeConfig,
+    /// The momentum strategy.
+    pub momentum: MomentumConfig,
+}
+
+impl SuiteConfig {
+    /// What suits a liquid stock.
+    pub fn standard(symbols_max: usize) -> SuiteConfig {
+        SuiteConfig {
+            symbols_max,
+            windows: WindowConfig::standard(),
+            spread: SpreadConfig::default(),
+            regime: RegimeConfig::default(),
+            momentum: MomentumConfig::default(),
+        }
+    }
+
+    /// What is wrong with it, in one line; `None` if nothing is.
+    pub fn problem(&self) -> Option<String> {
+        let windows = || vwap::Common::problem(&self.windows);
+        let spread = || self.spread.problem();
+        let regime = || self.regime.problem();
+        let momentum = || self.momentum.problem();
+        windows().or_else(spread).or_else(regime).or_else(momentum)
+    }
+}
+
+/// The analytics of all symbols of one shard.
+#[derive(Debug)]
+pub struct Suites {
+    common: Common,
+    /// Symbols in the order in which they appeared, so that a shard's share of them lies close
+    /// together. Reserved for all at start, taken as they appear.
+    symbols: Vec<Symbol>,
+    /// By symbol number: its place in `symbols` plus one, or 0 while it has not appeared.
+    places: Vec<u32>,
+    /// By symbol number: the watermark at which it has something to do. Dense, because every
+    /// tick reads all of it.
+    due: Vec<Ts>,
+    watermark: Ts,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Symbol {
+    view: View,
+    suite: Suite,
+}
+
+/// Symbols that a tick looks at together before it looks at each.
+const LOOK_SYMBOLS: usize = 16;
+
+impl Suites {
+    /// Memory for all symbols, reserved; wrong configurations are a bug of the caller, who has
+    /// [`SuiteConfig::problem`].
+    pub fn new(config: SuiteConfig) -> Suites {
+        assert_eq!(config.problem(), None);
+        let symbol_count = config.symbols_max + 1;
+        Suites {
+            common: (
+                vwap::Common::new(&config.windows, symbol_count),
+                config.spread,
+                regime::Common::new(config.regime),
+                momentum::Common::new(config.momentum),
+            ),
+            symbols: Vec::with_capacity(symbol_count),
+            places: vec![0; symbol_count],
+            due: vec![Ts::MAX; symbol_count],
+            watermark: Ts::MIN,
+        }
+    }
+
+    /// One event of one symbol, after the book took it. `quote`, `phase` and `stale` are as they
+    /// are after it; the caller has put `out` at the event. An event of [`Kind::Gap`] tells that
+    /// all symbols are stale until an event says otherwise, and says nothing itself.
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // The shard's call, in one place.
+    pub fn on_event(
+        &mut self,
+        event: &Event,
+        applied: &Applied,
+        quote: &Quote,
+        phase: Phase,
+        stale: bool,
+        out: &mut Outbox,
+        intents: &mut Intents,
+    ) {
+        let matters = match event.kind {
+            Kind::Add
+            | Kind::Execute
+            | Kind::ExecuteAt
+            | Kind::Cancel
+            | Kind::Delete
+            | Kind::Replace
+            | Kind::Trade
+            | Kind::Cross => {
+                applied.quote_changed || applied.fill.qty.0 > 0 || applied.anomaly.is_some()
+            }
+            Kind::Status | Kind::Break => true,
+            Kind::Gap => return self.on_gap(),
+            Kind::Nothing
+            | Kind::Imbalance
+            | Kind::Symbol
+            | Kind::System
+            | Kind::Info
+            | Kind::Tick
+            | Kind::End => false,
+        };
+        if !matters {
+            return;
+        }
+        let Suites {
+            common,
+            symbols,
+            places,
+            due,
+            watermark,
+        } = self;
+        let symbol = match places[event.symbol as usize] {
+            0 => appear(common, symbols, &mut places[event.symbol as usize]),
+            place => &mut symbols[place as usize - 1],
+        };
+        let Symbol { view, suite } = symbol;
+        let moment = Moment {
+            event,
+            applied,
+            watermark: *watermark,
+        };
+        suite.on_time(common, event.ts_event, view, out);
+        view.quote = *quote;
+        view.phase = phase;
+        view.stale = stale;
+        suite.on_event(common, &moment, view, out, intents);
+        due[event.symbol as usize] = suite.due();
+    }
+
+    /// Time has come to `watermark`, by the tick with this `seq`: closes windows, ends hold
+    /// times, samples. Visits only symbols with something due, in the order of their numbers,
+    /// and calls `say` after each, which takes what `out` and `intents` hold and clears them.
+    pub fn on_watermark(
+        &mut self,
+        watermark: Ts,
+        seq: u64,
+        out: &mut Outbox,
+        intents: &mut Intents,
+        mut say: impl FnMut(&mut Outbox, &mut Intents),
+    ) {
+        self.watermark = self.watermark.max(watermark);
+        let Suites {
+            common,
+            symbols,
+            places,
+            due,
+            watermark,
+        } = self;
+        let watermark = *watermark;
+        for (block_index, block) in due.chunks_mut(LOOK_SYMBOLS).enumerate() {
+            // All are looked at, without a branch for each: mostly none is due.
+            if !block
+                .iter()
+                .fold(false, |any, due| any | (*due <= watermark))
+            {
+                continue;
+            }
+            for (index, due) in block
+                .iter_mut()
+                .enumerate()
+                .filter(|(_, due)| **due <= watermark)
+            {
+                let number = block_index * LOOK_SYMBOLS + index;
+                let Symbol { view, suite } = &mut symbols[places[number] as usize - 1];
+                out.at(watermark, seq, number as u32);
+                suite.on_time(common, watermark, view, out);
+                suite.on_watermark(common, watermark, view, out, intents);
+                *due = suite.due();
+                debug_assert!(*due > watermark, "what was due is done");
+                if !out.is_empty() || !intents.is_empty() {
+                    say(out, intents);
+                }
+            }
+        }
+    }
+
+    /// The input ended: closes all open windows, in the order of the symbols' numbers. Hold
+    /// times and samples that time did not come to stay undecided.
+    pub fn finish(
+        &mut self,
+        seq: u64,
+        out: &mut Outbox,
+        intents: &mut Intents,
+        mut say: impl FnMut(&mut Outbox, &mut Intents),
+    ) {
+        let ended_at = self.watermark;
+        self.watermark = Ts::MAX;
+        let Suites {
+            common,
+            symbols,
+            places,
+            due,
+            ..
+        } = self;
+        for (number, place) in places.iter().enumerate().filter(|(_, place)| **place != 0) {
+            let Symbol { view, suite } = &mut symbols[*place as usize - 1];
+            out.at(ended_at, seq, number as u32);
+            suite.on_watermark(common, Ts::MAX, view, out, intents);
+            due[number] = Ts::MAX;
+            if !out.is_empty() || !intents.is_empty() {
+                say(out, intents);
+            }
+        }
+    }
+
+    /// What is known of a symbol, for reports.
+    pub fn view(&self, symbol: u32) -> View {
+        match self.places.get(symbol as usize) {
+            None | Some(0) => View::EMPTY,
+            Some(place) => self.symbols[*place as usize - 1].view,
+        }
+    }
+
+    #[cold]
+    fn on_gap(&mut self) {
+        for symbol in &mut self.symbols {
+            symbol.view.stale = true;
+        }
+    }
+}
+
+#[cold]
+fn appear<'a>(
+    common: &mut Common,
+    symbols: &'a mut Vec<Symbol>,
+    place: &mut u32,
+) -> &'a mut Symbol {
+    assert!(
+        symbols.len() < symbols.capacity(),
+        "symbols for all numbers are reserved"
+    );
+    symbols.push(Symbol {
+        view: View::EMPTY,
+        suite: Suite::new(common),
+    });
+    *place = symbols.len() as u32;
+    symbols.last_mut().expect("just pushed")
+}
+
+impl Analytic for Suite {
+    type Common = Common;
+
+    fn new(common: &mut Common) -> Suite {
+        (
+            Vwap::new(&mut common.0),
+            Spread::new(&mut common.1),
+            Regime::new(&mut common.2),
+            Momentum::new(&mut common.3),
+        )
+    }
+
+    #[inline]
+    fn on_time(&mut self, common: &mut Common, now: Ts, view: &mut View, out: &mut Outbox) {
+        self.0.on_time(&mut common.0, now, view, out);
+        self.1.on_time(&mut common.1, now, view, out);
+        self.2.on_time(&mut common.2, now, view, out);
+        self.3.on_time(&mut common.3, now, view, out);
+    }
+
+    #[inline]
+    fn on_event(
+        &mut self,
+        common: &mut Common,
+        moment: &Moment,
+        view: &mut View,
+        out: &mut Outbox,
+        intents: &mut Intents,
+    ) {
+        self.0.on_event(&mut common.0, moment, view, out, intents);
+        self.1.on_event(&mut common.1, moment, view, out, intents);
+        self.2.on_event(&mut common.2, moment, view, out, intents);
+        self.3.on_event(&mut common.3, moment, view, out, intents);
+    }
+
+    #[inline]
+    fn on_watermark(
+        &mut self,
+        common: &mut Common,
+        watermark: Ts,
+        view: &mut View,
+        out: &mut Outbox,
+        intents: &mut Intents,
+    ) {
+        self.0
+            .on_watermark(&mut common.0, watermark, view, out, intents);
+        self.1
+            .on_watermark(&mut common.1, watermark, view, out, intents);
+        self.2
+            .on_watermark(&mut common.2, watermark, view, out, intents);
+        self.3
+            .on_watermark(&mut common.3, watermark, view, out, intents);
+    }
+
+    #[inline]
+    fn due(&self) -> Ts {
+        self.0
+            .due()
+            .min(self.1.due())
+            .min(self.2.due())
+            .min(self.3.due())
+    }
+}
