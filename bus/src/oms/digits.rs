@@ -57,6 +57,12 @@ impl Date {
     }
 }
 
+impl From<(u16, u8, u8)> for Date {
+    fn from((year, month, day): (u16, u8, u8)) -> Date {
+        Date { year, month, day }
+    }
+}
+
 const DAY_NS: i64 = 86_400 * Ts::SECOND_NS;
 const DAY_MS: i64 = 86_400_000;
 const MS_NS: i64 = 1_000_000;

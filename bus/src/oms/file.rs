@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use crate::event::Side;
     use crate::fixed::{Price, Qty, Ts};
-    use crate::oms::{Date, FixConfig, NewOrder, OrderKey};
+    use crate::oms::{FixConfig, NewOrder};
     use crate::signal::Order;
 
     /// A folder of its own for each test, gone at its end.

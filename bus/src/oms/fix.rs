@@ -185,7 +185,7 @@ const _: () = {
     let numbers = 2 * 20 + 2 * TIME_BYTES + OrderId::BYTES + 8 + PRICE_BYTES_MAX;
     assert!(tags + texts + numbers <= Encoder::MESSAGE_BYTES_MAX);
     // The shortest body: one byte of each text, number and symbol, and a price of four.
-    let shortest = 5 * 8 + 2 * (TIME_BYTES + 4) + (OrderId::BYTES + 4) + 5 + 8;
+    let shortest = 10 * 5 + 2 * (TIME_BYTES + 4) + (OrderId::BYTES + 4) + 8;
     assert!(shortest >= 100, "the length has three digits");
 };
 

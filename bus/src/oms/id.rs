@@ -23,7 +23,7 @@ pub struct OrderId([u8; OrderId::BYTES]);
 /// What an [`OrderId`] is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderKey {
-    /// The trading date.
+    /// The trading date. An id has two digits of its year: they are read as 1970 to 2069.
     pub date: Date,
     /// The `seq` of the event that caused the order.
     pub seq: u64,
@@ -101,7 +101,7 @@ impl OrderId {
     pub fn parse(text: &[u8]) -> Option<OrderId> {
         let id = OrderId(text.try_into().ok()?);
         let key = id.read()?;
-        (id == OrderId::new(key)).then_some(id)
+        (id == OrderId::from_key(key)).then_some(id)
     }
 
     /// What it is made of.
@@ -183,13 +183,14 @@ mod tests {
 
     #[test]
     fn an_id_reads_back() {
-        let id = OrderId::new(key(123_456, 42, 1, 3));
+        let id = OrderId::from_key(key(123_456, 42, 1, 3));
+        assert_eq!(id, OrderId::new((2026, 1, 5), 1, 123_456, 42, 3));
         assert_eq!(id.to_string(), "260105-000000123456-002A-01-0003");
         for key in [
             key(123_456, 42, 1, 3),
             key(OrderId::SEQ_END - 1, 0xffff, 0xff, 0xffff),
         ] {
-            let id = OrderId::new(key);
+            let id = OrderId::from_key(key);
             assert_eq!(id.key(), key);
             assert_eq!(OrderId::parse(id.as_bytes()), Some(id));
         }
@@ -204,13 +205,13 @@ mod tests {
             key(10, 20, 0, 0),
         ];
         keys.push(key(10, 20, 1, 0));
-        let ids: Vec<OrderId> = keys.into_iter().map(OrderId::new).collect();
+        let ids: Vec<OrderId> = keys.into_iter().map(OrderId::from_key).collect();
         assert!(ids.is_sorted());
     }
 
     #[test]
     fn other_text_is_not_an_id() {
-        let good = *OrderId::new(key(1, 2, 3, 4)).as_bytes();
+        let good = *OrderId::from_key(key(1, 2, 3, 4)).as_bytes();
         for (at, byte) in [
             (6, b'+'),
             (7, b'+'),
@@ -235,6 +236,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "room for 65,536 symbols")]
     fn an_id_that_would_not_be_unique_is_not_made() {
-        OrderId::new(key(1, 65_536, 0, 0));
+        OrderId::from_key(key(1, 65_536, 0, 0));
     }
 }

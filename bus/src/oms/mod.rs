@@ -5,11 +5,11 @@
 //! Knows nothing of strategies, of risk, or of what is durable: the caller decides what may leave.
 
 mod digits;
-mod file;
-mod fix;
-mod id;
-mod sim;
-mod tcp;
+pub mod file;
+pub mod fix;
+pub mod id;
+pub mod sim;
+pub mod tcp;
 
 use std::fmt;
 use std::io;

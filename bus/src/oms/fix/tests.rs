@@ -183,7 +183,7 @@ fn any_order_reads_back() {
         let new = NewOrder {
             msg_seq: random() >> (random() % 64),
             sending_time: Ts((random() >> 1) as i64),
-            id: &OrderId::new(key),
+            id: &OrderId::new(key.date, key.rule, key.seq, key.symbol, key.ordinal),
             symbol: &symbol,
             order: &order(side, price, qty),
             transact_time: Ts((random() >> 1) as i64),
