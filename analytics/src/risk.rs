@@ -131,15 +131,14 @@ impl Risk {
     }
 
     fn collar(&self, order: &Order, quote: &Quote) -> Verdict {
-        // Twice the distance over twice the mid, because the mid itself may be half a unit.
-        let sum = quote.bid.0 + quote.ask.0;
+        let mid = double_mid(quote);
         let distance = order
             .price
             .0
             .saturating_mul(2)
-            .saturating_sub(sum)
+            .saturating_sub(mid)
             .saturating_abs();
-        if excess(distance, sum, self.config.collar) <= 0 {
+        if excess(distance, mid, self.config.collar) <= 0 {
             return Ok(());
         }
         let (part, whole) = (distance as i128 * Bps::ONE.0 as i128, mid.max(1) as i128);
