@@ -281,18 +281,7 @@ mod tests {
     }
 
     fn id(seq: u64) -> OrderId {
-        let date = Date {
-            year: 2026,
-            month: 1,
-            day: 5,
-        };
-        OrderId::new(OrderKey {
-            date,
-            seq,
-            symbol: 1,
-            rule: 0,
-            ordinal: 0,
-        })
+        OrderId::new((2026, 1, 5), 0, seq, 1, 0)
     }
 
     fn message(seq: u64) -> Vec<u8> {

@@ -44,21 +44,11 @@ impl OrderId {
     /// The id of this order.
     ///
     /// # Panics
-    /// For a date outside 2000 to 2099, a symbol above 65,535, or a `seq` from
-    /// [`OrderId::SEQ_END`] on: two orders would share an id.
+    /// For a symbol above 65,535, or a `seq` from [`OrderId::SEQ_END`] on: two orders would share
+    /// an id.
     #[inline]
-    pub fn new(key: OrderKey) -> OrderId {
-        let OrderKey {
-            date,
-            seq,
-            symbol,
-            rule,
-            ordinal,
-        } = key;
-        assert!(
-            date.year / 100 == 20,
-            "an order id has room for the years 2000 to 2099"
-        );
+    pub fn new(date: impl Into<Date>, rule: u8, seq: u64, symbol: u32, ordinal: u16) -> OrderId {
+        let date = date.into();
         assert!(
             seq < OrderId::SEQ_END,
             "an order id has room for twelve digits of seq"
@@ -80,21 +70,12 @@ impl OrderId {
     /// # Panics
     /// As [`OrderId::new`].
     #[inline]
-    pub fn of(date: Date, signal: &Signal) -> OrderId {
-        let &Signal {
-            seq,
-            symbol,
-            rule,
-            ordinal,
-            ..
-        } = signal;
-        OrderId::new(OrderKey {
-            date,
-            seq,
-            symbol,
-            rule,
-            ordinal,
-        })
+    pub fn of(date: impl Into<Date>, signal: &Signal) -> OrderId {
+        OrderId::new(date, signal.rule, signal.seq, signal.symbol, signal.ordinal)
+    }
+
+    fn from_key(key: OrderKey) -> OrderId {
+        OrderId::new(key.date, key.rule, key.seq, key.symbol, key.ordinal)
     }
 
     /// The id in this text, or `None` where it is none that [`OrderId::new`] makes.
@@ -118,9 +99,11 @@ impl OrderId {
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
             return None;
         }
+        let year = part(0..2, 10)? as u16;
+        let century = if year >= 70 { 1900 } else { 2000 };
         Some(OrderKey {
             date: Date {
-                year: 2000 + part(0..2, 10)? as u16,
+                year: century + year,
                 month,
                 day,
             },

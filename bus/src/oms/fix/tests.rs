@@ -24,18 +24,7 @@ fn bare() -> FixConfig {
 }
 
 fn id() -> OrderId {
-    let date = Date {
-        year: 2026,
-        month: 1,
-        day: 5,
-    };
-    OrderId::new(OrderKey {
-        date,
-        seq: 123_456,
-        symbol: 42,
-        rule: 0,
-        ordinal: 1,
-    })
+    OrderId::new((2026, 1, 5), 0, 123_456, 42, 1)
 }
 
 fn order(side: Side, price: i64, qty: i64) -> Order {
