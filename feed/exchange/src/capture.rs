@@ -47,14 +47,15 @@ pub struct CaptureOptions {
     pub heartbeat_ns: u64,
     /// For everything random below, and the jitter; the session has a seed of its own.
     pub seed: u64,
-    /// The probability that line A loses a packet.
+    /// The probability that line A loses a packet. At 1 the capture holds line B alone, apart
+    /// from the last packet that ends the session; so for `loss_b` and line A.
     pub loss_a: f64,
     /// The probability that line B loses a packet. One that line A has lost is delivered by
     /// line B whatever this says, so that the two lines together are always complete, but for
     /// `drop_both`.
     pub loss_b: f64,
     /// Message sequence numbers, from 1. The packets that hold them are lost on both lines, and
-    /// `Truth::lost` says which messages went with them.
+    /// `Truth::lost` says which messages went with them. Numbers that never occur drop nothing.
     pub drop_both: Vec<u64>,
     /// The probability that a line delivers a packet twice.
     pub duplicate: f64,

@@ -57,9 +57,11 @@ impl Flow<'_> {
             .min(Share::DELETE * 5 / 4);
         let mut draw = self.random.below(10_000);
         let mut is = |share: u64| {
-            let hit = draw < share;
-            draw = draw.wrapping_sub(share);
-            hit
+            if draw < share {
+                return true;
+            }
+            draw -= share;
+            false
         };
         if live < 8 {
             self.add_patient(symbol, now_ns)
@@ -273,12 +275,13 @@ impl Flow<'_> {
     }
 
     fn retail(&mut self, symbol: usize) -> io::Result<()> {
+        let others = match self.moods[symbol].retail {
+            b'B' => b"SAN",
+            b'S' => b"BAN",
+            b'A' => b"BSN",
+            _ => b"BSA",
+        };
         let mood = &mut self.moods[symbol];
-        let others: Vec<u8> = b"BSAN"
-            .iter()
-            .copied()
-            .filter(|&l| l != mood.retail)
-            .collect();
         mood.retail = others[self.random.index(others.len())];
         let stock = &self.exchange.stocks[symbol].name;
         let message = wire::retail_interest(self.exchange.head(symbol), stock, mood.retail);

@@ -40,7 +40,8 @@ impl Loss {
     }
 }
 
-/// The order in which one line delivers. A packet is a place in the caller's storage.
+/// The order in which one line delivers, and how often. Frames that later ones overtake wait
+/// here.
 pub(crate) struct Reorder {
     packets_max: u32,
     share: f64,

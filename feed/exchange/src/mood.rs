@@ -55,7 +55,7 @@ impl Mood {
             moved_ns: 0,
             volatility: random.between(0.8e-4, 2.0e-4),
             half_spread: random.between(0.3e-4, 0.8e-4) + 2.5e-4 * quiet,
-            orders_usual: 36 + random.index(32) + 60 / (rank + 1),
+            orders_usual: 40 + random.index(32) + 60 / (rank + 1),
             storm: Spell::default(),
             wide: Spell::default(),
             run: Spell::default(),

@@ -285,7 +285,7 @@ impl Market {
         self.symbols.get_mut(&locate).unwrap()
     }
 
-    fn best(&self, locate: u16) -> [Option<u64>; 2] {
+    pub(crate) fn best(&self, locate: u16) -> [Option<u64>; 2] {
         let [bids, asks] = &self.symbols[&locate].queues;
         [
             bids.keys().next_back().copied(),
