@@ -7,5 +7,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arbiter;
 pub mod link;
+pub mod moldudp64;
+pub mod protocol;
+pub mod reader;
 pub mod source;

@@ -1,0 +1,896 @@
+//! One stream of numbered messages out of several lines that each carry all of it.
+//!
+//! The first copy of a message wins. What comes too early is held until what is missing came from
+//! any line, or is given up:
+//!
+//! ```text
+//!            expected        front
+//!  delivered    |    hole      |  held       (hole)   held
+//! ──────────────┼──────────────┼───────────┼────────┼──────────►  sequence
+//! ```
+//!
+//! The first hole of a session is *lost* when one of these is true; each is judged when a packet
+//! arrives, and by nothing but the packets and their arrival times, so that the same input always
+//! loses the same messages:
+//!
+//! - every line that is alive has brought more than `reorder_max` packets from beyond the hole
+//!   since it became the first one (a line is alive when its last packet is less than `alive_ns`
+//!   old),
+//! - `wait_ns` have passed since the hole became the first one,
+//! - the hold has no free slot left,
+//! - the input ends.
+//!
+//! A session that is joined in its middle begins with such a hole in front of its first packet;
+//! it is given up by the same rules, and nothing is counted as lost: so packets that are swapped
+//! at the join are still put in order.
+//!
+//! A packet more than `jump_max` beyond all others is put aside until a second one near it says
+//! the same. One forged packet therefore cannot make the arbiter skip a session.
+
+use std::collections::VecDeque;
+
+use bus::Ts;
+
+use crate::moldudp64::{END_OF_SESSION, Header, SessionId, whole};
+use crate::source::{Packet, Place};
+
+mod line;
+
+pub use line::LineStats;
+use line::{SessionLine, Spans};
+
+/// How near a second packet must be to confirm one that was put aside, in messages.
+const CONFIRM_SPAN: u64 = 10_000;
+
+/// How many sessions there can be. Each is small; a forged packet can make one.
+pub const SESSIONS_MAX: usize = 256;
+
+/// When a missing message is lost, and how much can be held until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapRule {
+    /// By how many packets every line may pass a hole.
+    pub reorder_max: u32,
+    /// How long a hole may stay, by arrival times.
+    pub wait_ns: i64,
+    /// A line that was silent for longer is not waited for.
+    pub alive_ns: i64,
+    /// How many packets can be held, over all sessions.
+    pub hold_packets: usize,
+    /// How large each may be, header included.
+    pub hold_packet_bytes: usize,
+    /// How far ahead a packet may be without another that confirms it, in messages.
+    pub jump_max: u64,
+}
+
+impl Default for GapRule {
+    fn default() -> GapRule {
+        GapRule {
+            reorder_max: 64,
+            wait_ns: 20_000_000,
+            // Three heartbeats, which come once a second.
+            alive_ns: 3_000_000_000,
+            hold_packets: 1024,
+            hold_packet_bytes: 9216,
+            jump_max: 1_000_000,
+        }
+    }
+}
+
+/// Messages that no line brought in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Which session; see [`Arbiter::sessions`].
+    pub session: u16,
+    /// The first missing number.
+    pub first: u64,
+    /// How many are missing.
+    pub count: u64,
+}
+
+/// What to do with an offered packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Read its messages now, and then say to [`Arbiter::accept`] how many there were.
+    Now(Turn),
+    /// Nothing: it is held, was there before, or carries no messages.
+    Nothing,
+    /// Nothing: it is wrong, for this reason.
+    Bad(Bad),
+}
+
+/// The right to read a packet now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    session: u16,
+    line: u8,
+    sequence: u64,
+    /// How many messages at the packet's front were delivered before.
+    pub skip: u16,
+    /// How many messages the packet says that it carries, those to skip included.
+    pub count: u16,
+}
+
+/// Stands in [`Turn::session`] for a packet that has no number.
+const UNNUMBERED: u16 = u16::MAX;
+
+/// What is wrong with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// Too short for a header.
+    Short,
+    /// It would open a session, but is not exactly one header and its messages.
+    NotMoldUdp64,
+    /// Its messages are not whole, or bytes are left behind them; the whole ones count.
+    Cut,
+    /// Its numbers run over 64 bits.
+    Overflow,
+    /// It comes too early, and is too large to be held.
+    TooLarge,
+    /// One session more than there can be.
+    Sessions,
+}
+
+impl Bad {
+    /// For people: what was found, what was expected.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Bad::Short => "payload is shorter than a MoldUDP64 header of 20 bytes",
+            Bad::NotMoldUdp64 => "payload of a new session is not one MoldUDP64 packet",
+            Bad::Cut => "message count does not match the payload's bytes",
+            Bad::Overflow => "sequence number and count pass 64 bits",
+            Bad::TooLarge => "packet is out of order and too large to be held",
+            Bad::Sessions => "more sessions than 256",
+        }
+    }
+}
+
+/// Something that became ready, in order.
+#[derive(Debug)]
+pub enum Release<'a> {
+    /// A held packet whose turn has come.
+    Packet(Released<'a>),
+    /// Messages are given up; what is behind them follows.
+    Gap(Gap),
+    /// A packet that was put aside is dropped: nothing confirmed its far jump.
+    Dropped {
+        /// Where it stood.
+        place: Place,
+        /// Its number.
+        sequence: u64,
+    },
+}
+
+/// A held packet whose turn has come. It is accepted already.
+#[derive(Clone, Copy, Debug)]
+pub struct Released<'a> {
+    /// Its messages, and maybe more bytes behind them.
+    pub blocks: &'a [u8],
+    /// How many messages at its front were delivered before.
+    pub skip: u16,
+    /// How many whole messages it has, those to skip included.
+    pub count: u16,
+    /// When it arrived.
+    pub ts_recv: Option<Ts>,
+    /// Where it stood.
+    pub place: Place,
+}
+
+/// What is known of one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionStats {
+    /// Its name.
+    pub id: SessionId,
+    /// The first number that was delivered; `None` while nothing was.
+    pub first: Option<u64>,
+    /// The number that is expected next.
+    pub next: u64,
+    /// How many messages were delivered.
+    pub messages: u64,
+    /// How many times messages were lost on all lines.
+    pub gap_count: u64,
+    /// How many messages were lost on all lines.
+    pub lost: u64,
+    /// How many packets were dropped because nothing confirmed their far jump.
+    pub dropped_packets: u64,
+    /// Whether its end was announced, and everything before it was delivered or given up.
+    pub is_ended: bool,
+    /// The lines that brought it: their index, and what they brought of it.
+    pub lines: Vec<(u8, LineStats)>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Arbiter {
+    rule: GapRule,
+    sessions: Vec<Session>,
+    /// The session of the last packet: almost always that of the next one too.
+    current: usize,
+    hold: Hold,
+    /// Packets and messages without a number, by line.
+    unnumbered: Vec<LineStats>,
+    now: Option<Ts>,
+    /// When the first hole has waited long enough.
+    deadline: Ts,
+    /// Whether something may be ready.
+    has_work: bool,
+    is_ending: bool,
+    /// The slot that the last release lent out.
+    lent: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SessionId,
+    /// The next number to deliver.
+    expected: u64,
+    /// Nothing was delivered yet, and `expected` is only the lowest number possible.
+    is_joining: bool,
+    first: Option<u64>,
+    /// What came too early, by number.
+    held: VecDeque<Held>,
+    hole: Hole,
+    aside: Option<Held>,
+    dropped: VecDeque<Held>,
+    /// The number after the last one, once the session's end was announced.
+    end: Option<u64>,
+    must_give_up: bool,
+    lines: Vec<SessionLine>,
+    given_up: Spans,
+    messages: u64,
+    gap_count: u64,
+    lost: u64,
+    dropped_packets: u64,
+}
+
+/// The first hole: from `expected` to the front of `held`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hole {
+    expected: u64,
+    front: u64,
+    since: Option<Ts>,
+}
+
+const NO_HOLE: Hole = Hole {
+    expected: 0,
+    front: 0,
+    since: None,
+};
+
+/// A packet in the hold. A heartbeat that announces a gap is one of no messages and no slot.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    sequence: u64,
+    count: u16,
+    line: u8,
+    slot: Option<u32>,
+    len_bytes: u32,
+    ts_recv: Option<Ts>,
+    place: Place,
+}
+
+impl Held {
+    fn end(&self) -> u64 {
+        self.sequence + u64::from(self.count)
+    }
+}
+
+/// Memory for packets that wait, reserved once; the system gives pages when they are used.
+#[derive(Debug)]
+struct Hold {
+    bytes: Vec<u8>,
+    free: Vec<u32>,
+    slot_bytes: usize,
+}
+
+impl Hold {
+    fn new(rule: &GapRule) -> Hold {
+        let slots = u32::try_from(rule.hold_packets).expect("fewer than 2^32 held packets");
+        Hold {
+            bytes: vec![0; rule.hold_packets * rule.hold_packet_bytes],
+            free: (0..slots).rev().collect(),
+            slot_bytes: rule.hold_packet_bytes,
+        }
+    }
+
+    /// Keeps a copy; `None` when it is too large. There is a free slot whenever a packet is
+    /// offered, as running out of them makes a hole be given up at once.
+    fn keep(&mut self, bytes: &[u8]) -> Option<u32> {
+        if bytes.len() > self.slot_bytes {
+            return None;
+        }
+        let slot = self.free.pop()?;
+        let from = slot as usize * self.slot_bytes;
+        self.bytes[from..from + bytes.len()].copy_from_slice(bytes);
+        Some(slot)
+    }
+
+    fn get(&self, slot: Option<u32>, len_bytes: u32) -> &[u8] {
+        let Some(slot) = slot else { return &[] };
+        let from = slot as usize * self.slot_bytes;
+        &self.bytes[from..from + len_bytes as usize]
+    }
+
+    fn put_back(&mut self, slot: Option<u32>) {
+        self.free.extend(slot);
+    }
+}
+
+impl Arbiter {
+    /// Reserves the hold.
+    pub fn new(rule: GapRule) -> Arbiter {
+        assert!(
+            rule.hold_packets >= 2,
+            "one slot to hold a packet, and one for the next"
+        );
+        Arbiter {
+            rule,
+            sessions: Vec::new(),
+            current: 0,
+            hold: Hold::new(&rule),
+            unnumbered: Vec::new(),
+            now: None,
+            deadline: Ts::MAX,
+            has_work: false,
+            is_ending: false,
+            lent: None,
+        }
+    }
+
+    /// Takes note of a MoldUDP64 packet and says what to do with it. Everything that
+    /// [`Arbiter::release`] has must have been taken before.
+    #[inline]
+    pub fn offer(&mut self, packet: &Packet<'_>) -> Offer {
+        debug_assert!(!self.has_work, "what is ready comes before the next packet");
+        let Some((header, blocks)) = Header::split(packet.payload) else {
+            return Offer::Bad(Bad::Short);
+        };
+        if packet.ts_recv.is_some() {
+            self.now = packet.ts_recv;
+        }
+        if header.sequence == 0 {
+            return self.offer_unnumbered(packet, &header);
+        }
+        let index = match self.sessions.get(self.current) {
+            Some(session) if session.id == header.session => self.current,
+            _ => match self.find(&header, packet, blocks) {
+                Ok(index) => index,
+                Err(bad) => return Offer::Bad(bad),
+            },
+        };
+        let session = &mut self.sessions[index];
+        let line = session.line(packet.line);
+        line.arrived(packet, &header);
+        let count = header.message_count();
+        if header.sequence == session.expected
+            && count != 0
+            && header.sequence <= u64::MAX - u64::from(u16::MAX)
+        {
+            session.is_joining = false;
+            return Offer::Now(Turn {
+                session: index as u16,
+                line: packet.line,
+                sequence: header.sequence,
+                skip: 0,
+                count,
+            });
+        }
+        self.offer_out_of_order(index, packet, &header, blocks)
+    }
+
+    /// The reader read the packet and found `whole` whole messages, those to skip included.
+    #[inline]
+    pub fn accept(&mut self, turn: Turn, whole: u16) {
+        if turn.session == UNNUMBERED {
+            self.unnumbered[usize::from(turn.line)].messages += u64::from(whole);
+            return;
+        }
+        let session = &mut self.sessions[usize::from(turn.session)];
+        let end = turn.sequence + u64::from(whole);
+        let fresh = u64::from(whole.saturating_sub(turn.skip));
+        if session.first.is_none() && fresh > 0 {
+            session.first = Some(turn.sequence);
+        }
+        session.messages += fresh;
+        session.expected = session.expected.max(end);
+        let line = &mut session.lines[usize::from(turn.line)];
+        line.stats.messages += u64::from(whole);
+        line.stats.first_copies += fresh;
+        line.stats.duplicates += u64::from(whole.min(turn.skip));
+        line.received(turn.sequence, end, &session.given_up);
+        // What waits may be next now, or wait for a smaller hole.
+        self.has_work |= !session.held.is_empty();
+    }
+
+    /// Whether [`Arbiter::release`] may have something.
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        self.has_work || self.now.is_some_and(|now| now >= self.deadline)
+    }
+
+    /// The next thing that became ready; to be called until there is none.
+    pub fn release(&mut self) -> Option<Release<'_>> {
+        let lent = self.lent.take();
+        self.hold.put_back(lent);
+        if !self.has_ready() {
+            return None;
+        }
+        self.has_work = true;
+        for index in 0..self.sessions.len() {
+            match self.step(index) {
+                Step::Nothing => {}
+                Step::Gap(gap) => return Some(Release::Gap(gap)),
+                Step::Dropped(held) => {
+                    self.hold.put_back(held.slot);
+                    let (place, sequence) = (held.place, held.sequence);
+                    return Some(Release::Dropped { place, sequence });
+                }
+                Step::Packet(held, skip) => {
+                    self.lent = held.slot;
+                    return Some(Release::Packet(Released {
+                        blocks: self.hold.get(held.slot, held.len_bytes),
+                        skip,
+                        count: held.count,
+                        ts_recv: held.ts_recv,
+                        place: held.place,
+                    }));
+                }
+            }
+        }
+        self.has_work = false;
+        let wait_ns = self.rule.wait_ns;
+        let since = self.sessions.iter().filter_map(|s| s.hole.since).min();
+        self.deadline = since.map_or(Ts::MAX, |since| since.plus_ns(wait_ns));
+        None
+    }
+
+    /// The input has ended: all holes are given up by the next releases.
+    pub fn finish(&mut self) {
+        if self.is_ending {
+            return;
+        }
+        self.is_ending = true;
+        self.has_work = true;
+        for session in &mut self.sessions {
+            if let Some(held) = session.aside.take() {
+                session.drop_held(held);
+            }
+        }
+    }
+
+    /// Whether there were sessions, and all of them are over.
+    pub fn is_ended(&self) -> bool {
+        !self.sessions.is_empty() && self.sessions.iter().all(Session::is_ended)
+    }
+
+    /// The name of a session, as numbered in a [`Gap`].
+    pub fn session_id(&self, session: u16) -> Option<SessionId> {
+        self.sessions.get(usize::from(session)).map(|s| s.id)
+    }
+
+    /// What is known of each session. After [`Arbiter::finish`], what a line lacks at its end
+    /// counts as missing on it too.
+    pub fn sessions(&self) -> Vec<SessionStats> {
+        self.sessions
+            .iter()
+            .map(|session| session.stats(self.is_ending))
+            .collect()
+    }
+
+    /// What each line brought, numbered or not, over all sessions; by the line's index.
+    pub fn lines(&self) -> Vec<LineStats> {
+        let mut lines = self.unnumbered.clone();
+        for session in self.sessions() {
+            for (index, stats) in session.lines {
+                let index = usize::from(index);
+                lines.resize(lines.len().max(index + 1), LineStats::default());
+                lines[index].add(&stats);
+            }
+        }
+        lines
+    }
+
+    /// Counts a packet that has no numbers at all, such as a piece of a file.
+    pub fn count_unnumbered(&mut self, packet: &Packet<'_>, messages: u64) {
+        let stats = self.unnumbered(packet.line);
+        stats.packets += 1;
+        stats.bytes += packet.payload.len() as u64;
+        stats.messages += messages;
+    }
+
+    fn unnumbered(&mut self, line: u8) -> &mut LineStats {
+        let index = usize::from(line);
+        if index >= self.unnumbered.len() {
+            self.unnumbered.resize(index + 1, LineStats::default());
+        }
+        &mut self.unnumbered[index]
+    }
+
+    /// A packet whose numbers were blanked, as in collections of single packets.
+    #[cold]
+    fn offer_unnumbered(&mut self, packet: &Packet<'_>, header: &Header) -> Offer {
+        self.count_unnumbered(packet, 0);
+        let stats = self.unnumbered(packet.line);
+        stats.count_kind(header.count);
+        Offer::Now(Turn {
+            session: UNNUMBERED,
+            line: packet.line,
+            sequence: 0,
+            skip: 0,
+            count: header.message_count(),
+        })
+    }
+
+    /// The session of a packet that is not of the same one as the packet before.
+    #[cold]
+    fn find(&mut self, header: &Header, packet: &Packet<'_>, blocks: &[u8]) -> Result<usize, Bad> {
+        if let Some(index) = self.sessions.iter().position(|s| s.id == header.session) {
+            self.current = index;
+            return Ok(index);
+        }
+        // Any bytes make a header. Only a packet that is right to its last byte opens a session.
+        let count = header.message_count();
+        let is_cut = packet.wire_bytes as usize > packet.payload.len();
+        let (found, left) = whole(blocks, count);
+        let is_right = if is_cut {
+            found > 0
+        } else {
+            found == count && left == 0
+        };
+        if !is_right {
+            return Err(Bad::NotMoldUdp64);
+        }
+        if self.sessions.len() == SESSIONS_MAX {
+            return Err(Bad::Sessions);
+        }
+        self.sessions.push(Session::new(header.session));
+        self.current = self.sessions.len() - 1;
+        Ok(self.current)
+    }
+
+    /// A packet that is not simply the next one.
+    #[cold]
+    fn offer_out_of_order(
+        &mut self,
+        index: usize,
+        packet: &Packet<'_>,
+        header: &Header,
+        blocks: &[u8],
+    ) -> Offer {
+        let now = self.now;
+        let session = &mut self.sessions[index];
+        let claimed = header.message_count();
+        if header.sequence.checked_add(u64::from(u16::MAX)).is_none() {
+            return Offer::Bad(Bad::Overflow);
+        }
+        // What a copy that is not read claims is only believed as far as its bytes go.
+        let is_cut = packet.wire_bytes as usize > packet.payload.len();
+        let is_late = header.sequence <= session.expected;
+        let count = if is_late && !is_cut {
+            claimed.min((blocks.len() / 2) as u16)
+        } else {
+            whole(blocks, claimed).0
+        };
+        let end = header.sequence + u64::from(count);
+        self.has_work |= !session.held.is_empty();
+
+        if is_late {
+            if header.count == END_OF_SESSION {
+                session.end = Some(session.end.unwrap_or(0).max(header.sequence));
+            }
+            if end > session.expected {
+                let skip = (session.expected - header.sequence) as u16;
+                session.is_joining = false;
+                return Offer::Now(Turn {
+                    session: index as u16,
+                    line: packet.line,
+                    sequence: header.sequence,
+                    skip,
+                    count: claimed,
+                });
+            }
+            if count == 0 && header.sequence == session.expected {
+                // This line says that nothing is missing yet.
+                session.hole.since = session.hole.since.and(now);
+            }
+            let line = &mut session.lines[usize::from(packet.line)];
+            line.stats.messages += u64::from(count);
+            line.stats.duplicates += u64::from(count);
+            line.received(header.sequence, end, &session.given_up);
+            return if count < claimed {
+                Offer::Bad(Bad::Cut)
+            } else {
+                Offer::Nothing
+            };
+        }
+
+        let mut held = Held {
+            sequence: header.sequence,
+            count,
+            line: packet.line,
+            slot: None,
+            len_bytes: blocks.len() as u32,
+            ts_recv: packet.ts_recv,
+            place: packet.place,
+        };
+        let is_known = session.is_held(&held);
+        if count > 0 && !is_known {
+            held.slot = self.hold.keep(blocks);
+            if held.slot.is_none() {
+                return Offer::Bad(Bad::TooLarge);
+            }
+        }
+        if session.is_far(&held, self.rule.jump_max) {
+            let Some(first) = session.put_aside(held) else {
+                self.hold_is_filling(index);
+                self.has_work |= !self.sessions[index].dropped.is_empty();
+                return Offer::Nothing;
+            };
+            session.take_in(first);
+        }
+        if header.count == END_OF_SESSION {
+            session.end = Some(session.end.unwrap_or(0).max(header.sequence));
+        }
+        let line = &mut session.lines[usize::from(packet.line)];
+        line.stats.messages += u64::from(count);
+        line.beyond = line.beyond.saturating_add(1);
+        line.received(header.sequence, end, &session.given_up);
+        if is_known {
+            line.stats.duplicates += u64::from(count);
+        } else {
+            session.insert(held);
+        }
+        session.note_hole(now);
+        self.has_work = true;
+        self.hold_is_filling(index);
+        if count < claimed {
+            Offer::Bad(Bad::Cut)
+        } else {
+            Offer::Nothing
+        }
+    }
+
+    /// The last free slot must stay free for the next packet: what waits here waits no longer.
+    fn hold_is_filling(&mut self, index: usize) {
+        if self.hold.free.is_empty() {
+            let session = &mut self.sessions[index];
+            session.must_give_up = true;
+            if session.held.is_empty()
+                && let Some(held) = session.aside.take()
+            {
+                session.drop_held(held);
+            }
+            self.has_work = true;
+        }
+    }
+
+    /// The next thing that is ready in one session.
+    fn step(&mut self, index: usize) -> Step {
+        let rule = self.rule;
+        let now = self.now;
+        let is_ending = self.is_ending;
+        let session = &mut self.sessions[index];
+        if let Some(held) = session.dropped.pop_front() {
+            return Step::Dropped(held);
+        }
+        loop {
+            let Some(&front) = session.held.front() else {
+                session.hole = NO_HOLE;
+                session.must_give_up = false;
+                return Step::Nothing;
+            };
+            if front.sequence <= session.expected {
+                session.held.pop_front();
+                let skip = (session.expected - front.sequence).min(u64::from(front.count)) as u16;
+                session.count_released(&front, skip);
+                if front.end() <= session.expected {
+                    self.hold.put_back(front.slot);
+                    continue;
+                }
+                session.expected = front.end();
+                return Step::Packet(front, skip);
+            }
+            session.note_hole(now);
+            session.must_give_up &= self.hold.free.is_empty();
+            if !(is_ending || session.must_give_up || session.is_hole_lost(&rule, now)) {
+                return Step::Nothing;
+            }
+            let gap = Gap {
+                session: index as u16,
+                first: session.expected,
+                count: front.sequence - session.expected,
+            };
+            session.expected = front.sequence;
+            if session.is_joining {
+                session.is_joining = false;
+                continue;
+            }
+            session.count_lost(&gap);
+            return Step::Gap(gap);
+        }
+    }
+}
+
+enum Step {
+    Nothing,
+    Packet(Held, u16),
+    Gap(Gap),
+    Dropped(Held),
+}
+
+impl Session {
+    fn new(id: SessionId) -> Session {
+        Session {
+            id,
+            expected: 1,
+            is_joining: true,
+            first: None,
+            held: VecDeque::new(),
+            hole: NO_HOLE,
+            aside: None,
+            dropped: VecDeque::new(),
+            end: None,
+            must_give_up: false,
+            lines: Vec::new(),
+            given_up: Spans::default(),
+            messages: 0,
+            gap_count: 0,
+            lost: 0,
+            dropped_packets: 0,
+        }
+    }
+
+    #[inline]
+    fn line(&mut self, line: u8) -> &mut SessionLine {
+        let index = usize::from(line);
+        if index >= self.lines.len() {
+            self.lines.resize(index + 1, SessionLine::default());
+        }
+        &mut self.lines[index]
+    }
+
+    fn is_ended(&self) -> bool {
+        self.end.is_some_and(|end| self.expected >= end) && self.held.is_empty()
+    }
+
+    /// Whether all of a packet's messages are in one that is held.
+    fn is_held(&self, held: &Held) -> bool {
+        let behind = self.held.partition_point(|h| h.sequence <= held.sequence);
+        let before = behind.checked_sub(1).map(|index| &self.held[index]);
+        let is_inside = before.is_some_and(|h| h.end() >= held.end());
+        // A heartbeat says nothing new if something is held behind its number.
+        is_inside || (held.count == 0 && self.held.back().is_some_and(|h| h.end() >= held.end()))
+    }
+
+    fn insert(&mut self, held: Held) {
+        let index = self.held.partition_point(|h| h.sequence <= held.sequence);
+        self.held.insert(index, held);
+    }
+
+    /// Whether a packet is too far from all others to be believed alone.
+    fn is_far(&self, held: &Held, jump_max: u64) -> bool {
+        if !self.is_joining {
+            return held.sequence - self.expected > jump_max;
+        }
+        self.held
+            .front()
+            .is_some_and(|front| front.sequence.abs_diff(held.sequence) > jump_max)
+    }
+
+    /// Puts a far packet aside; gives back the one that was aside before if the two agree.
+    fn put_aside(&mut self, held: Held) -> Option<Held> {
+        if let Some(first) = self.aside.take() {
+            let is_near = first.sequence.abs_diff(held.sequence) <= CONFIRM_SPAN;
+            let is_copy = first.sequence == held.sequence && first.line == held.line;
+            if is_near && !is_copy {
+                return Some(first);
+            }
+            self.drop_held(first);
+        }
+        self.aside = Some(held);
+        None
+    }
+
+    /// Two packets agree on a far place: the first one joins the held ones. While joining, a
+    /// single packet elsewhere was the forged one.
+    fn take_in(&mut self, first: Held) {
+        if self.is_joining && self.held.len() == 1 {
+            let forged = self.held.pop_front().expect("there is one");
+            self.drop_held(forged);
+        }
+        let line = &mut self.lines[usize::from(first.line)];
+        line.received(first.sequence, first.end(), &self.given_up);
+        self.insert(first);
+    }
+
+    fn drop_held(&mut self, held: Held) {
+        self.dropped_packets += 1;
+        self.dropped.push_back(held);
+    }
+
+    /// Starts the hole's time anew if it is another one than before.
+    fn note_hole(&mut self, now: Option<Ts>) {
+        let Some(front) = self.held.front() else {
+            return;
+        };
+        if (self.hole.expected, self.hole.front) != (self.expected, front.sequence) {
+            let is_same_start = self.hole.expected == self.expected;
+            self.hole = Hole {
+                expected: self.expected,
+                front: front.sequence,
+                since: now,
+            };
+            for line in &mut self.lines {
+                if !is_same_start {
+                    line.beyond = 0;
+                }
+            }
+        }
+    }
+
+    fn is_hole_lost(&self, rule: &GapRule, now: Option<Ts>) -> bool {
+        let waited_ns = match (now, self.hole.since) {
+            (Some(now), Some(since)) => now.since(since),
+            _ => 0,
+        };
+        if waited_ns >= rule.wait_ns {
+            return true;
+        }
+        let mut alive = self
+            .lines
+            .iter()
+            .filter(|line| line.is_alive(now, rule.alive_ns));
+        let mut has_line = false;
+        alive.all(|line| {
+            has_line = true;
+            line.beyond > rule.reorder_max
+        }) && has_line
+    }
+
+    fn count_released(&mut self, held: &Held, skip: u16) {
+        let line = &mut self.lines[usize::from(held.line)];
+        let fresh = u64::from(held.count - skip);
+        line.stats.first_copies += fresh;
+        line.stats.duplicates += u64::from(skip);
+        self.messages += fresh;
+        if self.first.is_none() && fresh > 0 {
+            self.first = Some(held.sequence + u64::from(skip));
+        }
+    }
+
+    fn count_lost(&mut self, gap: &Gap) {
+        self.gap_count += 1;
+        self.lost += gap.count;
+        let (first, end) = (gap.first, gap.first + gap.count);
+        for line in &mut self.lines {
+            line.stats.lost += line.missing.overlap(first, end);
+        }
+        self.given_up.push(first, end);
+    }
+
+    fn stats(&self, is_ending: bool) -> SessionStats {
+        let lines = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.stats.packets > 0);
+        SessionStats {
+            id: self.id,
+            first: self.first,
+            next: self.expected,
+            messages: self.messages,
+            gap_count: self.gap_count,
+            lost: self.lost,
+            dropped_packets: self.dropped_packets,
+            is_ended: self.is_ended(),
+            lines: lines
+                .map(|(index, line)| {
+                    let mut line = line.clone();
+                    if is_ending && !self.is_joining {
+                        line.received(self.expected, self.expected, &self.given_up);
+                    }
+                    (index as u8, line.stats)
+                })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Messages to events, one file per exchange protocol.
+//!
+//! A protocol knows its bytes and nothing else: no packets, no sequence numbers, no rings.
+
+use std::fmt;
+
+use bus::{Anomaly, Event, Ts};
+
+pub mod itch;
+
+pub use itch::Itch;
+
+/// How one exchange writes its messages.
+pub trait Protocol {
+    /// The event in one message; `message` is all of its bytes. `seq` and `ts_recv` stay 0: they
+    /// are not the message's to say.
+    fn decode(&self, message: &[u8]) -> Result<Decoded, Fault>;
+
+    /// When a message says it happened; `None` if it is too short to say. Nothing else of it is
+    /// looked at.
+    fn ts_event(&self, message: &[u8]) -> Option<Ts>;
+
+    /// The name of the symbol a message is about, as in [`bus::Kind::Symbol`]; `None` where its
+    /// type does not carry one.
+    fn name(&self, message: &[u8]) -> Option<u64>;
+}
+
+/// An event, and what the reader has to know of its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// The event.
+    pub event: Event,
+    /// What is special about the message.
+    pub notes: Notes,
+}
+
+/// Bits that ask the reader for more than passing the event on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Notes(pub u8);
+
+impl Notes {
+    /// The message carries its symbol's name. The lowest bit, so that a symbol's state, which
+    /// has it once the name is known, masks it away.
+    pub const NAMES: u8 = 1;
+    /// The message defines a symbol.
+    pub const DEFINES: u8 = 2;
+    /// The event goes to every shard.
+    pub const FOR_ALL: u8 = 4;
+}
+
+/// Why a message is refused. A refused message is counted and skipped; the next one is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A message of no bytes.
+    Empty,
+    /// A type that the protocol does not have.
+    UnknownType {
+        /// The type.
+        code: u8,
+        /// The length that the message was sent with.
+        len_bytes: u16,
+    },
+    /// A length that is not the type's.
+    Length {
+        /// The type.
+        code: u8,
+        /// The length that the message was sent with.
+        got: u16,
+        /// The length that the type has.
+        want: u16,
+    },
+    /// A field with a value that the protocol does not allow.
+    Field {
+        /// The type.
+        code: u8,
+        /// Where in the message the field starts.
+        offset_bytes: u8,
+        /// The field's first byte.
+        got: u8,
+    },
+}
+
+impl Fault {
+    /// What it is counted as.
+    pub const fn anomaly(self) -> Anomaly {
+        match self {
+            Fault::Empty | Fault::Length { .. } => Anomaly::BadLength,
+            Fault::UnknownType { .. } => Anomaly::UnknownType,
+            Fault::Field { .. } => Anomaly::BadField,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Fault::Empty => write!(f, "message of no bytes"),
+            Fault::UnknownType { code, len_bytes } => {
+                write!(f, "unknown type {} of {len_bytes} bytes", Letter(code))
+            }
+            Fault::Length { code, got, want } => {
+                write!(
+                    f,
+                    "message length {got}, want {want} for type {}",
+                    Letter(code)
+                )
+            }
+            Fault::Field {
+                code,
+                offset_bytes,
+                got,
+            } => {
+                let got = Letter(got);
+                write!(
+                    f,
+                    "type {}, byte {offset_bytes}: value {got} is not allowed",
+                    Letter(code)
+                )
+            }
+        }
+    }
+}
+
+/// A byte that should be a letter, for people.
+struct Letter(u8);
+
+impl fmt::Display for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_ascii_graphic() {
+            write!(f, "'{}'", self.0 as char)
+        } else {
+            write!(f, "0x{:02x}", self.0)
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Packets in, events out onto the rings of the shards.
+//!
+//! One `turn` takes some packets from the source, puts their messages in order, decodes them, and
+//! pushes the events in batches. Nothing is lost to a full ring: while an event waits for room,
+//! no packet is taken.
+//!
+//! ```text
+//! Source::poll ─► Arbiter ─► Protocol::decode ─► number, time, symbol ─► stage ─► ring of a shard
+//!                   └──── held packets ────┘
+//! ```
+//!
+//! Every accepted message and every event made here (`Tick`, `Gap`, `End`, and a `Symbol` where a
+//! name is first met in another message) gets the next `seq`, before anything is filtered or
+//! split. So the numbers are the same for any number of shards and any choice of symbols.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use bus::ring::Sender;
+use bus::{Anomalies, Anomaly, Ts};
+
+use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
+use crate::moldudp64::{Header, SessionId};
+use crate::protocol::{Itch, Protocol};
+use crate::source::{Framing, Line, Packet, Polled, Source, SourceError};
+
+mod intake;
+mod stage;
+
+use intake::{Intake, Run};
+pub use stage::RingStats;
+
+/// The most shards there can be.
+pub const SHARDS_MAX: usize = 128;
+
+/// How many gaps are listed; all are counted.
+pub const GAPS_LISTED_MAX: usize = 1000;
+
+/// How many anomalies are told as text; all are counted.
+pub const EXAMPLES_MAX: usize = 64;
+
+/// A turn ends after this many messages, so that they reach the rings while they are young.
+const TURN_MESSAGES: u64 = 64;
+
+/// A turn ends after this many packets, whatever is in them.
+const TURN_PACKETS: usize = 32;
+
+/// The shard of a symbol. Feeds number symbols from 1 on, so that taking turns spreads both a
+/// feed's busy names and its alphabet.
+#[inline]
+pub const fn shard_of(symbol: u32, shards: usize) -> usize {
+    symbol as usize % shards
+}
+
+/// What a reader is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReaderConfig {
+    /// Midnight of the trading day, where the feed's clock starts.
+    pub midnight: Ts,
+    /// How far apart `Tick` events are.
+    pub tick_ns: i64,
+    /// How far a tick stays behind the highest event time.
+    pub out_of_order_ns: i64,
+    /// How far an event time may leap ahead without a second one that confirms it.
+    pub max_future_ns: i64,
+    /// Only these symbols are pushed, all if `None`. Names as people write them, without padding.
+    pub symbols: Option<BTreeSet<String>>,
+    /// The input ends before the first event after this time.
+    pub until: Option<Ts>,
+    /// For each shard the last `seq` that it has already. Shorter than the shards: 0 for the rest.
+    pub resume_after: Vec<u64>,
+    /// When a missing message is lost.
+    pub gaps: GapRule,
+    /// Whether the input ends when all MoldUDP64 sessions have ended; a live feed does.
+    pub end_at_session_end: bool,
+}
+
+impl ReaderConfig {
+    /// Everything there is, with a tick each 100 ms.
+    pub fn new(midnight: Ts) -> ReaderConfig {
+        ReaderConfig {
+            midnight,
+            tick_ns: 100_000_000,
+            out_of_order_ns: 0,
+            max_future_ns: 5_000_000_000,
+            symbols: None,
+            until: None,
+            resume_after: Vec::new(),
+            gaps: GapRule::default(),
+            end_at_session_end: false,
+        }
+    }
+}
+
+/// What a turn did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// It worked off this many messages, which may be none (a heartbeat).
+    Worked {
+        /// How many.
+        messages: u64,
+    },
+    /// It did nothing: the source has nothing now.
+    Empty,
+    /// It took no packet: a ring is full.
+    Full,
+    /// It did nothing, and will not do anything any more: all is on the rings, `End` included.
+    Ended,
+}
+
+/// Why a reader cannot go on.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The input cannot be read.
+    Source(SourceError),
+    /// A ring is full and its shard is gone.
+    ShardGone {
+        /// Which shard.
+        shard: usize,
+    },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Source(error) => error.fmt(f),
+            ReadError::ShardGone { shard } => write!(f, "shard {shard} has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ReadError::Source(error) => Some(error),
+            ReadError::ShardGone { .. } => None,
+        }
+    }
+}
+
+impl From<SourceError> for ReadError {
+    fn from(error: SourceError) -> ReadError {
+        ReadError::Source(error)
+    }
+}
+
+/// A gap, and where it was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GapSeen {
+    /// Which session.
+    pub session: SessionId,
+    /// The first missing feed sequence number.
+    pub first: u64,
+    /// How many messages are missing.
+    pub count: u64,
+    /// The highest event time before it.
+    pub ts_event: Ts,
+    /// The `seq` of its event.
+    pub seq: u64,
+}
+
+/// What a reader met.
+#[derive(Clone, Debug)]
+pub struct ReaderStats {
+    /// Packets polled.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Messages delivered, in order and once each, refused ones included.
+    pub messages: u64,
+    /// The same by their type letter.
+    pub by_type: [u64; 256],
+    /// The last `seq` given.
+    pub seq: u64,
+    /// The first accepted event time.
+    pub first_ts: Option<Ts>,
+    /// The highest accepted event time.
+    pub last_ts: Option<Ts>,
+    /// Things that the source stumbled over. Not in `anomalies`.
+    pub troubles: u64,
+    /// Everything wrong in packets and messages.
+    pub anomalies: Anomalies,
+    /// The first of both, one line each, with their places.
+    pub examples: Vec<String>,
+    /// The first gaps.
+    pub gaps: Vec<GapSeen>,
+    /// What each line brought, by its index in [`ReaderStats::line_names`].
+    pub lines: Vec<LineStats>,
+    /// The lines' names.
+    pub line_names: Vec<Line>,
+    /// The MoldUDP64 sessions.
+    pub sessions: Vec<SessionStats>,
+    /// The rings, by shard.
+    pub rings: Vec<RingStats>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Reader<S, P = Itch> {
+    source: S,
+    arbiter: Arbiter,
+    intake: Intake<P>,
+    phase: Phase,
+    end_at_session_end: bool,
+    packets: u64,
+    bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Packets are taken.
+    Reading,
+    /// No packet is taken any more; what is held comes out.
+    Draining,
+    /// `End` is staged.
+    Ended,
+}
+
+impl<S: Source> Reader<S, Itch> {
+    /// A reader of ITCH, with one ring for each shard.
+    pub fn new(source: S, config: ReaderConfig, rings: Vec<Sender>) -> Reader<S, Itch> {
+        let protocol = Itch::new(config.midnight);
+        Reader::with_protocol(source, protocol, config, rings)
+    }
+}
+
+impl<S: Source, P: Protocol> Reader<S, P> {
+    /// A reader of any protocol, with one ring for each shard.
+    pub fn with_protocol(
+        source: S,
+        protocol: P,
+        config: ReaderConfig,
+        rings: Vec<Sender>,
+    ) -> Reader<S, P> {
+        assert!(config.tick_ns > 0, "ticks have a distance");
+        assert!(
+            config.out_of_order_ns >= 0 && config.max_future_ns >= 0,
+            "spans are not negative"
+        );
+        Reader {
+            source,
+            arbiter: Arbiter::new(config.gaps),
+            end_at_session_end: config.end_at_session_end,
+            intake: Intake::new(protocol, &config, rings),
+            phase: Phase::Reading,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes some packets and pushes their events.
+    pub fn turn(&mut self) -> Result<Turned, ReadError> {
+        if !self.intake.stage.flush() {
+            return match self.intake.stage.gone() {
+                Some(shard) => Err(ReadError::ShardGone { shard }),
+                None => Ok(Turned::Full),
+            };
+        }
+        if self.phase == Phase::Ended {
+            return Ok(Turned::Ended);
+        }
+        let before = self.intake.messages;
+        let mut is_empty = false;
+        for polls in 0..TURN_PACKETS {
+            if self.arbiter.has_ready() && self.release() {
+                // One held packet is a packet.
+            } else if self.phase == Phase::Draining {
+                self.intake.end();
+                self.phase = Phase::Ended;
+            } else if !self.poll()? {
+                is_empty = polls == 0;
+                break;
+            }
+            if self.intake.is_cut && self.phase != Phase::Ended {
+                self.intake.end();
+                self.phase = Phase::Ended;
+            }
+            if self.phase == Phase::Ended || self.intake.messages - before >= TURN_MESSAGES {
+                break;
+            }
+        }
+        self.intake.stage.flush();
+        let messages = self.intake.messages - before;
+        Ok(if is_empty {
+            Turned::Empty
+        } else {
+            Turned::Worked { messages }
+        })
+    }
+
+    /// Takes no more packets: what is held comes out, then `End`. For an orderly stop; `turn`
+    /// until it says [`Turned::Ended`].
+    pub fn finish(&mut self) {
+        if self.phase == Phase::Reading {
+            self.phase = Phase::Draining;
+            self.arbiter.finish();
+        }
+    }
+
+    /// The `seq` of the last event on a shard's ring, for latency stamps: once a turn is enough.
+    #[inline]
+    pub fn last_pushed(&self, shard: usize) -> Option<u64> {
+        self.intake.stage.last_pushed(shard)
+    }
+
+    /// The source.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// What was met so far. Copies; not for each turn.
+    pub fn stats(&self) -> ReaderStats {
+        let intake = &self.intake;
+        ReaderStats {
+            packets: self.packets,
+            bytes: self.bytes,
+            messages: intake.messages,
+            by_type: intake.by_type,
+            seq: intake.seq,
+            first_ts: intake.times.first,
+            last_ts: intake.times.highest_some(),
+            troubles: intake.troubles,
+            anomalies: intake.anomalies,
+            examples: intake.examples.clone(),
+            gaps: intake.gaps.clone(),
+            lines: self.arbiter.lines(),
+            line_names: self.source.lines().to_vec(),
+            sessions: self.arbiter.sessions(),
+            rings: intake.stage.stats(),
+        }
+    }
+
+    /// Takes one packet; says whether there was anything.
+    fn poll(&mut self) -> Result<bool, ReadError> {
+        match self.source.poll()? {
+            Polled::Packet(packet) => {
+                self.packets += 1;
+                self.bytes += packet.payload.len() as u64;
+                match packet.framing {
+                    Framing::MoldUdp64 => take_packet(&mut self.arbiter, &mut self.intake, &packet),
+                    Framing::LengthPrefixed => {
+                        let found = self.intake.piece(&packet);
+                        self.arbiter.count_unnumbered(&packet, found);
+                    }
+                }
+                if self.end_at_session_end && self.arbiter.is_ended() {
+                    self.finish();
+                }
+            }
+            Polled::Trouble(trouble) => self.intake.trouble(&trouble),
+            Polled::Empty => return Ok(false),
+            Polled::End => self.finish(),
+        }
+        Ok(true)
+    }
+
+    /// Takes one thing that the arbiter has ready; says whether there was one.
+    fn release(&mut self) -> bool {
+        match self.arbiter.release() {
+            None => return false,
+            Some(Release::Packet(packet)) => {
+                let run = Run {
+                    ts_recv: packet.ts_recv,
+                    place: packet.place,
+                    skip: packet.skip.into(),
+                    count: packet.count.into(),
+                };
+                self.intake.messages(packet.blocks, run);
+            }
+            Some(Release::Gap(gap)) => {
+                let session = self.arbiter.session_id(gap.session);
+                self.intake
+                    .gap(&gap, session.expect("a gap is of a session"));
+            }
+            Some(Release::Dropped { place, sequence }) => {
+                let what =
+                    format_args!("sequence {sequence} is far ahead, and no packet confirms it");
+                self.intake.anomaly(Anomaly::BadPacket, place, what);
+            }
+        }
+        true
+    }
+}
+
+/// Offers a packet to the arbiter, and reads it if its turn is now.
+#[inline]
+fn take_packet<P: Protocol>(arbiter: &mut Arbiter, intake: &mut Intake<P>, packet: &Packet<'_>) {
+    match arbiter.offer(packet) {
+        Offer::Now(turn) => {
+            let (_, blocks) = Header::split(packet.payload).expect("it was offered");
+            let run = Run {
+                ts_recv: packet.ts_recv,
+                place: packet.place,
+                skip: turn.skip.into(),
+                count: turn.count.into(),
+            };
+            let (whole, left) = intake.messages(blocks, run);
+            arbiter.accept(turn, whole as u16);
+            let is_right = whole == u64::from(turn.count) && left == 0;
+            if !is_right && !intake.is_cut {
+                intake.bad_packet(packet.place, Bad::Cut);
+            }
+        }
+        Offer::Nothing => {}
+        Offer::Bad(bad) => intake.bad_packet(packet.place, bad),
+    }
+}

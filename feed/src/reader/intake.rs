@@ -1,0 +1,415 @@
+//! From messages in order to numbered events with a good time, each on its way to its shard.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use bus::ring::Sender;
+use bus::{Anomalies, Anomaly, Event, Flags, Kind, Qty, Ts};
+
+use super::stage::Stage;
+use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, ReaderConfig, SHARDS_MAX, shard_of};
+use crate::arbiter::{Bad, Gap};
+use crate::moldudp64::{Blocks, SessionId};
+use crate::protocol::{Decoded, Fault, Notes, Protocol};
+use crate::source::{Packet, Place, Trouble};
+
+/// Symbols are numbered by 16 bits in ITCH; a greater number has no state of its own.
+const SYMBOLS: usize = 1 << 16;
+
+/// Messages that are read in one go.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub(super) ts_recv: Option<Ts>,
+    pub(super) place: Place,
+    pub(super) skip: u64,
+    pub(super) count: u64,
+}
+
+/// Messages in, numbered and timed events onto the stage.
+#[derive(Debug)]
+pub(super) struct Intake<P> {
+    protocol: P,
+    pub(super) stage: Stage,
+    routes: Box<[Route]>,
+    symbols: Option<BTreeSet<[u8; 8]>>,
+    pub(super) times: Times,
+    pub(super) seq: u64,
+    pub(super) messages: u64,
+    pub(super) by_type: [u64; 256],
+    /// The input is to end before the message that is at hand.
+    pub(super) is_cut: bool,
+    pub(super) troubles: u64,
+    pub(super) anomalies: Anomalies,
+    pub(super) examples: Vec<String>,
+    pub(super) gaps: Vec<GapSeen>,
+}
+
+/// Where a symbol's events go.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    shard: u8,
+    /// [`Notes::NAMES`] once the name is known.
+    known: u8,
+}
+
+/// Stands in [`Route::shard`] for symbols that were not asked for.
+const NOWHERE: u8 = u8::MAX;
+
+/// What is known of event time.
+#[derive(Debug)]
+pub(super) struct Times {
+    tick_ns: i64,
+    out_of_order_ns: i64,
+    max_future_ns: i64,
+    until: Ts,
+    pub(super) first: Option<Ts>,
+    /// The time of the event before.
+    last: Ts,
+    /// The highest good time; `Ts::MIN` before the first.
+    highest: Ts,
+    /// When the packet with the highest time arrived.
+    highest_recv: Option<Ts>,
+    /// The last tick.
+    tick: Ts,
+    /// From this time on, an event needs a closer look: a tick is due, or it is too far ahead.
+    horizon: Ts,
+}
+
+impl Times {
+    pub(super) fn highest_some(&self) -> Option<Ts> {
+        self.first.map(|_| self.highest)
+    }
+
+    /// To be called when the highest time or the last tick changed, or may have.
+    fn set_horizon(&mut self) {
+        let tick_due = self
+            .tick
+            .plus_ns(self.tick_ns)
+            .plus_ns(self.out_of_order_ns);
+        let too_far = self.highest.plus_ns(self.max_future_ns).plus_ns(1);
+        self.horizon = tick_due.min(too_far).min(self.until.plus_ns(1));
+    }
+}
+
+impl<P: Protocol> Intake<P> {
+    pub(super) fn new(protocol: P, config: &ReaderConfig, rings: Vec<Sender>) -> Intake<P> {
+        let shards = rings.len();
+        assert!(
+            (1..=SHARDS_MAX).contains(&shards),
+            "{shards} shards, want 1 to {SHARDS_MAX}"
+        );
+        let is_filtered = config.symbols.is_some();
+        let route = |symbol| Route {
+            shard: if is_filtered {
+                NOWHERE
+            } else {
+                shard_of(symbol, shards) as u8
+            },
+            known: 0,
+        };
+        Intake {
+            protocol,
+            stage: Stage::new(rings, &config.resume_after),
+            routes: (0..SYMBOLS as u32).map(route).collect(),
+            symbols: config
+                .symbols
+                .as_ref()
+                .map(|names| names.iter().map(|name| padded(name)).collect()),
+            times: Times {
+                tick_ns: config.tick_ns,
+                out_of_order_ns: config.out_of_order_ns,
+                max_future_ns: config.max_future_ns,
+                until: config.until.unwrap_or(Ts::MAX),
+                first: None,
+                last: Ts::MIN,
+                highest: Ts::MIN,
+                highest_recv: None,
+                tick: Ts::MIN,
+                horizon: Ts::MIN,
+            },
+            seq: 0,
+            messages: 0,
+            by_type: [0; 256],
+            is_cut: false,
+            troubles: 0,
+            anomalies: Anomalies::default(),
+            examples: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// A piece of a file; says how many messages it had.
+    pub(super) fn piece(&mut self, packet: &Packet<'_>) -> u64 {
+        let run = Run {
+            ts_recv: packet.ts_recv,
+            place: packet.place,
+            skip: 0,
+            count: u64::MAX,
+        };
+        let (found, left) = self.messages(packet.payload, run);
+        if left > 0 && !self.is_cut {
+            let what = format_args!("{left} bytes behind the last whole message");
+            self.anomaly(Anomaly::BadPacket, packet.place, what);
+        }
+        found
+    }
+
+    /// Reads messages; says how many whole ones there were, those to skip included, and how many
+    /// bytes are left behind them.
+    #[inline]
+    pub(super) fn messages(&mut self, blocks: &[u8], run: Run) -> (u64, usize) {
+        let mut walk = Blocks::new(blocks);
+        let mut found = walk.by_ref().take(run.skip as usize).count() as u64;
+        while found < run.count {
+            let Some(message) = walk.next() else { break };
+            found += 1;
+            self.messages += 1;
+            match self.protocol.decode(message) {
+                Ok(decoded) => {
+                    if !self.accept(decoded, message, walk.rest(), &run, found) {
+                        break;
+                    }
+                }
+                Err(fault) => self.refuse(fault, message, &run, found),
+            }
+        }
+        (found, walk.rest().len())
+    }
+
+    /// Numbers an event and stages it; says whether to go on.
+    #[inline(always)]
+    fn accept(
+        &mut self,
+        decoded: Decoded,
+        message: &[u8],
+        rest: &[u8],
+        run: &Run,
+        index: u64,
+    ) -> bool {
+        let Decoded { mut event, notes } = decoded;
+        self.by_type[usize::from(event.code)] += 1;
+        if event.ts_event >= self.times.horizon && !self.look_at_time(&mut event, rest, run, index)
+        {
+            return false;
+        }
+        if event.ts_event < self.times.last {
+            self.count_backwards(&event, run, index);
+        }
+        self.times.last = event.ts_event;
+        self.times.highest = self.times.highest.max(event.ts_event);
+        event.ts_recv = run.ts_recv.unwrap_or(event.ts_event);
+        let route = self.routes[event.symbol as usize % SYMBOLS];
+        if notes.0 & !route.known != 0 {
+            self.accept_noted(event, notes, message);
+            return true;
+        }
+        self.seq += 1;
+        event.seq = self.seq;
+        if route.shard != NOWHERE {
+            self.stage.put(usize::from(route.shard), event);
+        }
+        true
+    }
+
+    /// An event that goes to all shards, or tells or needs a symbol's name.
+    #[cold]
+    #[inline(never)]
+    fn accept_noted(&mut self, event: Event, notes: Notes, message: &[u8]) {
+        if notes.0 & Notes::FOR_ALL != 0 {
+            return self.stage_for_all(event);
+        }
+        if let Some(name) = self.protocol.name(message) {
+            let symbols = self.symbols.as_ref();
+            let is_asked_for = symbols.is_none_or(|names| names.contains(&name.to_be_bytes()));
+            let shard = shard_of(event.symbol, self.stage.shards()) as u8;
+            let route = &mut self.routes[event.symbol as usize % SYMBOLS];
+            route.shard = if is_asked_for { shard } else { NOWHERE };
+            route.known = Notes::NAMES;
+            if notes.0 & Notes::DEFINES == 0 {
+                self.stage_one(Event {
+                    ts_event: event.ts_event,
+                    ts_recv: event.ts_recv,
+                    order: name,
+                    symbol: event.symbol,
+                    ..Event::new(Kind::Symbol)
+                });
+            }
+        }
+        self.stage_one(event);
+    }
+
+    fn stage_one(&mut self, mut event: Event) {
+        self.seq += 1;
+        event.seq = self.seq;
+        let shard = self.routes[event.symbol as usize % SYMBOLS].shard;
+        if shard != NOWHERE {
+            self.stage.put(usize::from(shard), event);
+        }
+    }
+
+    fn stage_for_all(&mut self, mut event: Event) {
+        self.seq += 1;
+        event.seq = self.seq;
+        for shard in 0..self.stage.shards() {
+            self.stage.put(shard, event);
+        }
+    }
+
+    /// Looks at an event whose time is at the horizon or beyond: mends it if it is far ahead of
+    /// all others, makes the tick that is due before it, and says whether to go on at all.
+    #[cold]
+    #[inline(never)]
+    fn look_at_time(&mut self, event: &mut Event, rest: &[u8], run: &Run, index: u64) -> bool {
+        let next = Blocks::new(rest)
+            .next()
+            .and_then(|message| self.protocol.ts_event(message));
+        if self.is_rogue(event.ts_event, next, run) {
+            let is_first = self.times.first.is_none();
+            let good = if is_first {
+                next.unwrap_or(event.ts_event)
+            } else {
+                self.times.highest
+            };
+            let by_ns = event.ts_event.since(good);
+            let what = format_args!("message {index}: time is {by_ns} ns ahead of all others");
+            self.anomaly(Anomaly::TimeFuture, run.place, what);
+            event.ts_event = good;
+            event.flags = event.flags.with(Flags::BAD_TS);
+        }
+        if event.ts_event > self.times.until {
+            self.is_cut = true;
+            return false;
+        }
+        let highest = self.times.highest.max(event.ts_event);
+        let tick = highest
+            .plus_ns(-self.times.out_of_order_ns)
+            .floor(self.times.tick_ns);
+        if self.times.first.is_none() {
+            self.times.first = Some(event.ts_event);
+            self.times.last = event.ts_event;
+            self.times.tick = tick;
+        } else if tick > self.times.tick {
+            self.times.tick = tick;
+            let ts_recv = run.ts_recv.unwrap_or(tick);
+            self.stage_for_all(Event {
+                ts_event: tick,
+                ts_recv,
+                ..Event::new(Kind::Tick)
+            });
+        }
+        self.times.highest = highest;
+        self.times.highest_recv = run.ts_recv;
+        self.times.set_horizon();
+        true
+    }
+
+    /// Whether a time is so far ahead that it cannot be true: the next message takes it back, or
+    /// the clock of the arrivals did not leap with it.
+    fn is_rogue(&self, ts: Ts, next: Option<Ts>, run: &Run) -> bool {
+        let times = &self.times;
+        let leap_ns = ts.since(times.highest);
+        let is_first = times.first.is_none();
+        if !is_first && leap_ns <= times.max_future_ns {
+            return false;
+        }
+        if let Some(next) = next {
+            return ts.since(next) > times.max_future_ns;
+        }
+        match (run.ts_recv, times.highest_recv) {
+            (Some(now), Some(before)) if !is_first => {
+                leap_ns.saturating_sub(now.since(before)) > times.max_future_ns
+            }
+            _ => false,
+        }
+    }
+
+    /// Messages are lost: all shards are told.
+    pub(super) fn gap(&mut self, gap: &Gap, session: SessionId) {
+        self.anomalies.count(Anomaly::Gap);
+        let ts_event = self.times.highest_some().unwrap_or(Ts(0));
+        self.stage_for_all(Event {
+            ts_event,
+            ts_recv: ts_event,
+            order: gap.first,
+            qty: Qty(gap.count.min(i64::MAX as u64) as i64),
+            ..Event::new(Kind::Gap)
+        });
+        if self.gaps.len() < GAPS_LISTED_MAX {
+            let Gap { first, count, .. } = *gap;
+            self.gaps.push(GapSeen {
+                session,
+                first,
+                count,
+                ts_event,
+                seq: self.seq,
+            });
+        }
+    }
+
+    /// The last event of all.
+    pub(super) fn end(&mut self) {
+        let ts_event = self.times.highest_some().unwrap_or(Ts(0));
+        self.stage_for_all(Event {
+            ts_event,
+            ts_recv: ts_event,
+            ..Event::new(Kind::End)
+        });
+    }
+
+    #[cold]
+    fn refuse(&mut self, fault: Fault, message: &[u8], run: &Run, index: u64) {
+        if let Some(&code) = message.first() {
+            self.by_type[usize::from(code)] += 1;
+        }
+        self.anomaly(
+            fault.anomaly(),
+            run.place,
+            format_args!("message {index}: {fault}"),
+        );
+    }
+
+    #[cold]
+    fn count_backwards(&mut self, event: &Event, run: &Run, index: u64) {
+        let by_ns = self.times.last.since(event.ts_event);
+        let what = format_args!("message {index}: time goes back by {by_ns} ns");
+        self.anomaly(Anomaly::TimeBackwards, run.place, what);
+    }
+
+    #[cold]
+    pub(super) fn bad_packet(&mut self, place: Place, bad: Bad) {
+        self.anomaly(Anomaly::BadPacket, place, format_args!("{}", bad.what()));
+    }
+
+    #[cold]
+    pub(super) fn trouble(&mut self, trouble: &Trouble) {
+        self.troubles += 1;
+        self.example("trouble", trouble.place, format_args!("{}", trouble.what));
+    }
+
+    #[cold]
+    pub(super) fn anomaly(&mut self, anomaly: Anomaly, place: Place, what: fmt::Arguments<'_>) {
+        self.anomalies.count(anomaly);
+        self.example(anomaly.name(), place, what);
+    }
+
+    fn example(&mut self, name: &str, place: Place, what: fmt::Arguments<'_>) {
+        if self.examples.len() < EXAMPLES_MAX {
+            let Place {
+                file,
+                packet,
+                offset_bytes,
+            } = place;
+            let at = format_args!("file {file}, packet {packet} at byte {offset_bytes}");
+            self.examples.push(format!("{name}: {at}: {what}"));
+        }
+    }
+}
+
+/// A name as ITCH sends it.
+fn padded(name: &str) -> [u8; 8] {
+    let mut bytes = [b' '; 8];
+    for (byte, letter) in bytes.iter_mut().zip(name.bytes()) {
+        *byte = letter;
+    }
+    bytes
+}
