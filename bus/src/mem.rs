@@ -1,16 +1,17 @@
-//! Large zeroed arrays on huge pages, and prefetch, behind safe calls.
+//! Large zeroed arrays on huge pages, files as bytes, and prefetch, behind safe calls.
 //!
 //! An array is reserved at its largest size at start-up; memory is taken page by page when first
 //! written, so a generous bound costs address space only.
 
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::Zeroable;
-use memmap2::{Advice, MmapMut, MmapOptions};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
 
 /// A zeroed array of fixed length, on huge pages where the system gives them.
 #[derive(Debug)]
@@ -58,6 +59,36 @@ impl<T> DerefMut for Array<T> {
     }
 }
 
+/// A file's bytes as they stand in the system's cache, without a copy.
+#[derive(Debug)]
+pub struct FileMap {
+    map: Mmap,
+}
+
+/// Maps a whole file to be read from front to back, as long as it is now.
+///
+/// For files that are finished. Bytes that another process writes meanwhile are seen or not; if
+/// it cuts the file short, reading what is gone ends this process with SIGBUS.
+pub fn map_file(file: &File) -> io::Result<FileMap> {
+    // SAFETY: the mapping is private and read-only, and lives as long as the `FileMap`, so that
+    // only another process could change what stands behind a `&[u8]`. That it does not is what
+    // the caller is told above and nobody can check. Should it happen all the same, the readers
+    // only ever take integers out of the bytes, for which every pattern is a value, and index
+    // with bounds checks made on what they took, not on what is there.
+    let map = unsafe { MmapOptions::new().map(file)? };
+    // Refused on systems without it; the file reads all the same.
+    let _ = map.advise(Advice::Sequential);
+    Ok(FileMap { map })
+}
+
+impl Deref for FileMap {
+    type Target = [u8];
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
 /// Asks for the cache line of `items[index]`; does nothing where there is no such item.
 #[inline(always)]
 pub fn prefetch<T>(items: &[T], index: usize) {
@@ -84,5 +115,15 @@ mod tests {
         prefetch(&array, 1 << 19);
         prefetch(&array, usize::MAX);
         assert_eq!(array[1 << 19], 7);
+    }
+
+    #[test]
+    fn a_mapped_file_reads_as_it_is() {
+        let path = std::env::temp_dir().join(format!("tapeline-map-{}", std::process::id()));
+        for content in [&b""[..], b"tapeline"] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(&map_file(&File::open(&path).unwrap()).unwrap()[..], content);
+        }
+        std::fs::remove_file(&path).unwrap();
     }
 }

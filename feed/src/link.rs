@@ -135,8 +135,19 @@ const PROTOCOL_UDP: u8 = 17;
 const UDP_HEADER_BYTES: usize = 8;
 
 /// Finds the UDP payload in a frame.
-#[inline]
+#[inline(always)]
 pub fn udp(link_type: u16, frame: &[u8]) -> Result<Udp<'_>, NotUdp> {
+    // Nearly every frame is IPv4 right behind an Ethernet header.
+    if link_type == link_type::ETHERNET
+        && frame.get(12..14) == Some(&ETHERTYPE_IPV4.to_be_bytes()[..])
+    {
+        return ipv4(frame, 14);
+    }
+    any_link(link_type, frame)
+}
+
+#[inline(never)]
+fn any_link(link_type: u16, frame: &[u8]) -> Result<Udp<'_>, NotUdp> {
     match link_type {
         link_type::ETHERNET => ethertype(frame, 12, "Ethernet"),
         link_type::LINUX_SLL => ethertype(frame, 14, "Linux cooked"),
@@ -173,7 +184,6 @@ pub fn udp(link_type: u16, frame: &[u8]) -> Result<Udp<'_>, NotUdp> {
 
 /// The protocol number at `at`, behind any number of VLAN tags (802.1Q, 802.1ad and the two that
 /// were in use before it), and what it announces.
-#[inline]
 fn ethertype<'a>(frame: &'a [u8], mut at: usize, header: &'static str) -> Result<Udp<'a>, NotUdp> {
     loop {
         let kind = u16::from_be_bytes(bytes_at(frame, at, header)?);
@@ -184,7 +194,6 @@ fn ethertype<'a>(frame: &'a [u8], mut at: usize, header: &'static str) -> Result
     }
 }
 
-#[inline]
 fn network(frame: &[u8], kind: u16, at: usize) -> Result<Udp<'_>, NotUdp> {
     match kind {
         ETHERTYPE_IPV4 => ipv4(frame, at),
@@ -193,7 +202,7 @@ fn network(frame: &[u8], kind: u16, at: usize) -> Result<Udp<'_>, NotUdp> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(frame: &[u8], at: usize) -> Result<Udp<'_>, NotUdp> {
     let ip: &[u8; 20] = header_at(frame, at, "IPv4")?;
     let header_bytes = usize::from(ip[0] & 0x0f) * 4;
@@ -262,7 +271,7 @@ fn ipv6(frame: &[u8], at: usize) -> Result<Udp<'_>, NotUdp> {
 
 /// The datagram whose header stands at `at`, in an IP packet that goes up to `end`; what the
 /// frame has behind that is padding.
-#[inline]
+#[inline(always)]
 fn datagram(
     frame: &[u8],
     at: usize,
@@ -271,9 +280,9 @@ fn datagram(
     dst: IpAddr,
 ) -> Result<Udp<'_>, NotUdp> {
     let udp: &[u8; UDP_HEADER_BYTES] = header_at(frame, at, "UDP")?;
-    let [src_port, dst_port, udp_bytes] =
-        [0, 2, 4].map(|from| u16::from_be_bytes([udp[from], udp[from + 1]]));
-    let udp_bytes = usize::from(udp_bytes);
+    let src_port = u16::from_be_bytes([udp[0], udp[1]]);
+    let dst_port = u16::from_be_bytes([udp[2], udp[3]]);
+    let udp_bytes = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
     if udp_bytes < UDP_HEADER_BYTES {
         return Err(bad("UDP length", udp_bytes, UDP_HEADER_BYTES));
     }
@@ -298,7 +307,7 @@ fn datagram(
     })
 }
 
-#[inline]
+#[inline(always)]
 fn header_at<'a, const N: usize>(
     frame: &'a [u8],
     at: usize,
@@ -320,6 +329,7 @@ fn bytes_at<const N: usize>(
 }
 
 #[cold]
+#[inline(never)]
 fn cut(frame: &[u8], want_bytes: usize, header: &'static str) -> NotUdp {
     NotUdp::Cut {
         header,
@@ -329,6 +339,7 @@ fn cut(frame: &[u8], want_bytes: usize, header: &'static str) -> NotUdp {
 }
 
 #[cold]
+#[inline(never)]
 fn bad(field: &'static str, found: usize, want: usize) -> NotUdp {
     NotUdp::Bad {
         field,

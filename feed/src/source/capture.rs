@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 use std::path::{Path, PathBuf};
 
 use bus::Ts;
@@ -145,10 +145,12 @@ pub struct Capture {
     files: Vec<OpenFile>,
     infos: Vec<FileInfo>,
     lines: Lines,
-    /// Files whose next packet is to be looked for, the next one last.
-    stale: Vec<usize>,
+    /// The file whose next packet is to be looked for: the one that the last packet came from.
+    stale: Option<usize>,
+    /// Files whose first packet is still to be looked for.
+    unread: Range<usize>,
     /// What the next poll must tell before anything else.
-    pending: Option<Stop>,
+    pending: Option<Box<Stop>>,
 }
 
 enum Stop {
@@ -159,9 +161,10 @@ enum Stop {
 struct OpenFile {
     input: Input,
     reader: Reader,
-    /// The packet to come, whose bytes stay in `input` until the file is stale again.
-    head: Option<Head>,
-    /// What the last record's place in the order was, for records without a time.
+    /// The packet to come, if `is_ready`. Its bytes stay in `input` until the file is stale.
+    head: Head,
+    is_ready: bool,
+    /// Where the packet stands in the order: its time, or that of the last one that had one.
     key: Ts,
     /// An ITCH file is a line of its own.
     own_line: u8,
@@ -174,7 +177,6 @@ enum Reader {
 }
 
 struct Head {
-    key: Ts,
     ts: Option<Ts>,
     /// Where the payload stands in `input.bytes()`.
     at: usize,
@@ -185,6 +187,32 @@ struct Head {
     place: Place,
 }
 
+impl Head {
+    const NONE: Head = Head {
+        ts: None,
+        at: 0,
+        len: 0,
+        wire_bytes: 0,
+        line: 0,
+        framing: Framing::MoldUdp64,
+        place: Place {
+            file: 0,
+            packet: 0,
+            offset_bytes: 0,
+        },
+    };
+}
+
+impl Stop {
+    #[cold]
+    fn into_polled(self) -> Result<Polled<'static>, SourceError> {
+        match self {
+            Stop::Trouble(trouble) => Ok(Polled::Trouble(trouble)),
+            Stop::Failed(error) => Err(error),
+        }
+    }
+}
+
 /// Destinations, and which line each is.
 struct Lines {
     lines: Vec<Line>,
@@ -192,12 +220,6 @@ struct Lines {
     ports: Option<Vec<u16>>,
     groups: Option<Vec<IpAddr>>,
     is_told_full: bool,
-}
-
-enum Route {
-    Line(u8),
-    Filtered,
-    Full,
 }
 
 impl Capture {
@@ -221,7 +243,8 @@ impl Capture {
                 groups: options.groups,
                 is_told_full: false,
             },
-            stale: (0..paths.len()).rev().collect(),
+            stale: None,
+            unread: 0..paths.len(),
             pending: None,
         };
         for path in paths {
@@ -248,7 +271,8 @@ impl Capture {
             capture.files.push(OpenFile {
                 input,
                 reader,
-                head: None,
+                head: Head::NONE,
+                is_ready: false,
                 key: Ts::MIN,
                 own_line,
             });
@@ -270,16 +294,21 @@ impl Capture {
         sum
     }
 
-    /// Looks for the next packet of each stale file; stops at the first trouble.
+    /// Looks for the next packet of the stale file, and at first of all; stops at a trouble.
     #[inline]
     fn freshen(&mut self) {
-        while self.pending.is_none()
-            && let Some(index) = self.stale.pop()
-        {
+        if self.pending.is_some() {
+            return;
+        }
+        while let Some(index) = self.stale.or_else(|| self.unread.next()) {
             let file = &mut self.files[index];
-            if let Err(stop) = file.advance(index, &mut self.infos[index], &mut self.lines) {
-                self.stale.push(index);
-                self.pending = Some(stop);
+            match file.advance(index, &mut self.infos[index], &mut self.lines) {
+                Ok(()) => self.stale = None,
+                Err(stop) => {
+                    self.stale = Some(index);
+                    self.pending = Some(Box::new(stop));
+                    return;
+                }
             }
         }
     }
@@ -287,12 +316,13 @@ impl Capture {
     /// Which file's packet is the next.
     #[inline]
     fn first(&self) -> Option<usize> {
+        if let [file] = &self.files[..] {
+            return file.is_ready.then_some(0);
+        }
         let mut first: Option<(Ts, usize)> = None;
         for (index, file) in self.files.iter().enumerate() {
-            if let Some(head) = &file.head
-                && first.is_none_or(|(key, _)| head.key < key)
-            {
-                first = Some((head.key, index));
+            if file.is_ready && first.is_none_or(|(key, _)| file.key < key) {
+                first = Some((file.key, index));
             }
         }
         first.map(|(_, index)| index)
@@ -303,20 +333,24 @@ impl Source for Capture {
     #[inline]
     fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
         self.freshen();
-        match self.pending.take() {
-            None => {}
-            Some(Stop::Trouble(trouble)) => return Ok(Polled::Trouble(trouble)),
-            Some(Stop::Failed(error)) => return Err(error),
+        if self.pending.is_some()
+            && let Some(stop) = self.pending.take()
+        {
+            return stop.into_polled();
         }
         let Some(index) = self.first() else {
             return Ok(Polled::End);
         };
-        self.stale.push(index);
+        self.stale = Some(index);
         let file = &mut self.files[index];
-        let head = file.head.take().expect("the first file has a head");
-        let is_itch = head.framing == Framing::LengthPrefixed;
+        file.is_ready = false;
+        let head = &file.head;
         Ok(Polled::Packet(Packet {
-            ts_recv: if is_itch { None } else { head.ts },
+            ts_recv: if head.framing == Framing::LengthPrefixed {
+                None
+            } else {
+                head.ts
+            },
             line: head.line,
             framing: head.framing,
             payload: &file.input.bytes()[head.at..head.at + head.len],
@@ -335,8 +369,7 @@ impl Source for Capture {
         if self.pending.is_some() {
             return None;
         }
-        self.first()
-            .and_then(|index| self.files[index].head.as_ref()?.ts)
+        self.first().and_then(|index| self.files[index].head.ts)
     }
 }
 
@@ -349,7 +382,7 @@ impl fmt::Debug for Capture {
 }
 
 impl OpenFile {
-    /// Goes on to the next packet for us, or to the end, where there is no head.
+    /// Goes on to the next packet for us, or to the end, where none is ready.
     #[inline]
     fn advance(
         &mut self,
@@ -392,62 +425,55 @@ impl OpenFile {
                 packet: info.counts.records,
                 offset_bytes: record.offset_bytes,
             };
-            let head = match self.reader {
-                Reader::Itch(_) => Head {
-                    key: self.key,
-                    ts: record.ts,
-                    at: record.at,
-                    len: record.len,
-                    wire_bytes: record.len as u32,
-                    line: self.own_line,
-                    framing: Framing::LengthPrefixed,
-                    place,
-                },
+            match self.reader {
+                Reader::Itch(_) => {
+                    self.head = Head {
+                        ts: record.ts,
+                        at: record.at,
+                        len: record.len,
+                        wire_bytes: record.len as u32,
+                        line: self.own_line,
+                        framing: Framing::LengthPrefixed,
+                        place,
+                    };
+                }
                 Reader::Pcap(_) | Reader::Pcapng(_) => {
                     match self.datagram(&record, place, info, lines) {
-                        Ok(Some(head)) => head,
-                        Ok(None) => continue,
+                        Ok(true) => {}
+                        Ok(false) => continue,
                         Err(what) => return Err(Stop::Trouble(Trouble { place, what })),
                     }
                 }
-            };
+            }
             info.counts.packets += 1;
-            info.counts.payload_bytes += head.len as u64;
-            self.head = Some(head);
+            info.counts.payload_bytes += self.head.len as u64;
+            self.is_ready = true;
             return Ok(());
         }
     }
 
-    /// The datagram in a captured frame, if it is for us; an error is something to tell of.
+    /// Makes the datagram in a captured frame the head, if it is for us; an error is something
+    /// to tell of.
     #[inline]
     fn datagram(
-        &self,
+        &mut self,
         record: &Record,
         place: Place,
         info: &mut FileInfo,
         lines: &mut Lines,
-    ) -> Result<Option<Head>, String> {
+    ) -> Result<bool, String> {
         let interface = &mut info.interfaces[record.interface];
         interface.records += 1;
         let frame = &self.input.bytes()[record.at..record.at + record.len];
         let udp = match link::udp(interface.link_type, frame) {
             Ok(udp) => udp,
-            Err(why) => return not_udp(why, interface, &mut info.counts).map(|()| None),
+            Err(why) => return not_udp(why, interface, &mut info.counts),
         };
-        let line = match lines.route(&udp) {
-            Route::Line(line) => line,
-            Route::Filtered => {
-                info.counts.filtered += 1;
-                return Ok(None);
-            }
-            Route::Full => {
-                info.counts.beyond_lines += 1;
-                return lines.tell_full(&udp).map(|()| None);
-            }
+        let Some(line) = lines.route(&udp) else {
+            return lines.refuse(&udp, &mut info.counts);
         };
         info.counts.snaplen_cut += u64::from(udp.wire_bytes as usize > udp.payload.len());
-        Ok(Some(Head {
-            key: self.key,
+        self.head = Head {
             ts: record.ts,
             at: record.at + udp.payload_at,
             len: udp.payload.len(),
@@ -455,14 +481,15 @@ impl OpenFile {
             line,
             framing: Framing::MoldUdp64,
             place,
-        }))
+        };
+        Ok(true)
     }
 }
 
 /// Counts a frame that is not UDP. An unknown link type is told of once for each interface,
 /// another protocol never.
 #[cold]
-fn not_udp(why: NotUdp, interface: &Interface, counts: &mut Counts) -> Result<(), String> {
+fn not_udp(why: NotUdp, interface: &Interface, counts: &mut Counts) -> Result<bool, String> {
     let (count, is_told) = match why {
         NotUdp::Other => (&mut counts.not_udp, false),
         NotUdp::Fragment => (&mut counts.fragments, true),
@@ -474,7 +501,7 @@ fn not_udp(why: NotUdp, interface: &Interface, counts: &mut Counts) -> Result<()
     if is_told {
         Err(why.to_string())
     } else {
-        Ok(())
+        Ok(false)
     }
 }
 
@@ -497,48 +524,51 @@ impl Lines {
         Some(line)
     }
 
-    /// Which line a datagram belongs to.
+    /// Which line a datagram belongs to, if that is one of ours.
     #[inline]
-    fn route(&mut self, udp: &Udp<'_>) -> Route {
+    fn route(&mut self, udp: &Udp<'_>) -> Option<u8> {
         for &(dst, port, line) in &self.destinations {
             if port == udp.dst_port && dst == udp.dst {
-                return Route::Line(line);
+                return Some(line);
             }
         }
         self.route_new(udp)
     }
 
     #[cold]
-    fn route_new(&mut self, udp: &Udp<'_>) -> Route {
-        let is_wanted = self
-            .ports
+    fn route_new(&mut self, udp: &Udp<'_>) -> Option<u8> {
+        if !self.is_wanted(udp) {
+            return None;
+        }
+        let line = self.add(SocketAddr::new(udp.dst, udp.dst_port).to_string())?;
+        self.destinations.push((udp.dst, udp.dst_port, line));
+        Some(line)
+    }
+
+    fn is_wanted(&self, udp: &Udp<'_>) -> bool {
+        self.ports
             .as_ref()
             .is_none_or(|ports| ports.contains(&udp.dst_port))
             && self
                 .groups
                 .as_ref()
-                .is_none_or(|groups| groups.contains(&udp.dst));
-        if !is_wanted {
-            return Route::Filtered;
-        }
-        match self.add(SocketAddr::new(udp.dst, udp.dst_port).to_string()) {
-            Some(line) => {
-                self.destinations.push((udp.dst, udp.dst_port, line));
-                Route::Line(line)
-            }
-            None => Route::Full,
-        }
+                .is_none_or(|groups| groups.contains(&udp.dst))
     }
 
-    /// Tells once that there is no line left.
+    /// Counts a datagram that has no line: not wanted, or one too many, which is told once.
     #[cold]
-    fn tell_full(&mut self, udp: &Udp<'_>) -> Result<(), String> {
+    fn refuse(&mut self, udp: &Udp<'_>, counts: &mut Counts) -> Result<bool, String> {
+        if !self.is_wanted(udp) {
+            counts.filtered += 1;
+            return Ok(false);
+        }
+        counts.beyond_lines += 1;
         if std::mem::replace(&mut self.is_told_full, true) {
-            return Ok(());
+            return Ok(false);
         }
         let to = SocketAddr::new(udp.dst, udp.dst_port);
         Err(format!(
-            "datagram to {to}, want at most {LINES_MAX} destinations; name the ports wanted"
+            "datagram to {to}, want at most {LINES_MAX} destinations: name the ports"
         ))
     }
 }

@@ -9,12 +9,16 @@
 //!            ^ at                                         end ^
 //! ```
 //!
-//! Memory is these few buffers, whatever a file says of itself.
+//! Memory is these few buffers, whatever a file says of itself. A plain file is mapped instead and
+//! needs none: it saves a copy of every byte, which costs more than all that is done with a packet
+//! here. Who cuts a mapped file short while it is read ends the program (SIGBUS).
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use bus::mem::FileMap;
 
 use super::SourceError;
 
@@ -60,16 +64,23 @@ impl Compression {
 
 /// The bytes of one file, from the first to the last.
 pub(super) struct Input {
-    buffer: Box<[u8]>,
-    /// What is not yet skipped stands in `buffer[at..end]`.
+    store: Store,
+    /// What is not yet skipped stands in `store[at..end]`.
     at: usize,
     end: usize,
-    /// Where `buffer[at]` stands in the decompressed file.
+    /// Where `store[at]` stands in the decompressed file.
     offset: u64,
-    chunks: Chunks,
     compression: Compression,
     /// Set once nothing more comes.
     done: Option<Done>,
+}
+
+/// Where the bytes stand.
+enum Store {
+    /// A plain file as a whole, in the system's own cache.
+    Map(FileMap),
+    /// A piece of it, and where more comes from.
+    Buffer(Box<[u8]>, Chunks),
 }
 
 enum Chunks {
@@ -111,6 +122,12 @@ impl Input {
                 "is a directory, want a capture or an ITCH file".into(),
             ));
         }
+        if about.is_file()
+            && let Ok(map) = bus::mem::map_file(&file)
+            && Compression::of(&map) == Compression::None
+        {
+            return Ok(Input::mapped(map));
+        }
         let mut start = Vec::with_capacity(4);
         (&mut file)
             .take(4)
@@ -124,6 +141,18 @@ impl Input {
         };
         Input::new(whole, compression, ahead)
             .map_err(|e| failed(format!("cannot start to read: {e}")))
+    }
+
+    fn mapped(map: FileMap) -> Input {
+        let end = map.len();
+        Input {
+            store: Store::Map(map),
+            at: 0,
+            end,
+            offset: 0,
+            compression: Compression::None,
+            done: Some(Done::End),
+        }
     }
 
     fn new(file: Box<dyn Read + Send>, compression: Compression, ahead: bool) -> io::Result<Input> {
@@ -146,11 +175,10 @@ impl Input {
             Chunks::Here(reader)
         };
         let mut input = Input {
-            buffer: buffer(),
+            store: Store::Buffer(buffer(), chunks),
             at: PIECE_MAX,
             end: PIECE_MAX,
             offset: 0,
-            chunks,
             compression,
             done: None,
         };
@@ -171,17 +199,27 @@ impl Input {
     /// The bytes that are there without reading any further.
     #[inline]
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.buffer[self.at..self.end]
+        match &self.store {
+            Store::Map(map) => &map[self.at..self.end],
+            Store::Buffer(buffer, _) => &buffer[self.at..self.end],
+        }
     }
 
     /// At least the next `want` bytes, or all that are left.
     #[inline]
     pub(super) fn peek(&mut self, want: usize) -> &[u8] {
         debug_assert!(want <= PIECE_MAX);
+        if self.end - self.at < want {
+            self.wait_for(want);
+        }
+        self.bytes()
+    }
+
+    #[cold]
+    fn wait_for(&mut self, want: usize) {
         while self.end - self.at < want && self.done.is_none() {
             self.refill();
         }
-        self.bytes()
     }
 
     /// Passes over `count` bytes, or over all that are left; says over how many.
@@ -218,7 +256,6 @@ impl Input {
         }
     }
 
-    #[cold]
     fn refill(&mut self) {
         let left = self.end - self.at;
         assert!(
@@ -226,16 +263,19 @@ impl Input {
             "only a piece shorter than PIECE_MAX is ever waited for"
         );
         let start = PIECE_MAX - left;
-        match &mut self.chunks {
+        let Store::Buffer(buffer, chunks) = &mut self.store else {
+            unreachable!("a mapped file is at its end from the start")
+        };
+        match chunks {
             Chunks::Here(reader) => {
-                self.buffer.copy_within(self.at..self.end, start);
-                let (len, done) = read_some(reader, &mut self.buffer[PIECE_MAX..]);
+                buffer.copy_within(self.at..self.end, start);
+                let (len, done) = read_some(reader, &mut buffer[PIECE_MAX..]);
                 (self.end, self.done) = (PIECE_MAX + len, done);
             }
             Chunks::Ahead { full, empty } => match full.recv() {
                 Ok(mut chunk) => {
-                    chunk.buffer[start..PIECE_MAX].copy_from_slice(&self.buffer[self.at..self.end]);
-                    std::mem::swap(&mut self.buffer, &mut chunk.buffer);
+                    chunk.buffer[start..PIECE_MAX].copy_from_slice(&buffer[self.at..self.end]);
+                    std::mem::swap(buffer, &mut chunk.buffer);
                     // Nobody takes it any more once the last chunk is under way.
                     let _ = empty.try_send(chunk.buffer);
                     (self.end, self.done) = (PIECE_MAX + chunk.len, chunk.done);
