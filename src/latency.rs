@@ -14,15 +14,13 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Stage {
-    /// From when the packet was due to when the reader had it: pacing error, or kernel to user.
-    Receive,
-    /// Unframing, arbitration, decoding and the push into the ring, for one packet.
+    /// One turn of the reader: some packets unframed, arbitrated, decoded and pushed.
     Decode,
     /// In the ring, from push to pop.
     Ring,
-    /// The batch with the event: log append, book, analytics, risk.
+    /// One batch of the shard: log append, book, analytics, risk.
     Apply,
-    /// From due to applied: what a signal's latency would be.
+    /// From when a packet was due (replay) or received (live) until all it says is concluded.
     Total,
     /// From an order's decision until its cause was durable; zero in `fast` mode.
     Durable,
@@ -34,8 +32,7 @@ pub enum Stage {
 
 impl Stage {
     /// In the order of a message's way.
-    pub const ALL: [Stage; 8] = [
-        Stage::Receive,
+    pub const ALL: [Stage; 7] = [
         Stage::Decode,
         Stage::Ring,
         Stage::Apply,
@@ -48,7 +45,6 @@ impl Stage {
     /// Its name in files and reports.
     pub const fn name(self) -> &'static str {
         match self {
-            Stage::Receive => "receive",
             Stage::Decode => "decode",
             Stage::Ring => "ring",
             Stage::Apply => "apply",

@@ -1,10 +1,16 @@
 //! The pipeline: configuration, threads, the shard, run directories and reports.
 //!
-//! Start with `shard`, where one core does everything for its symbols; `pipeline` runs the
-//! threads; `run` is what a run directory holds; `config` every setting.
+//! Start with `core`, what one core concludes from its symbols' events; `shard` is its loop with
+//! the log before it and the gateway behind it; `pipeline` runs the threads. `run_dir` is what a
+//! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `session`
+//! the trading day, `term` what people see.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod core;
+pub mod digest;
 pub mod latency;
+pub mod run_dir;
 pub mod session;
+pub mod term;

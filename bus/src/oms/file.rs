@@ -157,6 +157,10 @@ impl Gateway for File {
         }
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn finish(&mut self) -> Result<(), GatewayError> {
         while !self.waiting.is_empty() {
             self.turn()?;

@@ -35,6 +35,9 @@ pub trait Gateway {
     /// One bounded piece of work, never blocking on the peer; how many bytes moved.
     fn turn(&mut self) -> Result<usize, GatewayError>;
 
+    /// How many bytes were taken and are still in this process: a crash would lose them.
+    fn waiting(&self) -> usize;
+
     /// Gets everything taken so far out, in bounded time, and closes.
     fn finish(&mut self) -> Result<(), GatewayError>;
 
@@ -104,6 +107,13 @@ impl Gateway for Real {
         }
     }
 
+    fn waiting(&self) -> usize {
+        match self {
+            Real::File(file) => file.waiting(),
+            Real::Tcp(tcp) => tcp.waiting(),
+        }
+    }
+
     fn finish(&mut self) -> Result<(), GatewayError> {
         match self {
             Real::File(file) => file.finish(),
@@ -163,6 +173,10 @@ impl<G: Gateway> Gateway for Several<G> {
             moved_bytes += gateway.turn()?;
         }
         Ok(moved_bytes)
+    }
+
+    fn waiting(&self) -> usize {
+        self.gateways.iter().map(Gateway::waiting).sum()
     }
 
     fn finish(&mut self) -> Result<(), GatewayError> {

@@ -92,6 +92,10 @@ impl Gateway for Sim {
         Ok(moved_bytes)
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.iter().map(Vec::len).sum()
+    }
+
     fn finish(&mut self) -> Result<(), GatewayError> {
         self.turn().map(|_| ())
     }

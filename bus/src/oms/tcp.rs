@@ -178,6 +178,10 @@ impl Gateway for Tcp {
         self.speak()
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn finish(&mut self) -> Result<(), GatewayError> {
         self.living()?;
         // Ends: every round writes something, or comes nearer to the stall's end.

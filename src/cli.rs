@@ -1,0 +1,256 @@
+//! The command line.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tapeline::config::Speed;
+
+/// Market data from capture or wire to orders, in one pipeline.
+///
+/// Data goes to stdout, messages to stderr. Exit codes: 0 done, 2 usage or configuration,
+/// 3 anomalies in the input (with --strict) or nothing found, 4 verification failed,
+/// 5 input or output failed, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "tapeline", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// One JSON object on stdout instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say less on stderr.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a sample session, replay it, check it against its truth, and show the result.
+    Demo(Demo),
+    /// Make a sample session with a simulated exchange.
+    #[command(subcommand)]
+    Sample(Sample),
+    /// Say what captures hold: lines, sessions, gaps, message types, symbols, rates.
+    Inspect(Inspect),
+    /// Run captures through the pipeline into a run directory.
+    Replay(Replay),
+    /// Run live multicast through the same pipeline, until the session or SIGINT ends it.
+    Run(Run),
+    /// Send a capture's packets to their multicast groups again, at their own pace.
+    ServeFeed(ServeFeed),
+    /// Show a symbol's book, at the end of a run or at any time of it.
+    Book(Book),
+    /// Compare a run with the truth that came with its session.
+    Verify(Verify),
+    /// Compare two runs: equal, or the first divergence with its context.
+    Diff(Diff),
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// `tapeline demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where to put the session and the runs; a new temporary directory otherwise.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Length of the session in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u32,
+    /// How many symbols.
+    #[arg(long, default_value_t = 64)]
+    pub symbols: u32,
+    /// The session's seed.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Pace of the latency pass, as a multiple of the recorded one.
+    #[arg(long, default_value = "10x")]
+    pub speed: Speed,
+}
+
+/// `tapeline sample ...`
+#[derive(Debug, Subcommand)]
+pub enum Sample {
+    /// Nasdaq TotalView-ITCH 5.0, as an ITCH file or as a pcap of MoldUDP64 on lines A and B.
+    Itch(SampleItch),
+}
+
+/// `tapeline sample itch`
+#[derive(Debug, Args)]
+pub struct SampleItch {
+    /// Output: `.pcap` or `.itch`, with `.gz` or `.zst` to compress. The truth goes beside it.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// How many symbols, 1 to 10,000.
+    #[arg(long, default_value_t = 64)]
+    pub symbols: u32,
+    /// Length of continuous trading in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub seconds: u32,
+    /// Equal seeds give equal bytes.
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Average messages per second.
+    #[arg(long, default_value_t = 20_000)]
+    pub rate: u32,
+    /// Share of packets lost on line A, 0 to 1. The other line keeps what this one loses.
+    #[arg(long, default_value_t = 0.0)]
+    pub loss_a: f64,
+    /// Share of packets lost on line B, 0 to 1.
+    #[arg(long, default_value_t = 0.0)]
+    pub loss_b: f64,
+    /// Share of packets that come twice on their line, 0 to 1.
+    #[arg(long, default_value_t = 0.0)]
+    pub duplicate: f64,
+    /// How many packets one may be displaced by.
+    #[arg(long, default_value_t = 0)]
+    pub reorder: u32,
+    /// How many packets both lines lose: real gaps, written in the truth.
+    #[arg(long, default_value_t = 0)]
+    pub drop_both: u32,
+    /// Overwrite files that exist.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `tapeline inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Captures: ITCH files, pcap or pcapng, plain or in gzip or zstd.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Exit with 3 if anything is wrong with the input.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `tapeline replay`
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Captures; several are merged by capture time, then by their order here.
+    pub files: Vec<PathBuf>,
+    /// The run directory to make.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Go on with a run that was interrupted, or killed.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "shards"])]
+    pub resume: Option<PathBuf>,
+    /// Settings; see `tapeline config show`.
+    #[arg(short, long)]
+    pub config: Option<PathBuf>,
+    /// How many shards.
+    #[arg(long)]
+    pub shards: Option<usize>,
+    /// Cores: the reader's, then one for each shard.
+    #[arg(long, value_delimiter = ',')]
+    pub cpus: Vec<usize>,
+    /// `max`, or a multiple of the recorded pace: `1x`, `10x`, `0.5x`.
+    #[arg(long)]
+    pub speed: Option<Speed>,
+    /// Only these symbols.
+    #[arg(long, value_delimiter = ',')]
+    pub symbols: Vec<String>,
+    /// Conclude nothing before this time (books are built all the same): `09:31`, or RFC 3339.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Stop at this time.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Trading date, `2026-01-05`, where the capture does not say.
+    #[arg(long)]
+    pub date: Option<String>,
+    /// Exit with 3 if anything is wrong with the input.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `tapeline run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Settings, with `source.lines`.
+    #[arg(short, long)]
+    pub config: PathBuf,
+    /// The run directory to make; `runs/DATE-TIME` otherwise.
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Exit with 3 if anything is wrong with the input.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `tapeline serve-feed`
+#[derive(Debug, Args)]
+pub struct ServeFeed {
+    /// Captures of UDP packets.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// `max`, or a multiple of the recorded pace.
+    #[arg(long, default_value = "1x")]
+    pub speed: Speed,
+    /// Address of the interface to send from.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub interface: std::net::Ipv4Addr,
+    /// Send packets for `OLD` to `NEW` instead, `OLD=NEW`; may be given several times.
+    #[arg(long, value_parser = remap)]
+    pub remap: Vec<(SocketAddrV4, SocketAddrV4)>,
+}
+
+fn remap(text: &str) -> Result<(SocketAddrV4, SocketAddrV4), String> {
+    let bad = || format!("`{text}` is not OLD=NEW (like 239.192.1.1:26400=239.0.0.1:5000)");
+    let (old, new) = text.split_once('=').ok_or_else(bad)?;
+    Ok((old.parse().map_err(|_| bad())?, new.parse().map_err(|_| bad())?))
+}
+
+/// `tapeline book`
+#[derive(Debug, Args)]
+pub struct Book {
+    /// The symbol.
+    pub symbol: String,
+    /// The run directory.
+    #[arg(long)]
+    pub run: PathBuf,
+    /// At this time (after every event up to and at it); the end otherwise.
+    #[arg(long)]
+    pub at: Option<String>,
+    /// How many levels.
+    #[arg(long, default_value_t = 10)]
+    pub depth: usize,
+}
+
+/// `tapeline verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The run directory.
+    pub run: PathBuf,
+    /// The truth file that `tapeline sample` wrote.
+    #[arg(long)]
+    pub against: PathBuf,
+}
+
+/// `tapeline diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A run directory.
+    pub left: PathBuf,
+    /// Another.
+    pub right: PathBuf,
+}
+
+/// `tapeline config ...`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read a file and say whether it can be used.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Print all settings: the defaults, or those of a file.
+    Show {
+        /// The file.
+        file: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,28 @@
+//! `tapeline config check|show`
+
+use tapeline::config::Config;
+
+use super::{Failure, Talk};
+use crate::cli::ConfigCommand;
+
+pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
+    match args {
+        ConfigCommand::Check { file } => {
+            Config::read(file).map_err(Failure::usage)?;
+            talk.say(format_args!("{}: can be used", file.display()));
+            Ok(())
+        }
+        ConfigCommand::Show { file } => {
+            let config = match file {
+                Some(file) => Config::read(file).map_err(Failure::usage)?,
+                None => Config::default(),
+            };
+            if talk.json {
+                let text = serde_json::to_string(&config).expect("always JSON");
+                talk.data(&format!("{text}\n"))
+            } else {
+                talk.data(&config.show())
+            }
+        }
+    }
+}

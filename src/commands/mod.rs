@@ -1,0 +1,107 @@
+//! What each command does.
+
+mod book;
+mod config;
+mod demo;
+mod diff;
+mod inspect;
+mod replay;
+mod sample;
+mod serve_feed;
+mod verify;
+
+use std::fmt;
+use std::io::Write;
+
+use crate::cli::{Cli, Command};
+
+/// Why a command did not do what was asked, with the exit code it ends in.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// The command line or the configuration cannot be used.
+    pub fn usage(message: impl fmt::Display) -> Failure {
+        Failure { code: 2, message: message.to_string() }
+    }
+
+    /// The input has anomalies that were not to be, or holds nothing.
+    pub fn input(message: impl fmt::Display) -> Failure {
+        Failure { code: 3, message: message.to_string() }
+    }
+
+    /// A comparison did not hold.
+    pub fn verification(message: impl fmt::Display) -> Failure {
+        Failure { code: 4, message: message.to_string() }
+    }
+
+    /// Reading or writing failed.
+    pub fn io(message: impl fmt::Display) -> Failure {
+        Failure { code: 5, message: message.to_string() }
+    }
+
+    /// Stopped by a signal, in order.
+    pub fn interrupted(message: impl fmt::Display) -> Failure {
+        Failure { code: 130, message: message.to_string() }
+    }
+
+    /// The process's exit code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// How a command talks.
+#[derive(Clone, Copy, Debug)]
+pub struct Talk {
+    /// One JSON object on stdout instead of text.
+    pub json: bool,
+    /// Nothing on stderr but errors.
+    pub quiet: bool,
+}
+
+impl Talk {
+    /// A message for people, on stderr.
+    pub fn say(self, message: impl fmt::Display) {
+        if !self.quiet {
+            eprintln!("{message}");
+        }
+    }
+
+    /// Data, on stdout. A reader that is gone (`| head`) is no error.
+    pub fn data(self, text: &str) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Failure::io(format!("stdout: {e}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Does what the command line asks.
+pub fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let talk = Talk { json: cli.json, quiet: cli.quiet };
+    match cli.command {
+        Command::Demo(args) => demo::demo(&args, talk),
+        Command::Sample(args) => sample::sample(&args, talk),
+        Command::Inspect(args) => inspect::inspect(&args, talk),
+        Command::Replay(args) => replay::replay(&args, talk),
+        Command::Run(args) => replay::run(&args, talk),
+        Command::ServeFeed(args) => serve_feed::serve_feed(&args, talk),
+        Command::Book(args) => book::book(&args, talk),
+        Command::Verify(args) => verify::verify(&args, talk),
+        Command::Diff(args) => diff::diff(&args, talk),
+        Command::Config(args) => config::config(&args, talk),
+    }
+}

@@ -1,0 +1,263 @@
+//! What one core concludes from its symbols' events: books, analytics, risk, digests.
+//!
+//! Pure: the same events give the same signals. It does no I/O and reads no clock, so live,
+//! replay, recovery and tests all call this one.
+
+use std::io;
+
+use analytics::risk::{Risk, RiskConfig};
+use analytics::{Intents, SuiteConfig, Suites};
+use book::{Books, BooksConfig};
+use bus::market::Anomalies;
+use bus::{Applied, Body, Event, Kind, Outbox, Signal, Ts};
+
+use crate::digest::{Closed, SymbolDigest};
+
+/// What a core is made of.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The trading day's first moment.
+    pub midnight: Ts,
+    /// Before this, events only build books.
+    pub from: Ts,
+    /// Bounds of the books.
+    pub books: BooksConfig,
+    /// The analytics.
+    pub suite: SuiteConfig,
+    /// The risk gate.
+    pub risk: RiskConfig,
+    /// Symbol numbers from 0.
+    pub symbols_max: usize,
+}
+
+/// What takes in what a core is given and what it concludes, in order.
+pub trait Sink {
+    /// An event, before anything concluded from it.
+    fn event(&mut self, event: &Event);
+    /// A signal.
+    fn signal(&mut self, signal: &Signal);
+}
+
+/// One core's share of the market.
+pub struct Core {
+    midnight: Ts,
+    from: Ts,
+    books: Books,
+    suites: Suites,
+    risk: Risk,
+    out: Outbox,
+    intents: Intents,
+    digests: Vec<SymbolDigest>,
+    names: Vec<[u8; 8]>,
+    last_seq: u64,
+    watermark: Ts,
+    anomalies: Anomalies,
+    gap_messages: u64,
+}
+
+impl Core {
+    /// Allocates all that the core will need.
+    pub fn new(config: CoreConfig) -> io::Result<Core> {
+        Ok(Core {
+            midnight: config.midnight,
+            from: config.from,
+            books: Books::new(config.books)?,
+            suites: Suites::new(config.suite),
+            risk: Risk::new(config.risk, config.symbols_max - 1),
+            out: Outbox::new(),
+            intents: Intents::new(),
+            digests: vec![SymbolDigest::EMPTY; config.symbols_max],
+            names: vec![[b' '; 8]; config.symbols_max],
+            last_seq: 0,
+            watermark: Ts::MIN,
+            anomalies: Anomalies::default(),
+            gap_messages: 0,
+        })
+    }
+
+    /// Takes in some events, in order.
+    #[inline]
+    pub fn take(&mut self, events: &[Event], sink: &mut impl Sink) {
+        let Some(last) = events.last() else { return };
+        self.last_seq = last.seq;
+        let mut rest = Rest {
+            midnight: self.midnight,
+            from: self.from,
+            suites: &mut self.suites,
+            risk: &mut self.risk,
+            out: &mut self.out,
+            intents: &mut self.intents,
+            digests: &mut self.digests,
+            names: &mut self.names,
+            watermark: &mut self.watermark,
+            anomalies: &mut self.anomalies,
+            gap_messages: &mut self.gap_messages,
+        };
+        self.books.apply_block(events, |books, event, applied| {
+            sink.event(event);
+            rest.one(books, event, &applied, sink);
+        });
+    }
+
+    /// The books.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// The analytics.
+    pub fn suites(&self) -> &Suites {
+        &self.suites
+    }
+
+    /// A symbol's name, padded with spaces; all spaces when the feed did not say it.
+    pub fn name(&self, symbol: u32) -> &[u8; 8] {
+        self.names.get(symbol as usize).unwrap_or(&[b' '; 8])
+    }
+
+    /// The `seq` of the last event taken in.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// How many messages no line brought, by the gaps this core was told of.
+    pub fn gap_messages(&self) -> u64 {
+        self.gap_messages
+    }
+
+    /// What was wrong with the events.
+    pub fn anomalies(&self) -> Anomalies {
+        self.anomalies
+    }
+}
+
+/// Everything of a core but its books, which are borrowed while they take in a block.
+struct Rest<'a> {
+    midnight: Ts,
+    from: Ts,
+    suites: &'a mut Suites,
+    risk: &'a mut Risk,
+    out: &'a mut Outbox,
+    intents: &'a mut Intents,
+    digests: &'a mut [SymbolDigest],
+    names: &'a mut [[u8; 8]],
+    watermark: &'a mut Ts,
+    anomalies: &'a mut Anomalies,
+    gap_messages: &'a mut u64,
+}
+
+impl Rest<'_> {
+    #[inline]
+    fn one(&mut self, books: &Books, event: &Event, applied: &Applied, sink: &mut impl Sink) {
+        if let Some(anomaly) = applied.anomaly {
+            self.anomalies.count(anomaly);
+        }
+        if event.kind.is_for_all() {
+            return self.for_all(books, event, sink);
+        }
+        let symbol = event.symbol;
+        let Some(digest) = self.digests.get_mut(symbol as usize) else { return };
+        if let Some(closed) = digest.enter(event.ts_event, self.midnight) {
+            say_digest(closed, symbol, event, sink);
+        }
+        let quote = books.quote(symbol);
+        digest.event(event, self.midnight, applied.quote_changed.then_some(&quote));
+        match event.kind {
+            Kind::Symbol => self.names[symbol as usize] = event.order.to_be_bytes(),
+            Kind::Nothing | Kind::Info | Kind::Imbalance => return,
+            Kind::Add | Kind::Execute | Kind::ExecuteAt | Kind::Cancel | Kind::Delete => {}
+            Kind::Replace | Kind::Trade | Kind::Cross | Kind::Break | Kind::Status => {}
+            Kind::System | Kind::Tick | Kind::Gap | Kind::End => unreachable!("for all symbols"),
+        }
+        if event.ts_event < self.from {
+            return;
+        }
+        let (phase, stale) = (books.phase(symbol), books.is_stale(symbol));
+        self.out.at(event.ts_event, event.seq, symbol);
+        self.suites.on_event(event, applied, &quote, phase, stale, self.out, self.intents);
+        if !(self.out.is_empty() && self.intents.is_empty()) {
+            let mut gate =
+                Gate { books, risk: self.risk, digests: self.digests, midnight: self.midnight };
+            gate.settle(self.out, self.intents, sink);
+        }
+    }
+
+    #[cold]
+    fn for_all(&mut self, books: &Books, event: &Event, sink: &mut impl Sink) {
+        let midnight = self.midnight;
+        let mut gate = Gate { books, risk: self.risk, digests: self.digests, midnight };
+        match event.kind {
+            Kind::Tick => {
+                *self.watermark = event.ts_event;
+                self.suites.on_watermark(
+                    event.ts_event,
+                    event.seq,
+                    self.out,
+                    self.intents,
+                    |out, intents| gate.settle(out, intents, sink),
+                );
+            }
+            Kind::End => {
+                self.suites.finish(event.seq, self.out, self.intents, |out, intents| {
+                    gate.settle(out, intents, sink);
+                });
+                for symbol in books.symbols() {
+                    let Some(digest) = self.digests.get_mut(symbol as usize) else { continue };
+                    digest.mix(books.digest(symbol));
+                    say_digest(digest.finish(), symbol, event, sink);
+                }
+            }
+            Kind::Gap => {
+                *self.gap_messages += event.qty.0 as u64;
+                let quote = bus::Quote::EMPTY;
+                let (out, intents) = (&mut *self.out, &mut *self.intents);
+                let phase = bus::Phase::Unknown;
+                self.suites.on_event(event, &Applied::NOTHING, &quote, phase, true, out, intents);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where intents become orders or rejects, and every signal enters its symbol's digest.
+struct Gate<'a> {
+    books: &'a Books,
+    risk: &'a mut Risk,
+    digests: &'a mut [SymbolDigest],
+    midnight: Ts,
+}
+
+impl Gate<'_> {
+    fn settle(&mut self, out: &mut Outbox, intents: &mut Intents, sink: &mut impl Sink) {
+        let (symbol, ts_event) = (out.symbol(), out.ts_event());
+        if !intents.is_empty() {
+            let quote = self.books.quote(symbol);
+            let (phase, stale) = (self.books.phase(symbol), self.books.is_stale(symbol));
+            for intent in intents.as_slice() {
+                match self.risk.check(symbol, ts_event, intent, &quote, phase, stale) {
+                    Ok(order) => out.say(intent.rule, Body::Order(order)),
+                    Err(reject) => out.say(intent.rule, Body::Reject(reject)),
+                }
+            }
+            intents.clear();
+        }
+        let digest = &mut self.digests[symbol as usize];
+        for signal in out.signals() {
+            digest.signal(signal, self.midnight);
+            sink.signal(signal);
+        }
+        out.clear();
+    }
+}
+
+/// Digests are numbered from the top, clear of what analytics say at the same event.
+fn say_digest(closed: Closed, symbol: u32, event: &Event, sink: &mut impl Sink) {
+    let body = Body::Digest(bus::signal::Digest {
+        value: closed.value,
+        events: closed.events,
+        minute: closed.minute,
+    });
+    sink.signal(&Signal::new(closed.end, event.seq, symbol, 0, DIGEST_ORDINAL, body));
+}
+
+/// The ordinal of a digest among the signals of its event.
+pub const DIGEST_ORDINAL: u16 = u16::MAX;

@@ -1,0 +1,593 @@
+//! The threads: one reader, one for each shard, and the caller's, which watches.
+//!
+//! Each hot thread calls `turn` in a loop and does nothing else; all that is decided at run time
+//! (which disk, paced or not, live or not) became a type before the loop began.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bus::Ts;
+use bus::clock::{Clock, MachineClock};
+use bus::disk::{Disk, DiskError, Geometry, PlainDisk, UringDisk};
+use bus::log::{Log, LogConfig, LogError};
+use bus::oms::{Encoder, File, FixConfig, GatewayError, OrderId, Real, Several, Tcp, TcpConfig};
+use bus::ring::{self, Receiver, Sender};
+use crossbeam_utils::CachePadded;
+use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
+use feed::source::{Capture, Pace, Paced, Source, Speed};
+
+use crate::config::{Backend, Config, Durability};
+use crate::core::{Core, CoreConfig};
+use crate::run_dir::RunDir;
+use crate::session::TradingDay;
+use crate::shard::{Finished, Shard, ShardConfig, ShardError, Stamp};
+
+/// How many packets' stamps may wait for a shard; more are not taken, so that the reader never
+/// waits for a measurement.
+const STAMPS_MAX: usize = 4096;
+
+/// Set once by a signal or by the caller: end in order.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the end was asked for.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Set by SIGINT or SIGTERM; a second one ends the process at once. Ignores SIGXFSZ, so that a
+/// file size limit is an error that can be said and not the end of the process.
+pub fn watch_signals() -> std::io::Result<Stop> {
+    let stop = Stop::default();
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // The first signal sets the flag; with the flag set, the next one exits.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
+    }
+    let ignored = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored)?;
+    Ok(stop)
+}
+
+/// A speed as the feed wants it: a ratio of whole numbers.
+pub fn paced_speed(times: f64) -> Speed {
+    const SCALE: f64 = 10_000.0;
+    let recorded = (times * SCALE).round().clamp(1.0, f64::from(u32::MAX)) as u32;
+    let one = NonZeroU32::MIN;
+    Speed::ratio(NonZeroU32::new(recorded).unwrap_or(one), NonZeroU32::new(SCALE as u32).unwrap_or(one))
+}
+
+/// A source that knows when what it delivers was due.
+pub trait Timed: Source {
+    /// What maps capture times to the clock's; `None` while unknown, or for full speed.
+    fn pace(&self) -> Option<Pace>;
+}
+
+impl Timed for Capture {
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
+}
+
+impl<C: Clock> Timed for Paced<Capture, C> {
+    fn pace(&self) -> Option<Pace> {
+        Paced::pace(self)
+    }
+}
+
+/// A live source: packets are due when the kernel received them.
+#[derive(Debug)]
+pub struct Live<S> {
+    inner: S,
+    pace: Pace,
+}
+
+impl<S> Live<S> {
+    /// Relates the time of day to `clock`, once.
+    pub fn new(inner: S, clock: &impl Clock) -> Live<S> {
+        let pace = Pace { start_ns: clock.now_ns(), first_ts: clock.wall(), speed: Speed::ONE };
+        Live { inner, pace }
+    }
+}
+
+impl<S: Source> Source for Live<S> {
+    fn poll(&mut self) -> Result<feed::source::Polled<'_>, feed::source::SourceError> {
+        self.inner.poll()
+    }
+
+    fn lines(&self) -> &[feed::source::Line] {
+        self.inner.lines()
+    }
+}
+
+impl<S: Source> Timed for Live<S> {
+    fn pace(&self) -> Option<Pace> {
+        Some(self.pace)
+    }
+}
+
+/// What to run.
+pub struct Job<'a> {
+    /// Every setting.
+    pub config: &'a Config,
+    /// The trading day.
+    pub day: &'a TradingDay,
+    /// Where the logs and orders go.
+    pub dir: &'a RunDir,
+    /// Conclude nothing before.
+    pub from: Option<Ts>,
+    /// Stop at.
+    pub until: Option<Ts>,
+    /// Only these symbols.
+    pub symbols: &'a [String],
+    /// Whether the logs of an earlier run are there, to go on from.
+    pub resume: bool,
+    /// Whether the input is live.
+    pub is_live: bool,
+}
+
+/// How far the run is, for people.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progressed {
+    /// Events the shards took in.
+    pub events: u64,
+    /// Since the start.
+    pub elapsed: Duration,
+}
+
+/// What a run ends with.
+pub struct Outcome {
+    /// What the reader met.
+    pub reader: ReaderStats,
+    /// What each shard ends with.
+    pub shards: Vec<Finished>,
+    /// From the first turn to the last, without the time to rebuild from logs.
+    pub elapsed: Duration,
+    /// Whether it was stopped before the input ended.
+    pub is_stopped: bool,
+    /// How records reached the disk.
+    pub log_backend: String,
+    /// Things to say to the user: a core that could not be pinned.
+    pub remarks: Vec<String>,
+    /// How many events were rebuilt from the logs of an earlier run.
+    pub recovered_events: u64,
+}
+
+/// Why a run could not go on.
+#[derive(Debug)]
+pub enum PipelineError {
+    /// The input.
+    Read(ReadError),
+    /// A shard.
+    Shard {
+        /// Which.
+        shard: usize,
+        /// Why.
+        error: ShardError,
+    },
+    /// Before anything ran.
+    Setup(String),
+}
+
+impl fmt::Display for PipelineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PipelineError::Read(error) => error.fmt(f),
+            PipelineError::Shard { shard, error } => write!(f, "shard {shard}: {error}"),
+            PipelineError::Setup(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for PipelineError {}
+
+/// What all threads of a run share: read-mostly flags, each on its own cache line.
+struct Shared {
+    kill: CachePadded<AtomicBool>,
+    failed: CachePadded<AtomicBool>,
+    pace: OnceLock<Pace>,
+    events: Vec<CachePadded<AtomicU64>>,
+}
+
+/// Runs `source` through the pipeline until it ends or `stop` is set. `watch` is called now and
+/// then with how far the run is.
+pub fn run<S: Timed + Send>(
+    source: S,
+    job: &Job<'_>,
+    clock: &MachineClock,
+    stop: &Stop,
+    watch: impl FnMut(Progressed),
+) -> Result<Outcome, PipelineError> {
+    match job.config.log.backend {
+        Backend::Plain => run_on(source, job, clock, stop, watch, open_plain),
+        Backend::Uring => run_on(source, job, clock, stop, watch, open_uring),
+        Backend::Auto if UringDisk::is_allowed() => {
+            run_on(source, job, clock, stop, watch, open_uring)
+        }
+        Backend::Auto => run_on(source, job, clock, stop, watch, open_plain),
+    }
+}
+
+fn open_plain(dir: PathBuf, geometry: Geometry) -> Result<PlainDisk, DiskError> {
+    PlainDisk::open(&dir, geometry)
+}
+
+fn open_uring(dir: PathBuf, geometry: Geometry) -> Result<UringDisk, DiskError> {
+    UringDisk::open(&dir, geometry)
+}
+
+/// Opens a log's directory.
+trait Open<D>: Fn(PathBuf, Geometry) -> Result<D, DiskError> + Copy + Send {}
+impl<D, F: Fn(PathBuf, Geometry) -> Result<D, DiskError> + Copy + Send> Open<D> for F {}
+
+fn run_on<S: Timed + Send, D: Disk>(
+    source: S,
+    job: &Job<'_>,
+    clock: &MachineClock,
+    stop: &Stop,
+    mut watch: impl FnMut(Progressed),
+    open: impl Open<D>,
+) -> Result<Outcome, PipelineError> {
+    let shards = job.config.run.shards;
+    let cpus = plan_cpus(job.config)?;
+    let shared = Shared {
+        kill: CachePadded::new(AtomicBool::new(false)),
+        failed: CachePadded::new(AtomicBool::new(false)),
+        pace: OnceLock::new(),
+        events: (0..shards).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
+    };
+    let shared = &shared;
+    let mut remarks = Vec::new();
+    if cpus.iter().all(Option::is_none) {
+        remarks.push(format!(
+            "{} threads on {} cores: not pinned, latencies are not comparable",
+            shards + 1,
+            tuning::pin::allowed_cpus().len()
+        ));
+    }
+    thread::scope(|scope| {
+        let (ready_tx, ready_rx) = mpsc::channel();
+        let mut handles = Vec::with_capacity(shards);
+        let (mut senders, mut stamp_senders) = (Vec::new(), Vec::new());
+        for shard in 0..shards {
+            let (event_tx, event_rx) = ring::ring(job.config.run.ring_events);
+            let (stamp_tx, stamp_rx) = ring::ring(STAMPS_MAX);
+            senders.push(event_tx);
+            stamp_senders.push(stamp_tx);
+            let (ready, cpu) = (ready_tx.clone(), cpus[shard + 1]);
+            let body = move || {
+                let result = shard_thread(
+                    shard, cpu, event_rx, stamp_rx, job, clock, shared, ready, open,
+                );
+                if result.is_err() {
+                    shared.failed.store(true, Ordering::Release);
+                }
+                result
+            };
+            let builder = thread::Builder::new().name(format!("shard-{shard}"));
+            let handle = builder
+                .spawn_scoped(scope, body)
+                .map_err(|e| PipelineError::Setup(format!("thread of shard {shard}: {e}")))?;
+            handles.push(handle);
+        }
+        drop(ready_tx);
+        let mut resume_after = vec![0; shards];
+        let mut log_backend = String::new();
+        let mut recovered_events = 0;
+        // A shard that fails before it is ready drops its end of the channel and nothing more
+        // comes; its error is found below.
+        for ready in ready_rx.iter().take(shards) {
+            let Ready { shard, last_seq, backend, remark, events } = ready;
+            resume_after[shard] = last_seq;
+            log_backend = backend;
+            recovered_events += events;
+            remarks.extend(remark);
+        }
+        let started = Instant::now();
+        let reader_config = reader_config(job, resume_after);
+        let reader = Reader::new(source, reader_config, senders);
+        let reader_cpu = cpus[0];
+        let reader_handle = thread::Builder::new()
+            .name("reader".into())
+            .spawn_scoped(scope, move || {
+                let remark = reader_cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
+                let result = reader_loop(reader, stamp_senders, clock, stop, shared, reader_cpu);
+                (result, remark.map(|e| e.to_string()))
+            })
+            .map_err(|e| PipelineError::Setup(format!("reader's thread: {e}")))?;
+        let kill_file = job.config.risk.kill_file.as_deref();
+        while !(reader_handle.is_finished() && handles.iter().all(|h| h.is_finished())) {
+            if let Some(path) = kill_file {
+                shared.kill.store(path.exists(), Ordering::Release);
+            }
+            let events = shared.events.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+            watch(Progressed { events, elapsed: started.elapsed() });
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        let elapsed = started.elapsed();
+        let (read, remark) = reader_handle.join().expect("the reader does not panic");
+        remarks.extend(remark);
+        let mut finished = Vec::with_capacity(shards);
+        for (shard, handle) in handles.into_iter().enumerate() {
+            let result = handle.join().expect("a shard does not panic");
+            finished.push(result.map_err(|error| PipelineError::Shard { shard, error })?);
+        }
+        let reader = read.map_err(PipelineError::Read)?;
+        Ok(Outcome {
+            reader,
+            shards: finished,
+            elapsed,
+            is_stopped: stop.is_set(),
+            log_backend,
+            remarks,
+            recovered_events,
+        })
+    })
+}
+
+/// What a shard says once it can take events.
+struct Ready {
+    shard: usize,
+    last_seq: u64,
+    backend: String,
+    remark: Option<String>,
+    events: u64,
+}
+
+#[allow(clippy::too_many_arguments)]
+fn shard_thread<D: Disk>(
+    index: usize,
+    cpu: Option<usize>,
+    events: Receiver,
+    stamps: Receiver<Stamp>,
+    job: &Job<'_>,
+    clock: &MachineClock,
+    shared: &Shared,
+    ready: mpsc::Sender<Ready>,
+    open: impl Open<D>,
+) -> Result<Finished, ShardError> {
+    let config = job.config;
+    let log_dir = job.dir.log_dir(index);
+    let log_config = log_config(config);
+    // The disk's own threads inherit where this one may run, so it opens before pinning.
+    let setup = |what: String| ShardError::Setup(what);
+    std::fs::create_dir_all(&log_dir).map_err(|e| setup(format!("{}: {e}", log_dir.display())))?;
+    let disk = open(log_dir, log_config.geometry()).map_err(LogError::from)?;
+    let backend = disk.describe();
+    let orders = Orders::open(job, index)?;
+    let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err()).map(|e| e.to_string());
+    let core = core(config, job.day.midnight, job.from).map_err(setup)?;
+    let fix = FixConfig {
+        sender: config.orders.sender.clone(),
+        target: config.orders.target.clone(),
+        sender_sub: Some(format!("SHARD{index}")),
+        account: None,
+    };
+    let encoder = Encoder::new(&fix).map_err(|e| setup(e.to_string()))?;
+    let (year, month, day) = job.day.ymd();
+    let shard_config = ShardConfig {
+        index,
+        date: bus::oms::Date { year, month, day },
+        is_durable: config.log.durability == Durability::Durable,
+        is_live: job.is_live,
+    };
+    let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
+    let parts = |log| crate::shard::Parts {
+        events,
+        stamps,
+        core,
+        log,
+        encoder,
+        gateway: orders.gateway,
+        clock,
+        kill: &*shared.kill,
+    };
+    let mut shard = if job.resume && Log::<D>::exists(&disk)? {
+        let (log, recovered) = Log::resume(disk, log_config)?;
+        let mut records = recovered.records(job.dir.log_dir(index))?;
+        let mut shard = Shard::new(shard_config, parts(log), kept_max);
+        shard.recover(&mut records, orders.msg_seq_last, &|id| orders.delivered.binary_search(id).is_ok())?;
+        shard
+    } else {
+        Shard::new(shard_config, parts(Log::create(disk, log_config)?), kept_max)
+    };
+    let events = shard.events_taken();
+    // The receiver is gone only when the pipeline is being torn down.
+    let _ = ready.send(Ready { shard: index, last_seq: shard.last_seq(), backend, remark, events });
+    drop(ready);
+    shard_loop(&mut shard, &shared.pace, &shared.events[index], cpu)?;
+    shard.finish()
+}
+
+/// The hot loop of a shard.
+fn shard_loop<D: Disk, C: Clock>(
+    shard: &mut Shard<'_, D, Several<Real>, C>,
+    pace: &OnceLock<Pace>,
+    events: &AtomicU64,
+    cpu: Option<usize>,
+) -> Result<(), ShardError> {
+    let mut is_paced = false;
+    loop {
+        let work = shard.turn()?;
+        if work > 0 {
+            events.store(shard.events_taken(), Ordering::Relaxed);
+            continue;
+        }
+        if !is_paced && let Some(pace) = pace.get() {
+            shard.set_pace(*pace);
+            is_paced = true;
+        }
+        if shard.is_done() {
+            events.store(shard.events_taken(), Ordering::Relaxed);
+            return Ok(());
+        }
+        rest(cpu);
+    }
+}
+
+/// The hot loop of the reader.
+fn reader_loop<S: Timed>(
+    mut reader: Reader<S>,
+    mut stamps: Vec<Sender<Stamp>>,
+    clock: &MachineClock,
+    stop: &Stop,
+    shared: &Shared,
+    cpu: Option<usize>,
+) -> Result<ReaderStats, ReadError> {
+    let mut last_seq = vec![0; stamps.len()];
+    let mut is_paced = false;
+    loop {
+        if stop.is_set() {
+            reader.finish();
+        }
+        let read_ns = clock.now_ns();
+        match reader.turn()? {
+            Turned::Worked { .. } => {
+                if !is_paced && let Some(pace) = reader.source().pace() {
+                    let _ = shared.pace.set(pace);
+                    is_paced = true;
+                }
+                let pushed_ns = clock.now_ns();
+                for (shard, stamps) in stamps.iter_mut().enumerate() {
+                    let seq = reader.last_pushed(shard).unwrap_or(0);
+                    if seq > last_seq[shard] {
+                        last_seq[shard] = seq;
+                        stamps.push(&[Stamp { seq, read_ns, pushed_ns }]);
+                    }
+                }
+            }
+            Turned::Empty => rest(cpu),
+            Turned::Full => {
+                if shared.failed.load(Ordering::Acquire) {
+                    return Ok(reader.stats());
+                }
+                rest(cpu);
+            }
+            Turned::Ended => return Ok(reader.stats()),
+        }
+        if shared.failed.load(Ordering::Relaxed) {
+            return Ok(reader.stats());
+        }
+    }
+}
+
+/// Nothing to do: a thread with a core of its own asks again at once, one without lets others run.
+#[inline]
+fn rest(cpu: Option<usize>) {
+    match cpu {
+        Some(_) => std::hint::spin_loop(),
+        None => thread::yield_now(),
+    }
+}
+
+fn plan_cpus(config: &Config) -> Result<Vec<Option<usize>>, PipelineError> {
+    let allowed = tuning::pin::allowed_cpus();
+    if config.run.cpus.is_empty() {
+        return Ok(tuning::pin::plan(&allowed, config.run.shards));
+    }
+    if let Some(cpu) = config.run.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        let error = tuning::pin::PinError { cpu: *cpu, allowed };
+        return Err(PipelineError::Setup(error.to_string()));
+    }
+    Ok(config.run.cpus.iter().map(|&cpu| Some(cpu)).collect())
+}
+
+fn reader_config(job: &Job<'_>, resume_after: Vec<u64>) -> ReaderConfig {
+    let config = job.config;
+    let gaps = &config.source.gaps;
+    let symbols = (!job.symbols.is_empty()).then(|| job.symbols.iter().cloned().collect());
+    let mut reader = ReaderConfig::new(job.day.midnight);
+    reader.tick_ns = config.time.tick.0;
+    reader.out_of_order_ns = config.time.out_of_order.0;
+    reader.max_future_ns = config.time.max_future.0;
+    reader.symbols = symbols;
+    reader.until = job.until;
+    reader.resume_after = resume_after;
+    reader.gaps.wait_ns = gaps.wait.0;
+    reader.gaps.reorder_max = gaps.reorder_packets;
+    reader.gaps.hold_packets = gaps.hold_packets as usize;
+    reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
+    reader
+}
+
+fn log_config(config: &Config) -> LogConfig {
+    LogConfig {
+        segment_bytes: config.log.segment.0,
+        frame_bytes_max: config.log.frame.0 as usize,
+        commit_age_ns: config.log.commit_age.0 as u64,
+        ..LogConfig::default()
+    }
+}
+
+/// The part of a shard that concludes, as the configuration says.
+pub fn core(config: &Config, midnight: Ts, from: Option<Ts>) -> Result<Core, String> {
+    Core::new(CoreConfig {
+        midnight,
+        from: from.unwrap_or(Ts::MIN),
+        books: config.books(),
+        suite: config.suite(),
+        risk: config.risk_gate(),
+        symbols_max: config.limits.symbols,
+    })
+    .map_err(|e| format!("reserving memory for the books: {e}"))
+}
+
+/// Where a shard's orders go, and which of them are there already.
+struct Orders {
+    gateway: Several<Real>,
+    delivered: Vec<OrderId>,
+    msg_seq_last: u64,
+}
+
+impl Orders {
+    fn open(job: &Job<'_>, shard: usize) -> Result<Orders, ShardError> {
+        let config = &job.config.orders;
+        let mut gateways = Vec::new();
+        let (mut delivered, mut msg_seq_last) = (Vec::new(), 0);
+        if config.file {
+            let path = job.dir.orders_path(shard);
+            let folder = path.parent().expect("it is in the run directory");
+            std::fs::create_dir_all(folder)
+                .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
+            let file = if job.resume {
+                let resumed = File::resume(&path)?;
+                (delivered, msg_seq_last) = (resumed.ids, resumed.msg_seq_last);
+                resumed.file
+            } else {
+                File::create(&path)?
+            };
+            gateways.push(Real::File(file));
+        }
+        if let Some(address) = &config.tcp {
+            // With a second peer, one peer's word does not say what the other got.
+            delivered.clear();
+            gateways.push(Real::Tcp(Tcp::connect(&TcpConfig {
+                address: address.clone(),
+                connect_max: Duration::from_secs(5),
+                stall_max: Duration::from_secs(10),
+                waiting_bytes_max: 1 << 20,
+            })?));
+        }
+        delivered.sort_unstable();
+        Ok(Orders { gateway: Several::new(gateways), delivered, msg_seq_last })
+    }
+}
+
+impl From<GatewayError> for PipelineError {
+    fn from(error: GatewayError) -> PipelineError {
+        PipelineError::Setup(error.to_string())
+    }
+}

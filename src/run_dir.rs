@@ -1,0 +1,452 @@
+//! What a run directory holds, and how it comes to be whole.
+//!
+//! ```text
+//! RUN/manifest.json        what ran, on what, with what result; rewritten when the run ends
+//! RUN/config.toml          every setting the run had
+//! RUN/log/shard-N/         the durable log: every event in, every signal and order out
+//! RUN/orders/shard-N.fix   the FIX messages as sent
+//! RUN/tables/*.parquet     windows, alerts, regimes, signals, orders, books: made from the log
+//! RUN/symbols.json         what became of each symbol
+//! RUN/digests.csv          a digest for each symbol and minute
+//! RUN/latency/             HdrHistogram files
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+
+/// The manifest's format.
+pub const SCHEMA: &str = "tapeline-manifest/1";
+
+/// What ran, on what, with what result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// How far it came.
+    pub state: State,
+    /// The program's version.
+    pub version: String,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// How long it ran, all its parts together, in seconds.
+    pub elapsed_s: f64,
+    /// `replay` or `live`.
+    pub mode: String,
+    /// What it read.
+    pub inputs: Vec<Input>,
+    /// The trading date.
+    pub date: String,
+    /// The exchange's time zone.
+    pub timezone: String,
+    /// The date's midnight there, ns since 1970.
+    pub midnight_ns: i64,
+    /// What was asked of a replay.
+    pub options: Options,
+    /// SHA-256 of `config.toml`.
+    pub config_sha256: String,
+    /// How records reach the disk.
+    pub log_backend: String,
+    /// The machine.
+    pub host: BTreeMap<String, String>,
+    /// What was counted.
+    pub counts: Counts,
+    /// The lines, with their counts.
+    pub lines: Vec<Line>,
+    /// Messages that no line brought: first sequence and count.
+    pub gaps: Vec<Gap>,
+    /// What was wrong, and how often.
+    pub anomalies: BTreeMap<String, u64>,
+    /// The first of them in words.
+    pub anomaly_examples: Vec<String>,
+    /// SHA-256 over `digests.csv`: equal for equal results.
+    pub digest: String,
+}
+
+/// How far a run came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It runs, or was killed: `tapeline replay --resume` goes on with it.
+    Running,
+    /// It was stopped in order before the input ended.
+    Stopped,
+    /// It came to the end of its input.
+    Complete,
+}
+
+/// One input file, or one multicast group.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Input {
+    /// Path or address.
+    pub path: PathBuf,
+    /// Size.
+    pub bytes: u64,
+    /// SHA-256 of the file as it lies on the disk; empty for the network.
+    pub sha256: String,
+    /// What it is, in words.
+    pub format: String,
+}
+
+/// What was asked of a replay beyond the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Options {
+    /// Only these symbols.
+    pub symbols: Vec<String>,
+    /// Conclude nothing before, ns since 1970.
+    pub from_ns: Option<i64>,
+    /// Stop at, ns since 1970.
+    pub to_ns: Option<i64>,
+}
+
+/// What was counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Packets read.
+    pub packets: u64,
+    /// Payload bytes in them.
+    pub bytes: u64,
+    /// Messages, each counted once whatever lines brought it.
+    pub messages: u64,
+    /// By the protocol's message type.
+    pub by_type: BTreeMap<String, u64>,
+    /// Events that shards took in; those for all symbols count once for each shard.
+    pub events: u64,
+    /// Messages lost for good.
+    pub lost_messages: u64,
+    /// Symbols whose book lost messages.
+    pub stale_symbols: u64,
+    /// Windows closed.
+    pub windows: u64,
+    /// Trades too late for their window.
+    pub late: u64,
+    /// Spread alerts raised and cleared.
+    pub alerts: u64,
+    /// Changes of regime.
+    pub regimes: u64,
+    /// Signals of strategies.
+    pub signals: u64,
+    /// Orders the risk gate passed.
+    pub orders: u64,
+    /// Orders it refused.
+    pub rejects: u64,
+    /// Orders handed to the peer.
+    pub sent: u64,
+    /// Orders the kill flag held back.
+    pub killed: u64,
+    /// Orders sent again after a crash, flagged as possible repeats.
+    pub resent: u64,
+}
+
+/// A line's counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct Line {
+    pub name: String,
+    pub packets: u64,
+    pub messages: u64,
+    pub duplicates: u64,
+    pub gap_messages: u64,
+    pub filled_by_other: u64,
+    pub lost: u64,
+}
+
+/// Messages that no line brought.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Sequence number of the first.
+    pub first: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// What became of one symbol.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SymbolResult {
+    /// Its name; `#123` where the feed did not say it.
+    pub symbol: String,
+    /// Its number in this run.
+    pub number: u32,
+    /// Which shard had it.
+    pub shard: usize,
+    /// Whether messages that may have been its own were lost.
+    pub stale: bool,
+    /// How often its messages did not fit its book.
+    pub evidence: u32,
+    /// Prints that count.
+    pub trades: u64,
+    /// Their shares.
+    pub volume: i64,
+    /// Their notional in 1e-9, as text because it passes 64 bits.
+    pub notional_e9: String,
+    /// VWAP of the session.
+    pub vwap: Option<String>,
+    /// Last price.
+    pub last: Option<String>,
+    /// Volatility regime at the end.
+    pub regime: String,
+    /// Best bid and ask with sizes, at the end.
+    pub bid: Option<(String, i64)>,
+    #[allow(missing_docs)]
+    pub ask: Option<(String, i64)>,
+}
+
+/// A run directory.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the directory; refuses one that holds anything.
+    pub fn create(path: &Path) -> Result<RunDir, String> {
+        let fail = |e: io::Error| format!("{}: {e}", path.display());
+        match fs::read_dir(path) {
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(format!(
+                        "{}: the directory exists and is not empty; name another, or go on with a \
+                         run by --resume",
+                        path.display()
+                    ));
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path).map_err(fail)?,
+            Err(e) => return Err(fail(e)),
+        }
+        Ok(RunDir { path: path.to_path_buf() })
+    }
+
+    /// A directory that holds a run.
+    pub fn open(path: &Path) -> Result<(RunDir, Manifest), String> {
+        let dir = RunDir { path: path.to_path_buf() };
+        let file = dir.manifest_path();
+        let text = fs::read_to_string(&file)
+            .map_err(|e| format!("{}: not a run directory: {e}", file.display()))?;
+        let manifest: Manifest = serde_json::from_str(&text)
+            .map_err(|e| format!("{}, line {}: {e}", file.display(), e.line()))?;
+        if manifest.schema != SCHEMA {
+            return Err(format!(
+                "{}: schema `{}`, want `{SCHEMA}`",
+                file.display(),
+                manifest.schema
+            ));
+        }
+        Ok((dir, manifest))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `manifest.json`
+    pub fn manifest_path(&self) -> PathBuf {
+        self.path.join("manifest.json")
+    }
+
+    /// `config.toml`
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// `log/shard-N`
+    pub fn log_dir(&self, shard: usize) -> PathBuf {
+        self.path.join("log").join(format!("shard-{shard}"))
+    }
+
+    /// `orders/shard-N.fix`
+    pub fn orders_path(&self, shard: usize) -> PathBuf {
+        self.path.join("orders").join(format!("shard-{shard}.fix"))
+    }
+
+    /// `tables`
+    pub fn tables_dir(&self) -> PathBuf {
+        self.path.join("tables")
+    }
+
+    /// `latency`
+    pub fn latency_dir(&self) -> PathBuf {
+        self.path.join("latency")
+    }
+
+    /// Writes the manifest, so that a crash leaves the old one or the new one.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), String> {
+        let text = serde_json::to_string_pretty(manifest).expect("a manifest is always JSON");
+        self.write_whole("manifest.json", format!("{text}\n").as_bytes())
+    }
+
+    /// Reads the configuration the run had.
+    pub fn read_config(&self) -> Result<Config, String> {
+        Config::read(&self.config_path()).map_err(|e| e.to_string())
+    }
+
+    /// Writes what became of the symbols.
+    pub fn write_symbols(&self, symbols: &[SymbolResult]) -> Result<(), String> {
+        let mut text = String::from("[\n");
+        for (index, symbol) in symbols.iter().enumerate() {
+            text.push_str(&serde_json::to_string(symbol).expect("always JSON"));
+            text.push_str(if index + 1 < symbols.len() { ",\n" } else { "\n" });
+        }
+        text.push_str("]\n");
+        self.write_whole("symbols.json", text.as_bytes())
+    }
+
+    /// Reads what became of the symbols.
+    pub fn read_symbols(&self) -> Result<Vec<SymbolResult>, String> {
+        let path = self.path.join("symbols.json");
+        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        serde_json::from_str(&text).map_err(|e| format!("{}, line {}: {e}", path.display(), e.line()))
+    }
+
+    /// Writes `digests.csv`; returns the digest over it.
+    pub fn write_digests(&self, digests: &Digests) -> Result<String, String> {
+        let text = digests.to_csv();
+        self.write_whole("digests.csv", text.as_bytes())?;
+        Ok(sha256(text.as_bytes()))
+    }
+
+    /// Reads `digests.csv`.
+    pub fn read_digests(&self) -> Result<Digests, String> {
+        let path = self.path.join("digests.csv");
+        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Digests::from_csv(&text).map_err(|(line, what)| {
+            format!("{}, line {line}: {what}", path.display())
+        })
+    }
+
+    /// Writes a file through a temporary one and a rename, both synced.
+    pub fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        let path = self.path.join(name);
+        let temporary = self.path.join(format!(".{name}.new"));
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|e| format!("{}: {e}", path.display()))
+    }
+}
+
+/// The digest of each symbol's minutes, by name and minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Digests(pub BTreeMap<(String, u32), (u64, u64)>);
+
+impl Digests {
+    /// Adds one symbol's minute. A minute told twice keeps the later, which includes the earlier.
+    pub fn add(&mut self, symbol: &str, digest: &bus::signal::Digest) {
+        let entry = self.0.entry((symbol.to_string(), digest.minute)).or_default();
+        *entry = (entry.0 + digest.events, digest.value);
+    }
+
+    fn to_csv(&self) -> String {
+        let mut text = String::from("symbol,minute,events,digest\n");
+        for ((symbol, minute), (events, value)) in &self.0 {
+            let (h, m) = (minute / 60, minute % 60);
+            text.push_str(&format!("{symbol},{h:02}:{m:02},{events},{value:016x}\n"));
+        }
+        text
+    }
+
+    fn from_csv(text: &str) -> Result<Digests, (usize, String)> {
+        let mut digests = Digests::default();
+        for (index, line) in text.lines().enumerate().skip(1) {
+            let bad = || (index + 1, format!("`{line}` is not symbol,minute,events,digest"));
+            let fields: Vec<&str> = line.split(',').collect();
+            let [symbol, minute, events, value] = fields[..] else { return Err(bad()) };
+            let (h, m) = minute.split_once(':').ok_or_else(bad)?;
+            let number = |text: &str| text.parse::<u64>().map_err(|_| bad());
+            let minute = (number(h)? * 60 + number(m)?) as u32;
+            let value = u64::from_str_radix(value, 16).map_err(|_| bad())?;
+            digests.0.insert((symbol.to_string(), minute), (number(events)?, value));
+        }
+        Ok(digests)
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file and its size.
+pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut total = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((hex(hash.finalize()), total));
+        }
+        hash.update(&buffer[..count]);
+        total += count as u64;
+    }
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The machine, for a manifest.
+pub fn host() -> BTreeMap<String, String> {
+    let host = tuning::host::Host::read();
+    [
+        ("cpu", host.cpu),
+        ("cores", host.cores.to_string()),
+        ("kernel", host.kernel),
+        ("clocksource", host.clocksource),
+        ("governor", host.governor),
+        ("huge_pages", host.huge_pages),
+        ("isolated_cpus", host.isolated_cpus),
+        ("virtual_machine", host.virtual_machine.to_string()),
+        ("memory_mib", host.memory_mib.to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_string(), value))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_survive_their_text() {
+        let mut digests = Digests::default();
+        let digest = |minute, events, value| bus::signal::Digest { value, events, minute };
+        digests.add("MSFT", &digest(571, 3, u64::MAX));
+        digests.add("AAPL", &digest(570, 2, 1));
+        digests.add("AAPL", &digest(570, 5, 2));
+        let text = digests.to_csv();
+        assert_eq!(
+            text,
+            "symbol,minute,events,digest\n\
+             AAPL,09:30,7,0000000000000002\n\
+             MSFT,09:31,3,ffffffffffffffff\n"
+        );
+        assert_eq!(Digests::from_csv(&text), Ok(digests));
+        assert_eq!(Digests::from_csv("head\nAAPL,09:30,7").unwrap_err().0, 2);
+    }
+
+    #[test]
+    fn a_directory_with_something_in_it_is_refused() {
+        let path = std::env::temp_dir().join(format!("tapeline-run-{}", std::process::id()));
+        let dir = RunDir::create(&path).unwrap();
+        assert!(RunDir::create(&path).is_ok(), "an empty one is fine");
+        dir.write_whole("x", b"1").unwrap();
+        let error = RunDir::create(&path).unwrap_err();
+        assert!(error.contains("is not empty"), "{error}");
+        assert!(RunDir::open(&path).unwrap_err().contains("not a run directory"));
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

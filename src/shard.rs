@@ -1,0 +1,551 @@
+//! One core's loop: events from the ring into the log and the core, orders out once durable.
+//!
+//! A shard is a plain struct with [`Shard::turn`]: one bounded piece of work that never waits.
+//! Threads exist only in `pipeline`; tests call the same `turn` in any order they like.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bus::clock::Clock;
+use bus::disk::Disk;
+use bus::log::{Log, LogError, LogReader, Record};
+use bus::oms::{Date, Encoder, Gateway, GatewayError, NewOrder, OrderId};
+use bus::ring::Receiver;
+use bus::signal::{Outcome, Sent};
+use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
+use feed::source::Pace;
+
+use crate::core::{Core, Sink};
+use crate::latency::{Latency, Stage};
+
+/// Events taken from the ring in one turn.
+const BATCH_EVENTS_MAX: usize = 256;
+/// Orders that may wait for the log or the peer. When full, the shard takes no new events until
+/// they leave, and the ring behind it fills.
+const HELD_ORDERS_MAX: usize = 4096;
+
+/// When the reader handled the last event of one of its turns.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// The event.
+    pub seq: u64,
+    /// When the turn began.
+    pub read_ns: u64,
+    /// When the turn's events were in the rings.
+    pub pushed_ns: u64,
+}
+
+/// What does not change while a shard runs.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardConfig {
+    /// Which shard, from 0.
+    pub index: usize,
+    /// The trading date, for order ids.
+    pub date: Date,
+    /// Whether orders wait until what caused them is on the disk.
+    pub is_durable: bool,
+    /// Whether FIX messages carry the machine's time (live) or the event's (replay).
+    pub is_live: bool,
+}
+
+/// A shard that cannot go on.
+#[derive(Debug)]
+pub enum ShardError {
+    /// The log failed.
+    Log(LogError),
+    /// The peer failed.
+    Gateway(GatewayError),
+    /// The log holds other signals than this program concludes from its events.
+    Diverged {
+        /// In which cell.
+        cell: u64,
+        /// What the log holds, and what was concluded.
+        what: String,
+    },
+    /// Something that was needed before the first event is not to be had.
+    Setup(String),
+}
+
+impl fmt::Display for ShardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShardError::Log(error) => error.fmt(f),
+            ShardError::Gateway(error) => error.fmt(f),
+            ShardError::Diverged { cell, what } => write!(
+                f,
+                "the log does not fit this program or its configuration: cell {cell}: {what}"
+            ),
+            ShardError::Setup(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for ShardError {}
+
+impl From<LogError> for ShardError {
+    fn from(error: LogError) -> ShardError {
+        ShardError::Log(error)
+    }
+}
+
+impl From<GatewayError> for ShardError {
+    fn from(error: GatewayError) -> ShardError {
+        ShardError::Gateway(error)
+    }
+}
+
+/// What a shard counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardCounts {
+    /// Events taken from the ring.
+    pub events: u64,
+    /// Signals of each kind, by `SignalKind as usize - 0x80`.
+    pub signals: [u64; 16],
+    /// Orders handed to the peer.
+    pub sent: u64,
+    /// Orders held back by the kill flag.
+    pub killed: u64,
+    /// Orders sent again after a crash, flagged as possible repeats.
+    pub resent: u64,
+    /// Turns in which the log had no room.
+    pub log_full: u64,
+}
+
+/// An order on its way out.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    order: Signal,
+    /// The log's cell after the order: durable once the log is durable up to here.
+    cell_end: u64,
+    decided_ns: u64,
+    due_ns: u64,
+    poss_resend: bool,
+}
+
+/// A record that waits for room in the log.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    Event(Event),
+    Signal(Signal),
+}
+
+/// One core's share of the work.
+pub struct Shard<'a, D: Disk, G, C> {
+    config: ShardConfig,
+    events: Receiver<Event>,
+    stamps: Receiver<Stamp>,
+    core: Core,
+    exit: Exit<D>,
+    encoder: Encoder,
+    gateway: G,
+    clock: C,
+    kill: &'a AtomicBool,
+    latency: Latency,
+    msg_seq: u64,
+    /// Orders that the gateway took and still has in its buffer: not yet said to be sent.
+    leaving: VecDeque<(Signal, u64)>,
+}
+
+/// What a shard is put together from.
+pub struct Parts<'a, D: Disk, G, C> {
+    /// From the reader.
+    pub events: Receiver<Event>,
+    /// From the reader, for latency.
+    pub stamps: Receiver<Stamp>,
+    /// What concludes.
+    pub core: Core,
+    /// What remembers.
+    pub log: Log<D>,
+    /// Writes orders as messages.
+    pub encoder: Encoder,
+    /// Takes the messages.
+    pub gateway: G,
+    /// For latency, and to know how old a record is.
+    pub clock: C,
+    /// While set, no order is sent.
+    pub kill: &'a AtomicBool,
+}
+
+/// The log, and what waits before and behind it: where a core's conclusions go.
+struct Exit<D: Disk> {
+    log: Log<D>,
+    kept: VecDeque<Kept>,
+    held: VecDeque<Held>,
+    counts: ShardCounts,
+    now_ns: u64,
+    /// When the packet of the event now taken in was captured or received.
+    ts_recv: Ts,
+    pace: Option<Pace>,
+}
+
+impl<D: Disk> Exit<D> {
+    #[inline]
+    fn has_room(&self, cells: usize) -> bool {
+        self.kept.is_empty() && self.log.room_cells() >= cells
+    }
+
+    fn append_signal(&mut self, signal: &Signal) {
+        self.log.append_signal(signal);
+        if signal.kind == SignalKind::Order {
+            self.hold(signal, false);
+        }
+    }
+
+    fn hold(&mut self, order: &Signal, poss_resend: bool) {
+        self.held.push_back(Held {
+            order: *order,
+            cell_end: self.log.next_cell(),
+            decided_ns: self.now_ns,
+            due_ns: self.pace.map_or(self.now_ns, |pace| pace.due_ns(self.ts_recv)),
+            poss_resend,
+        });
+    }
+
+    /// Moves what waits into the log as far as there is room.
+    fn write_kept(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(&kept) = self.kept.front() {
+            match kept {
+                Kept::Event(event) if self.log.room_cells() >= 1 => self.log.append_event(&event),
+                Kept::Signal(signal) if self.log.room_cells() >= 2 => self.append_signal(&signal),
+                Kept::Event(_) | Kept::Signal(_) => break,
+            }
+            self.kept.pop_front();
+            count += 1;
+        }
+        count
+    }
+
+    fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+            && self.held.is_empty()
+            && self.log.durable_upto() == self.log.next_cell()
+    }
+}
+
+impl<D: Disk> Sink for Exit<D> {
+    #[inline]
+    fn event(&mut self, event: &Event) {
+        self.ts_recv = event.ts_recv;
+        if self.has_room(1) {
+            self.log.append_event(event);
+        } else {
+            self.kept.push_back(Kept::Event(*event));
+        }
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        self.counts.signals[signal.kind as usize & 0xf] += 1;
+        if self.has_room(2) {
+            self.append_signal(signal);
+        } else {
+            self.kept.push_back(Kept::Signal(*signal));
+        }
+    }
+}
+
+impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
+    /// A shard at its start. `kept_max` is how many records one event can cause at most: a tick
+    /// closes windows of every symbol.
+    pub fn new(config: ShardConfig, parts: Parts<'a, D, G, C>, kept_max: usize) -> Self {
+        Shard {
+            config,
+            events: parts.events,
+            stamps: parts.stamps,
+            core: parts.core,
+            exit: Exit {
+                log: parts.log,
+                kept: VecDeque::with_capacity(kept_max + BATCH_EVENTS_MAX),
+                held: VecDeque::with_capacity(HELD_ORDERS_MAX + kept_max),
+                counts: ShardCounts::default(),
+                now_ns: 0,
+                ts_recv: Ts::MIN,
+                pace: None,
+            },
+            encoder: parts.encoder,
+            gateway: parts.gateway,
+            clock: parts.clock,
+            kill: parts.kill,
+            latency: Latency::new(),
+            msg_seq: 0,
+            leaving: VecDeque::with_capacity(HELD_ORDERS_MAX),
+        }
+    }
+
+    /// From now on, latencies count from when packets were due by `pace`.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.exit.pace = Some(pace);
+    }
+
+    /// Rebuilds the state from the log that an earlier run left, checks that the log's signals
+    /// are the ones this program concludes, and queues what has to be sent: orders that are in
+    /// the log without a word of what became of them go out flagged as possible repeats, unless
+    /// the peer is known to have them (`delivered`).
+    pub fn recover(
+        &mut self,
+        log: &mut LogReader,
+        msg_seq_last: u64,
+        delivered: &dyn Fn(&OrderId) -> bool,
+    ) -> Result<(), ShardError> {
+        let mut replay = Replay { expected: VecDeque::new(), events: 0 };
+        let mut in_doubt: VecDeque<Signal> = VecDeque::new();
+        while let Some((cell, record)) = log.next_record()? {
+            match record {
+                Record::Event(event) => {
+                    if let Some(missing) = replay.expected.front() {
+                        let what = format!("holds an event, want {:?}", missing.body());
+                        return Err(ShardError::Diverged { cell, what });
+                    }
+                    self.core.take(std::slice::from_ref(&event), &mut replay);
+                }
+                Record::Signal(signal) if signal.kind == SignalKind::Sent => {
+                    let Some(Body::Sent(sent)) = signal.body() else { continue };
+                    self.msg_seq = self.msg_seq.max(sent.msg_seq);
+                    in_doubt.retain(|order| {
+                        (order.seq, order.symbol, order.ordinal)
+                            != (signal.seq, signal.symbol, sent.order_ordinal)
+                    });
+                    self.exit.counts.signals[signal.kind as usize & 0xf] += 1;
+                    match sent.outcome {
+                        Outcome::Sent => self.exit.counts.sent += 1,
+                        Outcome::Killed => self.exit.counts.killed += 1,
+                        Outcome::Failed => {}
+                    }
+                }
+                Record::Signal(signal) => {
+                    self.exit.counts.signals[signal.kind as usize & 0xf] += 1;
+                    if replay.expected.pop_front() != Some(signal) {
+                        let what = format!("holds {:?}, which was not concluded", signal.body());
+                        return Err(ShardError::Diverged { cell, what });
+                    }
+                    if signal.kind == SignalKind::Order {
+                        in_doubt.push_back(signal);
+                    }
+                }
+            }
+        }
+        self.exit.counts.events = replay.events;
+        self.msg_seq = self.msg_seq.max(msg_seq_last);
+        for order in in_doubt {
+            if delivered(&self.order_id(&order)) {
+                self.say_sent(&order, Outcome::Sent, self.msg_seq);
+                self.exit.counts.sent += 1;
+            } else {
+                self.exit.counts.resent += 1;
+                self.exit.hold(&order, true);
+            }
+        }
+        // What the crash kept from the log follows now, and is sent as if nothing had happened.
+        for signal in replay.expected {
+            self.exit.signal(&signal);
+        }
+        Ok(())
+    }
+
+    /// One bounded piece of work; how much it did. Never waits.
+    #[inline]
+    pub fn turn(&mut self) -> Result<usize, ShardError> {
+        let now_ns = self.clock.now_ns();
+        self.exit.now_ns = now_ns;
+        // The gateway goes first: an order may be said to be sent only once it is out of this
+        // process, or a crash between the two would lose it.
+        let mut work = self.gateway.turn()?;
+        if !self.leaving.is_empty() && self.gateway.waiting() == 0 {
+            work += self.say_left();
+        }
+        work += self.exit.write_kept();
+        let is_urgent = self.exit.held.back().is_some_and(|held| {
+            self.config.is_durable && held.cell_end > self.exit.log.submitted_upto()
+        });
+        work += self.exit.log.turn(now_ns, is_urgent || self.events.is_finished())?;
+        if !self.exit.held.is_empty() {
+            work += self.release()?;
+        }
+        Ok(work + self.take(now_ns))
+    }
+
+    /// Whether the input ended and everything that came is done with.
+    pub fn is_done(&self) -> bool {
+        self.events.is_finished() && self.leaving.is_empty() && self.exit.is_empty()
+    }
+
+    fn take(&mut self, now_ns: u64) -> usize {
+        if self.exit.held.len() >= HELD_ORDERS_MAX || !self.exit.has_room(BATCH_EVENTS_MAX) {
+            self.exit.counts.log_full += 1;
+            return 0;
+        }
+        let Some(batch) = self.events.batch(BATCH_EVENTS_MAX) else { return 0 };
+        let (front, back) = batch.slices();
+        self.core.take(front, &mut self.exit);
+        self.core.take(back, &mut self.exit);
+        if let Some(pace) = self.exit.pace {
+            let done_ns = self.clock.now_ns();
+            for events in [front, back] {
+                record_packets(&mut self.latency, events, &pace, done_ns);
+            }
+        }
+        let count = front.len() + back.len();
+        batch.commit(count);
+        self.exit.counts.events += count as u64;
+        self.record_stamps(now_ns);
+        count
+    }
+
+    /// Stages of the reader's turns whose last event is now done with.
+    fn record_stamps(&mut self, popped_ns: u64) {
+        let last_seq = self.core.last_seq();
+        let mut done_ns = 0;
+        while let Some(batch) = self.stamps.batch(1) {
+            let Some(&stamp) = batch.slices().0.first().filter(|s| s.seq <= last_seq) else {
+                break;
+            };
+            batch.commit(1);
+            if done_ns == 0 {
+                done_ns = self.clock.now_ns();
+            }
+            let between = |from: u64, to: u64| to.saturating_sub(from);
+            self.latency.record(Stage::Decode, between(stamp.read_ns, stamp.pushed_ns));
+            self.latency.record(Stage::Ring, between(stamp.pushed_ns, popped_ns));
+            self.latency.record(Stage::Apply, between(popped_ns, done_ns));
+        }
+    }
+
+    /// Hands orders to the peer: durable ones, in order, until it takes no more.
+    #[cold]
+    fn release(&mut self) -> Result<usize, ShardError> {
+        let mut count = 0;
+        while let Some(&held) = self.exit.held.front() {
+            if self.config.is_durable && held.cell_end > self.exit.log.durable_upto() {
+                break;
+            }
+            if self.kill.load(Ordering::Acquire) {
+                self.exit.held.pop_front();
+                self.exit.counts.killed += 1;
+                self.say_sent(&held.order, Outcome::Killed, 0);
+                count += 1;
+                continue;
+            }
+            let before_ns = self.clock.now_ns();
+            if !self.send(&held)? {
+                break;
+            }
+            let after_ns = self.clock.now_ns();
+            self.latency.record(Stage::Durable, before_ns.saturating_sub(held.decided_ns));
+            self.latency.record(Stage::Send, after_ns.saturating_sub(before_ns));
+            self.latency.record(Stage::Order, after_ns.saturating_sub(held.due_ns));
+            self.exit.counts.sent += 1;
+            self.exit.held.pop_front();
+            self.leaving.push_back((held.order, self.msg_seq));
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Whether the peer took it.
+    fn send(&mut self, held: &Held) -> Result<bool, ShardError> {
+        let order = &held.order;
+        let Some(Body::Order(body)) = order.body() else {
+            unreachable!("only orders are held");
+        };
+        let id = self.order_id(order);
+        let message = self.encoder.encode(&NewOrder {
+            msg_seq: self.msg_seq + 1,
+            sending_time: if self.config.is_live { self.clock.wall() } else { order.ts_event },
+            id: &id,
+            symbol: self.core.name(order.symbol),
+            order: &body,
+            transact_time: order.ts_event,
+            poss_resend: held.poss_resend,
+        });
+        if !self.gateway.send(message)? {
+            return Ok(false);
+        }
+        self.gateway.turn()?;
+        self.msg_seq += 1;
+        Ok(true)
+    }
+
+    /// Says of the orders that have left the process that they have.
+    fn say_left(&mut self) -> usize {
+        let count = self.leaving.len();
+        while let Some((order, msg_seq)) = self.leaving.pop_front() {
+            self.say_sent(&order, Outcome::Sent, msg_seq);
+        }
+        count
+    }
+
+    fn order_id(&self, order: &Signal) -> OrderId {
+        OrderId::of(self.config.date, order)
+    }
+
+    fn say_sent(&mut self, order: &Signal, outcome: Outcome, msg_seq: u64) {
+        let ts_sent = self.clock.wall();
+        let body = Body::Sent(Sent { order_ordinal: order.ordinal, outcome, msg_seq, ts_sent });
+        let (ts, seq, symbol) = (order.ts_event, order.seq, order.symbol);
+        self.exit.signal(&Signal::new(ts, seq, symbol, order.rule, order.ordinal, body));
+    }
+
+    /// Seals the log once all is done; what the shard ends with.
+    pub fn finish(mut self) -> Result<Finished, ShardError> {
+        self.gateway.finish()?;
+        self.exit.log.finish()?;
+        Ok(Finished {
+            core: self.core,
+            counts: self.exit.counts,
+            latency: self.latency,
+            log: self.exit.log.stats(),
+        })
+    }
+
+    /// How many events were taken in so far, from the ring or from the log of an earlier run.
+    pub fn events_taken(&self) -> u64 {
+        self.exit.counts.events
+    }
+
+    /// The `seq` of the last event taken in.
+    pub fn last_seq(&self) -> u64 {
+        self.core.last_seq()
+    }
+}
+
+/// What a shard ends with.
+pub struct Finished {
+    /// Books and analytics as they are at the end.
+    pub core: Core,
+    /// What it counted.
+    pub counts: ShardCounts,
+    /// How long things took.
+    pub latency: Latency,
+    /// What its log did.
+    pub log: bus::log::LogStats,
+}
+
+/// Counts the latency of each packet: of its last event, from when it was due until now. Every
+/// packet counts, however many came at once, so that a stall shows in all that it delayed.
+fn record_packets(latency: &mut Latency, events: &[Event], pace: &Pace, done_ns: u64) {
+    for (index, event) in events.iter().enumerate() {
+        let is_last = events.get(index + 1).is_none_or(|next| next.ts_recv != event.ts_recv);
+        if is_last {
+            latency.record(Stage::Total, done_ns.saturating_sub(pace.due_ns(event.ts_recv)));
+        }
+    }
+}
+
+/// Takes what a core concludes from logged events, to be compared with the log.
+struct Replay {
+    expected: VecDeque<Signal>,
+    events: u64,
+}
+
+impl Sink for Replay {
+    fn event(&mut self, event: &Event) {
+        debug_assert!(event.kind != Kind::Nothing);
+        self.events += 1;
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        self.expected.push_back(*signal);
+    }
+}
+

@@ -1,0 +1,445 @@
+//! The run's conclusions as Parquet tables, for DuckDB, Polars and pandas.
+//!
+//! Start with [`Tables`], which sorts signals into tables; `schema` lists every column; `table`
+//! writes columns of any table; `orders` joins an order with what became of it; `read` reads the
+//! tables back, for `verify` and for tests.
+//!
+//! ```text
+//! windows   a row per closed window            lates    trades that no window took
+//! alerts    spread alerts raised and cleared   breaks   broken prints
+//! regimes   changes of volatility regime       digests  a digest per symbol and minute
+//! signals   what a strategy saw                books    the last books, level by level
+//! orders    orders, refused or sent
+//! ```
+//!
+//! Times are `timestamp[ns, UTC]`, prices are float64 as analysts want them, and symbols are a
+//! dictionary. Where a float is not enough there are whole numbers beside it: `price_e9` is in
+//! units of 1e-9, and `notional_units` and `notional_nanos` are whole units of currency and the
+//! rest in 1e-9, so that both can be summed without passing 64 bits. (A decimal column would be
+//! exact too, but makes pandas a hundred times slower.)
+//!
+//! The only place that knows `parquet`.
+
+mod orders;
+mod read;
+mod schema;
+mod table;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use bus::oms::Date;
+use bus::signal::LateReason;
+use bus::{Body, Level, Notional, Price, Side, Signal, Ts};
+use parquet::data_type::ByteArray;
+
+pub use read::{OrderRow, Rows, Status, WindowRow, read_books, read_orders, read_windows};
+
+use orders::Orders;
+use table::{Cell, Table};
+
+/// What the numbers in signals stand for, and what to say of the run in each table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Symbols by number; one without a name is called by its number, `#42`.
+    pub symbols: Vec<Option<String>>,
+    /// Windows by rule: `1s`. A rule without a name is called by its number, in each of these.
+    pub windows: Vec<String>,
+    /// Spread monitors by rule.
+    pub spreads: Vec<String>,
+    /// Volatility regimes by rule.
+    pub regimes: Vec<String>,
+    /// Strategies by rule.
+    pub strategies: Vec<String>,
+    /// The run's name.
+    pub run_id: String,
+    /// The trading date, for order ids.
+    pub date: Date,
+    /// Its midnight, from which a digest's minutes are counted.
+    pub midnight: Ts,
+    /// Which trades count in a window, and for how long they may come late.
+    pub policy: String,
+}
+
+/// How many rows each table got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableCounts {
+    #[allow(missing_docs)]
+    pub windows: u64,
+    #[allow(missing_docs)]
+    pub alerts: u64,
+    #[allow(missing_docs)]
+    pub regimes: u64,
+    #[allow(missing_docs)]
+    pub signals: u64,
+    /// Refused ones included.
+    pub orders: u64,
+    #[allow(missing_docs)]
+    pub lates: u64,
+    #[allow(missing_docs)]
+    pub breaks: u64,
+    #[allow(missing_docs)]
+    pub digests: u64,
+    /// Outcomes of orders that were never said: 0 unless the stream is damaged.
+    pub outcomes_without_order: u64,
+}
+
+/// A table that could not be written or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableError {
+    /// Which file.
+    pub path: PathBuf,
+    /// What happened, and what was expected.
+    pub what: String,
+}
+
+impl TableError {
+    fn new(path: &Path, what: impl fmt::Display) -> TableError {
+        TableError {
+            path: path.to_path_buf(),
+            what: what.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for TableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+impl std::error::Error for TableError {}
+
+/// Writes the tables of one run. Each has its final name only when it is whole, at
+/// [`Tables::finish`].
+///
+/// Memory: one row group of each table, and all orders (see `orders`).
+pub struct Tables {
+    labels: Labels,
+    windows: Table,
+    alerts: Table,
+    regimes: Table,
+    signals: Table,
+    lates: Table,
+    breaks: Table,
+    digests: Table,
+    orders_table: Table,
+    orders: Orders,
+    midnight: Ts,
+}
+
+impl Tables {
+    /// Empty tables in this folder.
+    pub fn create(folder: &Path, names: &Names) -> Result<Tables, TableError> {
+        let table = |name, schema| Table::create(folder, name, schema, &metadata(name, names));
+        Ok(Tables {
+            labels: Labels::new(names),
+            windows: table("windows", schema::WINDOWS)?,
+            alerts: table("alerts", schema::ALERTS)?,
+            regimes: table("regimes", schema::REGIMES)?,
+            signals: table("signals", schema::SIGNALS)?,
+            lates: table("lates", schema::LATES)?,
+            breaks: table("breaks", schema::BREAKS)?,
+            digests: table("digests", schema::DIGESTS)?,
+            orders_table: table("orders", schema::ORDERS)?,
+            orders: Orders::new(names.date),
+            midnight: names.midnight,
+        })
+    }
+
+    /// Adds the next signal of the run; rows keep this order.
+    pub fn push(&mut self, signal: &Signal) -> Result<(), TableError> {
+        let Some(body) = signal.body() else {
+            let what = format!("event {}: a {:?} without content", signal.seq, signal.kind);
+            return Err(self.windows.error(what));
+        };
+        let labels = &mut self.labels;
+        let symbol = labels.symbol(signal.symbol);
+        let (ts, seq) = (Cell::Long(signal.ts_event.0), Cell::Long(signal.seq as i64));
+        match body {
+            Body::Window(x) => {
+                let name = labels.windows.get(signal.rule);
+                let (units, nanos) = split(x.notional);
+                let units = i64::try_from(units)
+                    .map_err(|_| self.windows.error("a notional beyond 9.2e18 units"))?;
+                self.windows.push(&[
+                    Cell::Long(x.start.0),
+                    ts,
+                    Cell::Text(&symbol),
+                    Cell::Text(&name),
+                    Cell::Text(&labels.tumbling),
+                    price(x.open),
+                    price(x.high),
+                    price(x.low),
+                    price(x.close),
+                    Cell::Long(x.volume.0),
+                    x.notional.per(x.volume).map_or(Cell::Null, price),
+                    Cell::Double(x.notional.to_f64()),
+                    Cell::Long(i64::from(x.trade_count)),
+                    Cell::Long(i64::from(x.late_count)),
+                    // A window closes once and is never said again.
+                    Cell::Int(0),
+                    Cell::Bool(true),
+                    Cell::Text(&labels.policy),
+                    Cell::Long(units),
+                    Cell::Int(nanos),
+                    seq,
+                ])
+            }
+            Body::Late(x) => self.lates.push(&[
+                ts,
+                Cell::Text(&symbol),
+                Cell::Text(&labels.windows.get(signal.rule)),
+                price(x.price),
+                Cell::Long(x.qty.0),
+                Cell::Long(x.late_ns),
+                Cell::Text(match x.reason {
+                    LateReason::Closed => &labels.closed,
+                    LateReason::Future => &labels.future,
+                }),
+                seq,
+            ]),
+            Body::Spread(x) => self.alerts.push(&[
+                ts,
+                Cell::Text(&symbol),
+                Cell::Text(&labels.spreads.get(signal.rule)),
+                Cell::Text(if x.raised {
+                    &labels.raised
+                } else {
+                    &labels.cleared
+                }),
+                Cell::Double(x.bps),
+                price(x.bid),
+                price(x.ask),
+                Cell::Long(x.since.0),
+                seq,
+            ]),
+            Body::Regime(x) => self.regimes.push(&[
+                ts,
+                Cell::Text(&symbol),
+                Cell::Text(&labels.regimes.get(signal.rule)),
+                Cell::Text(&x.from.name().into()),
+                Cell::Text(&x.to.name().into()),
+                Cell::Double(x.bps),
+                seq,
+            ]),
+            Body::Momentum(x) => self.signals.push(&[
+                ts,
+                Cell::Text(&symbol),
+                Cell::Text(&labels.strategies.get(signal.rule)),
+                Cell::Text(&side_name(x.side).into()),
+                Cell::Double(x.move_bps),
+                Cell::Double(x.imbalance),
+                price(x.quote.bid),
+                price(x.quote.ask),
+                Cell::Long(x.quote.bid_qty.0),
+                Cell::Long(x.quote.ask_qty.0),
+                seq,
+            ]),
+            Body::Order(x) => self
+                .orders
+                .add(signal, x)
+                .map_err(|what| self.orders_table.error(what)),
+            Body::Reject(x) => self
+                .orders
+                .refuse(signal, x)
+                .map_err(|what| self.orders_table.error(what)),
+            Body::Sent(x) => {
+                self.orders.settle(signal, x);
+                Ok(())
+            }
+            Body::Digest(x) => {
+                const MINUTE_NS: i64 = 60 * Ts::SECOND_NS;
+                self.digests.push(&[
+                    Cell::Long(self.midnight.plus_ns(i64::from(x.minute) * MINUTE_NS).0),
+                    Cell::Text(&symbol),
+                    Cell::Int(x.minute as i32),
+                    Cell::Text(&ByteArray::from(format!("{:016x}", x.value).as_str())),
+                    Cell::Long(x.events as i64),
+                ])
+            }
+            Body::Broken(x) => self.breaks.push(&[
+                ts,
+                Cell::Text(&symbol),
+                Cell::Long(x.match_number as i64),
+                seq,
+            ]),
+        }
+    }
+
+    /// Writes what is still in memory, and gives every table its final name.
+    pub fn finish(mut self) -> Result<TableCounts, TableError> {
+        let outcomes_without_order = self.orders.outcomes_without_order();
+        self.orders
+            .write(&mut self.orders_table, &mut self.labels)?;
+        Ok(TableCounts {
+            windows: self.windows.finish()?,
+            alerts: self.alerts.finish()?,
+            regimes: self.regimes.finish()?,
+            signals: self.signals.finish()?,
+            lates: self.lates.finish()?,
+            breaks: self.breaks.finish()?,
+            digests: self.digests.finish()?,
+            orders: self.orders_table.finish()?,
+            outcomes_without_order,
+        })
+    }
+}
+
+/// One level of one book: both sides at the same depth. The symbol is a number when written, and
+/// a name when read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BookRow<S> {
+    /// Which symbol.
+    pub symbol: S,
+    /// How deep: 0 is the touch.
+    pub level: u32,
+    /// The bid there; `None` where the side is not as deep.
+    pub bid: Option<Level>,
+    /// The ask there.
+    pub ask: Option<Level>,
+}
+
+/// Writes the `books` table; says how many rows.
+pub fn write_books(
+    folder: &Path,
+    names: &Names,
+    rows: impl IntoIterator<Item = BookRow<u32>>,
+) -> Result<u64, TableError> {
+    let mut labels = Labels::new(names);
+    let mut table = Table::create(folder, "books", schema::BOOKS, &metadata("books", names))?;
+    for row in rows {
+        let [bid_px, bid_qty, bid_orders, bid_e9] = level(row.bid);
+        let [ask_px, ask_qty, ask_orders, ask_e9] = level(row.ask);
+        table.push(&[
+            Cell::Text(&labels.symbol(row.symbol)),
+            Cell::Int(row.level as i32),
+            bid_px,
+            bid_qty,
+            bid_orders,
+            ask_px,
+            ask_qty,
+            ask_orders,
+            bid_e9,
+            ask_e9,
+        ])?;
+    }
+    table.finish()
+}
+
+fn level(level: Option<Level>) -> [Cell<'static>; 4] {
+    level.map_or([Cell::Null; 4], |level| {
+        let orders = Cell::Long(i64::from(level.orders));
+        [
+            price(level.price),
+            Cell::Long(level.qty.0),
+            orders,
+            Cell::Long(level.price.0),
+        ]
+    })
+}
+
+fn price(price: Price) -> Cell<'static> {
+    if price.is_some() {
+        Cell::Double(price.to_f64())
+    } else {
+        Cell::Null
+    }
+}
+
+/// Whole units of currency, and the rest in 1e-9; the rest is never negative.
+fn split(notional: Notional) -> (i128, i32) {
+    let scale = i128::from(Price::SCALE);
+    (
+        notional.0.div_euclid(scale),
+        notional.0.rem_euclid(scale) as i32,
+    )
+}
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Buy => "buy",
+        Side::Sell => "sell",
+        Side::None => "none",
+    }
+}
+
+fn metadata(table: &str, names: &Names) -> Vec<(&'static str, String)> {
+    let Date { year, month, day } = names.date;
+    vec![
+        ("tapeline.schema_version", schema::VERSION.to_string()),
+        ("tapeline.table", table.to_string()),
+        ("tapeline.run_id", names.run_id.clone()),
+        ("tapeline.date", format!("{year:04}-{month:02}-{day:02}")),
+        ("tapeline.policy", names.policy.clone()),
+        (
+            "tapeline.price_scale",
+            "columns *_e9 are in units of 1e-9".to_string(),
+        ),
+    ]
+}
+
+/// Every text that rows repeat, made once.
+struct Labels {
+    symbols: Vec<Option<ByteArray>>,
+    windows: Rules,
+    spreads: Rules,
+    regimes: Rules,
+    strategies: Rules,
+    policy: ByteArray,
+    tumbling: ByteArray,
+    raised: ByteArray,
+    cleared: ByteArray,
+    closed: ByteArray,
+    future: ByteArray,
+}
+
+impl Labels {
+    fn new(names: &Names) -> Labels {
+        let symbols = names
+            .symbols
+            .iter()
+            .map(|name| name.as_deref().map(ByteArray::from));
+        Labels {
+            symbols: symbols.collect(),
+            windows: Rules::new(&names.windows),
+            spreads: Rules::new(&names.spreads),
+            regimes: Rules::new(&names.regimes),
+            strategies: Rules::new(&names.strategies),
+            policy: names.policy.as_str().into(),
+            tumbling: "tumbling".into(),
+            raised: "raised".into(),
+            cleared: "cleared".into(),
+            closed: "closed".into(),
+            future: "future".into(),
+        }
+    }
+
+    /// A copy shares the bytes.
+    fn symbol(&mut self, number: u32) -> ByteArray {
+        let named = self.symbols.get(number as usize).and_then(Option::as_ref);
+        named.map_or_else(|| format!("#{number}").as_str().into(), Clone::clone)
+    }
+}
+
+/// The names of one kind of rule, for every number that a rule can have.
+struct Rules(Vec<ByteArray>);
+
+impl Rules {
+    fn new(names: &[String]) -> Rules {
+        let name = |rule: u8| names.get(usize::from(rule)).cloned();
+        let name_or_number = |rule: u8| name(rule).unwrap_or_else(|| rule.to_string());
+        Rules(
+            (0..=u8::MAX)
+                .map(|rule| name_or_number(rule).as_str().into())
+                .collect(),
+        )
+    }
+
+    fn get(&self, rule: u8) -> ByteArray {
+        self.0[usize::from(rule)].clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

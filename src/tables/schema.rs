@@ -1,0 +1,133 @@
+//! Every column of every table, in Parquet's own words.
+
+/// Rises when a column changes its meaning, or goes away. A new column does not change it.
+pub(super) const VERSION: u32 = 1;
+
+/// `policy` says which trades count. `vwap` is the exact quotient, rounded to 1e-9.
+pub(super) const WINDOWS: &str = "message windows {
+    required int64 window_start (TIMESTAMP(NANOS, true));
+    required int64 window_end (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required binary name (STRING);
+    required binary kind (STRING);
+    optional double open;
+    optional double high;
+    optional double low;
+    optional double close;
+    required int64 volume;
+    optional double vwap;
+    required double notional;
+    required int64 trade_count;
+    required int64 late_count;
+    required int32 revision;
+    required boolean is_final;
+    required binary policy (STRING);
+    required int64 notional_units;
+    required int32 notional_nanos;
+    required int64 seq;
+}";
+
+/// `value` is the spread in basis points of the mid price.
+pub(super) const ALERTS: &str = "message alerts {
+    required int64 ts_event (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required binary name (STRING);
+    required binary state (STRING);
+    required double value;
+    optional double bid;
+    optional double ask;
+    required int64 since (TIMESTAMP(NANOS, true));
+    required int64 seq;
+}";
+
+/// `value` is the volatility in basis points per square root of a second.
+pub(super) const REGIMES: &str = "message regimes {
+    required int64 ts_event (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required binary name (STRING);
+    required binary state_before (STRING);
+    required binary state (STRING);
+    required double value;
+    required int64 seq;
+}";
+
+/// `value` is the move of the micro-price in basis points.
+pub(super) const SIGNALS: &str = "message signals {
+    required int64 ts_event (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required binary name (STRING);
+    required binary side (STRING);
+    required double value;
+    required double imbalance;
+    optional double bid;
+    optional double ask;
+    required int64 bid_qty;
+    required int64 ask_qty;
+    required int64 seq;
+}";
+
+/// `reason`, `risk_limit` and `risk_value` are of refused orders; the unit is the rule's: shares
+/// (size), whole units of currency (notional), hundredths of a basis point (collar), orders
+/// (rate). `msg_seq` and `ts_sent` come from the machine: the only columns of all tables that are
+/// not the same on every replay.
+pub(super) const ORDERS: &str = "message orders {
+    required int64 ts_event (TIMESTAMP(NANOS, true));
+    required binary cl_ord_id (STRING);
+    required binary symbol (STRING);
+    required binary name (STRING);
+    required binary side (STRING);
+    required int64 qty;
+    optional double price;
+    required binary status (STRING);
+    optional binary reason (STRING);
+    optional int64 risk_limit;
+    optional int64 risk_value;
+    optional double bid;
+    optional double ask;
+    optional int64 msg_seq;
+    optional int64 ts_sent (TIMESTAMP(NANOS, true));
+    required int64 price_e9;
+    required int64 seq;
+}";
+
+/// Trades that came after the window `name` had closed, or from far in the future.
+pub(super) const LATES: &str = "message lates {
+    required int64 ts_event (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required binary name (STRING);
+    optional double price;
+    required int64 qty;
+    required int64 late_ns;
+    required binary reason (STRING);
+    required int64 seq;
+}";
+
+pub(super) const BREAKS: &str = "message breaks {
+    required int64 ts_event (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required int64 match_number (INTEGER(64, false));
+    required int64 seq;
+}";
+
+/// `minute` counts from the trading date's midnight.
+pub(super) const DIGESTS: &str = "message digests {
+    required int64 minute_start (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required int32 minute;
+    required binary digest (STRING);
+    required int64 events;
+}";
+
+/// A side that is not as deep as the other has nulls.
+pub(super) const BOOKS: &str = "message books {
+    required binary symbol (STRING);
+    required int32 level;
+    optional double bid_px;
+    optional int64 bid_qty;
+    optional int64 bid_orders;
+    optional double ask_px;
+    optional int64 ask_qty;
+    optional int64 ask_orders;
+    optional int64 bid_px_e9;
+    optional int64 ask_px_e9;
+}";
