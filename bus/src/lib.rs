@@ -2,14 +2,16 @@
 //!
 //! Read in this order: `fixed` (prices, quantities, times), `event` (what comes in), `signal`
 //! (what is concluded), `market` (what book and analytics say to each other), `ring` (from the
-//! reader to a shard), `clock`, `mem`.
+//! reader to a shard), `clock`, `mem`, `log` (what is kept), `disk` (where).
 //! Knows nothing of exchanges, books or strategies.
 
 #![deny(unsafe_code)]
 
 pub mod clock;
+pub mod disk;
 pub mod event;
 pub mod fixed;
+pub mod log;
 pub mod market;
 pub mod mem;
 pub mod oms;

@@ -1,0 +1,177 @@
+//! What can go wrong with a log, each with the file and the place.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::segment::FORMAT_VERSION;
+use crate::disk::{Cause, DiskError, Op};
+
+/// Why a log cannot go on, or cannot be opened. Final: nothing is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogError {
+    /// There already is a log where one was to be created.
+    Exists {
+        /// Its first file.
+        path: PathBuf,
+    },
+    /// Another process writes this log.
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+        /// Its process number, as it says.
+        pid: Option<String>,
+    },
+    /// The disk is full, or the user's share of it.
+    NoSpace(DiskError),
+    /// A file operation failed.
+    Disk(DiskError),
+    /// The log is damaged elsewhere than at an end that a crash could have left.
+    Corrupt(Box<Corruption>),
+    /// Written in a format that this program does not read.
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its format version.
+        found: u32,
+    },
+    /// The configuration makes no sense.
+    Config(&'static str),
+}
+
+/// Where a log is damaged and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Corruption {
+    /// The file.
+    pub path: PathBuf,
+    /// The segment's number.
+    pub segment: u64,
+    /// Where in the file.
+    pub offset: u64,
+    /// The first cell that cannot be had.
+    pub cell: u64,
+    /// What is wrong.
+    pub damage: Damage,
+}
+
+/// What is wrong with a damaged log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// A segment file is not there.
+    Missing,
+    /// A segment's first page is neither zeros nor a header.
+    Header,
+    /// A segment's header does not follow from the segment before: which field.
+    HeaderField(&'static str),
+    /// The file is shorter or longer than its header says.
+    Length {
+        /// How long it is.
+        found: u64,
+        /// How long it should be.
+        want: u64,
+    },
+    /// No valid frame where one must be: the log says later that it was durable, or the segment
+    /// is complete.
+    Frame,
+    /// A frame with a good checksum does not follow from the one before: which field.
+    FrameField(&'static str),
+    /// A cell that is neither an event nor a signal.
+    Cell {
+        /// Its kind byte.
+        kind: u8,
+    },
+    /// A layout of cells that this program does not know.
+    Schema(u16),
+    /// Bytes where nothing was ever written.
+    Stray,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::Missing => write!(f, "the segment is missing"),
+            Damage::Header => write!(f, "the segment's header fails its checksum"),
+            Damage::HeaderField(field) => {
+                write!(
+                    f,
+                    "the segment's {field} does not follow from the segment before"
+                )
+            }
+            Damage::Length { found, want } => write!(f, "the file has {found} bytes, want {want}"),
+            Damage::Frame => write!(f, "no valid frame where one was durable"),
+            Damage::FrameField(field) => {
+                write!(
+                    f,
+                    "the frame's {field} does not follow from the frame before"
+                )
+            }
+            Damage::Cell { kind } => write!(f, "kind {kind:#04x} is no event and no signal"),
+            Damage::Schema(schema) => write!(f, "record schema {schema}, want 1"),
+            Damage::Stray => write!(f, "bytes where nothing was ever written"),
+        }
+    }
+}
+
+impl fmt::Display for Corruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Corruption {
+            path,
+            offset,
+            cell,
+            damage,
+            ..
+        } = self;
+        write!(
+            f,
+            "{}: damaged at byte {offset}, cell {cell}: {damage}",
+            path.display()
+        )
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogError::Exists { path } => write!(f, "{}: there already is a log", path.display()),
+            LogError::InUse { path, pid } => {
+                write!(f, "{}: another process writes this log", path.display())?;
+                match pid {
+                    Some(pid) => write!(f, " (pid {pid})"),
+                    None => Ok(()),
+                }
+            }
+            LogError::NoSpace(error) => write!(f, "no space for the log: {error}"),
+            LogError::Disk(error) => write!(f, "the log failed: {error}"),
+            LogError::Corrupt(corruption) => write!(f, "{corruption}"),
+            LogError::Version { path, found } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "{path}: log format version {found}, this program reads {FORMAT_VERSION}"
+                )
+            }
+            LogError::Config(what) => write!(f, "log configuration: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+impl From<DiskError> for LogError {
+    fn from(error: DiskError) -> LogError {
+        let locked = error.op == Op::Lock && error.cause == Cause::Errno(libc::EWOULDBLOCK);
+        if locked {
+            let pid = error
+                .path
+                .parent()
+                .and_then(crate::disk::files::lock_holder);
+            LogError::InUse {
+                path: error.path,
+                pid,
+            }
+        } else if error.is_no_space() {
+            LogError::NoSpace(error)
+        } else {
+            LogError::Disk(error)
+        }
+    }
+}

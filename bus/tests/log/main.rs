@@ -1,0 +1,4 @@
+//! The log, seen from outside: on a simulated disk that fails in every way, and on real ones.
+
+mod backends;
+mod check;
