@@ -153,7 +153,7 @@ impl Tables {
             let what = format!("event {}: a {:?} without content", signal.seq, signal.kind);
             return Err(self.windows.error(what));
         };
-        let labels = &mut self.labels;
+        let labels = &self.labels;
         let symbol = labels.symbol(signal.symbol);
         let (ts, seq) = (Cell::Long(signal.ts_event.0), Cell::Long(signal.seq as i64));
         match body {
@@ -271,7 +271,7 @@ impl Tables {
     pub fn finish(mut self) -> Result<TableCounts, TableError> {
         let outcomes_without_order = self.orders.outcomes_without_order();
         self.orders
-            .write(&mut self.orders_table, &mut self.labels)?;
+            .write(&mut self.orders_table, &self.labels)?;
         Ok(TableCounts {
             windows: self.windows.finish()?,
             alerts: self.alerts.finish()?,
@@ -306,7 +306,7 @@ pub fn write_books(
     names: &Names,
     rows: impl IntoIterator<Item = BookRow<u32>>,
 ) -> Result<u64, TableError> {
-    let mut labels = Labels::new(names);
+    let labels = Labels::new(names);
     let mut table = Table::create(folder, "books", schema::BOOKS, &metadata("books", names))?;
     for row in rows {
         let [bid_px, bid_qty, bid_orders, bid_e9] = level(row.bid);
@@ -416,7 +416,7 @@ impl Labels {
     }
 
     /// A copy shares the bytes.
-    fn symbol(&mut self, number: u32) -> ByteArray {
+    fn symbol(&self, number: u32) -> ByteArray {
         let named = self.symbols.get(number as usize).and_then(Option::as_ref);
         named.map_or_else(|| format!("#{number}").as_str().into(), Clone::clone)
     }
@@ -440,6 +440,3 @@ impl Rules {
         self.0[usize::from(rule)].clone()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -100,7 +100,7 @@ impl Orders {
         self.outcomes_without_order
     }
 
-    pub(super) fn write(self, table: &mut Table, labels: &mut Labels) -> Result<(), TableError> {
+    pub(super) fn write(self, table: &mut Table, labels: &Labels) -> Result<(), TableError> {
         for row in &self.rows {
             let Order {
                 side,
