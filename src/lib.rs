@@ -11,6 +11,8 @@ pub mod config;
 pub mod core;
 pub mod digest;
 pub mod latency;
+pub mod pipeline;
 pub mod run_dir;
 pub mod session;
+pub mod shard;
 pub mod term;

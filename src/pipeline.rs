@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
@@ -14,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use bus::Ts;
 use bus::clock::{Clock, MachineClock};
-use bus::disk::{Disk, DiskError, Geometry, PlainDisk, UringDisk};
-use bus::log::{Log, LogConfig, LogError};
-use bus::oms::{Encoder, File, FixConfig, GatewayError, OrderId, Real, Several, Tcp, TcpConfig};
+use bus::disk::{self, Disk, RealDisk};
+use bus::log::{Log, LogConfig, LogReader};
+use bus::oms::{Encoder, File, FixConfig, OrderId, Real, Several, Tcp, TcpConfig};
 use bus::ring::{self, Receiver, Sender};
 use crossbeam_utils::CachePadded;
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
@@ -26,7 +25,7 @@ use crate::config::{Backend, Config, Durability};
 use crate::core::{Core, CoreConfig};
 use crate::run_dir::RunDir;
 use crate::session::TradingDay;
-use crate::shard::{Finished, Shard, ShardConfig, ShardError, Stamp};
+use crate::shard::{Finished, Parts, Shard, ShardConfig, ShardError, Stamp};
 
 /// How many packets' stamps may wait for a shard; more are not taken, so that the reader never
 /// waits for a measurement.
@@ -209,37 +208,7 @@ pub fn run<S: Timed + Send>(
     job: &Job<'_>,
     clock: &MachineClock,
     stop: &Stop,
-    watch: impl FnMut(Progressed),
-) -> Result<Outcome, PipelineError> {
-    match job.config.log.backend {
-        Backend::Plain => run_on(source, job, clock, stop, watch, open_plain),
-        Backend::Uring => run_on(source, job, clock, stop, watch, open_uring),
-        Backend::Auto if UringDisk::is_allowed() => {
-            run_on(source, job, clock, stop, watch, open_uring)
-        }
-        Backend::Auto => run_on(source, job, clock, stop, watch, open_plain),
-    }
-}
-
-fn open_plain(dir: PathBuf, geometry: Geometry) -> Result<PlainDisk, DiskError> {
-    PlainDisk::open(&dir, geometry)
-}
-
-fn open_uring(dir: PathBuf, geometry: Geometry) -> Result<UringDisk, DiskError> {
-    UringDisk::open(&dir, geometry)
-}
-
-/// Opens a log's directory.
-trait Open<D>: Fn(PathBuf, Geometry) -> Result<D, DiskError> + Copy + Send {}
-impl<D, F: Fn(PathBuf, Geometry) -> Result<D, DiskError> + Copy + Send> Open<D> for F {}
-
-fn run_on<S: Timed + Send, D: Disk>(
-    source: S,
-    job: &Job<'_>,
-    clock: &MachineClock,
-    stop: &Stop,
     mut watch: impl FnMut(Progressed),
-    open: impl Open<D>,
 ) -> Result<Outcome, PipelineError> {
     let shards = job.config.run.shards;
     let cpus = plan_cpus(job.config)?;
@@ -269,9 +238,8 @@ fn run_on<S: Timed + Send, D: Disk>(
             stamp_senders.push(stamp_tx);
             let (ready, cpu) = (ready_tx.clone(), cpus[shard + 1]);
             let body = move || {
-                let result = shard_thread(
-                    shard, cpu, event_rx, stamp_rx, job, clock, shared, ready, open,
-                );
+                let result =
+                    shard_thread(shard, cpu, (event_rx, stamp_rx), job, clock, shared, ready);
                 if result.is_err() {
                     shared.failed.store(true, Ordering::Release);
                 }
@@ -347,25 +315,24 @@ struct Ready {
     events: u64,
 }
 
-#[allow(clippy::too_many_arguments)]
-fn shard_thread<D: Disk>(
+fn shard_thread(
     index: usize,
     cpu: Option<usize>,
-    events: Receiver,
-    stamps: Receiver<Stamp>,
+    (events, stamps): (Receiver, Receiver<Stamp>),
     job: &Job<'_>,
     clock: &MachineClock,
     shared: &Shared,
     ready: mpsc::Sender<Ready>,
-    open: impl Open<D>,
 ) -> Result<Finished, ShardError> {
     let config = job.config;
-    let log_dir = job.dir.log_dir(index);
-    let log_config = log_config(config);
+    let setup = ShardError::Setup;
+    let log_config = log_config(job, index).map_err(setup)?;
+    let backend = match config.log.backend {
+        Backend::Auto => disk::Backend::Best,
+        Backend::Plain => disk::Backend::Plain,
+    };
     // The disk's own threads inherit where this one may run, so it opens before pinning.
-    let setup = |what: String| ShardError::Setup(what);
-    std::fs::create_dir_all(&log_dir).map_err(|e| setup(format!("{}: {e}", log_dir.display())))?;
-    let disk = open(log_dir, log_config.geometry()).map_err(LogError::from)?;
+    let disk: RealDisk = log_config.open_disk(backend)?;
     let backend = disk.describe();
     let orders = Orders::open(job, index)?;
     let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err()).map(|e| e.to_string());
@@ -379,31 +346,26 @@ fn shard_thread<D: Disk>(
     let encoder = Encoder::new(&fix).map_err(|e| setup(e.to_string()))?;
     let (year, month, day) = job.day.ymd();
     let shard_config = ShardConfig {
-        index,
         date: bus::oms::Date { year, month, day },
         is_durable: config.log.durability == Durability::Durable,
         is_live: job.is_live,
     };
-    let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
-    let parts = |log| crate::shard::Parts {
-        events,
-        stamps,
-        core,
-        log,
-        encoder,
-        gateway: orders.gateway,
-        clock,
-        kill: &*shared.kill,
-    };
-    let mut shard = if job.resume && Log::<D>::exists(&disk)? {
-        let (log, recovered) = Log::resume(disk, log_config)?;
-        let mut records = recovered.records(job.dir.log_dir(index))?;
-        let mut shard = Shard::new(shard_config, parts(log), kept_max);
-        shard.recover(&mut records, orders.msg_seq_last, &|id| orders.delivered.binary_search(id).is_ok())?;
-        shard
+    let (log, records) = if job.resume {
+        let dir = log_config.dir.clone();
+        let (log, _) = Log::resume(log_config, disk)?;
+        (log, Some(LogReader::open(&dir)?))
     } else {
-        Shard::new(shard_config, parts(Log::create(disk, log_config)?), kept_max)
+        (Log::create(log_config, disk)?, None)
     };
+    let gateway = orders.gateway;
+    let kill = &*shared.kill;
+    let parts = Parts { events, stamps, core, log, encoder, gateway, clock, kill };
+    let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
+    let mut shard = Shard::new(shard_config, parts, kept_max);
+    if let Some(records) = records {
+        let is_delivered = |id: &OrderId| orders.delivered.binary_search(id).is_ok();
+        shard.recover(records, orders.msg_seq_last, &is_delivered)?;
+    }
     let events = shard.events_taken();
     // The receiver is gone only when the pipeline is being torn down.
     let _ = ready.send(Ready { shard: index, last_seq: shard.last_seq(), backend, remark, events });
@@ -523,13 +485,27 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>) -> ReaderConfig {
     reader
 }
 
-fn log_config(config: &Config) -> LogConfig {
-    LogConfig {
-        segment_bytes: config.log.segment.0,
-        frame_bytes_max: config.log.frame.0 as usize,
-        commit_age_ns: config.log.commit_age.0 as u64,
-        ..LogConfig::default()
-    }
+fn log_config(job: &Job<'_>, shard: usize) -> Result<LogConfig, String> {
+    let log = &job.config.log;
+    let config_text = job.config.show();
+    Ok(LogConfig {
+        dir: job.dir.log_dir(shard),
+        segment_bytes: log.segment.0,
+        frame_bytes_max: log.frame.0 as usize,
+        frames_in_flight_max: LogConfig::FRAMES_IN_FLIGHT_MAX,
+        frames_waiting_max: LogConfig::FRAMES_WAITING_MAX,
+        spares: 2,
+        commit_age_ns: log.commit_age.0 as u64,
+        uuid: bus::log::random_uuid().map_err(|e| format!("/dev/urandom: {e}"))?,
+        build_hash: hash_of(env!("CARGO_PKG_VERSION")),
+        config_hash: hash_of(&config_text),
+    })
+}
+
+/// The first 64 bits of a text's SHA-256.
+fn hash_of(text: &str) -> u64 {
+    let hex = crate::run_dir::sha256(text.as_bytes());
+    u64::from_str_radix(&hex[..16], 16).expect("sixteen hexadecimal digits")
 }
 
 /// The part of a shard that concludes, as the configuration says.
@@ -583,11 +559,5 @@ impl Orders {
         }
         delivered.sort_unstable();
         Ok(Orders { gateway: Several::new(gateways), delivered, msg_seq_last })
-    }
-}
-
-impl From<GatewayError> for PipelineError {
-    fn from(error: GatewayError) -> PipelineError {
-        PipelineError::Setup(error.to_string())
     }
 }

@@ -39,8 +39,6 @@ pub struct Stamp {
 /// What does not change while a shard runs.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardConfig {
-    /// Which shard, from 0.
-    pub index: usize,
     /// The trading date, for order ids.
     pub date: Date,
     /// Whether orders wait until what caused them is on the disk.
@@ -145,6 +143,9 @@ pub struct Shard<'a, D: Disk, G, C> {
     msg_seq: u64,
     /// Orders that the gateway took and still has in its buffer: not yet said to be sent.
     leaving: VecDeque<(Signal, u64)>,
+    /// The log was told to write everything below this cell without delay.
+    urged_upto: u64,
+    is_input_over: bool,
 }
 
 /// What a shard is put together from.
@@ -270,6 +271,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             latency: Latency::new(),
             msg_seq: 0,
             leaving: VecDeque::with_capacity(HELD_ORDERS_MAX),
+            urged_upto: 0,
+            is_input_over: false,
         }
     }
 
@@ -284,13 +287,14 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// the peer is known to have them (`delivered`).
     pub fn recover(
         &mut self,
-        log: &mut LogReader,
+        log: LogReader,
         msg_seq_last: u64,
         delivered: &dyn Fn(&OrderId) -> bool,
     ) -> Result<(), ShardError> {
         let mut replay = Replay { expected: VecDeque::new(), events: 0 };
         let mut in_doubt: VecDeque<Signal> = VecDeque::new();
-        while let Some((cell, record)) = log.next_record()? {
+        for item in log {
+            let (cell, record) = item?;
             match record {
                 Record::Event(event) => {
                     if let Some(missing) = replay.expected.front() {
@@ -355,10 +359,15 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             work += self.say_left();
         }
         work += self.exit.write_kept();
+        // A frame goes early only for an order in it, once: not for what comes while it is under
+        // way, or a burst would fill the disk with half-empty frames.
         let is_urgent = self.exit.held.back().is_some_and(|held| {
-            self.config.is_durable && held.cell_end > self.exit.log.submitted_upto()
+            self.config.is_durable && held.cell_end > self.urged_upto
         });
-        work += self.exit.log.turn(now_ns, is_urgent || self.events.is_finished())?;
+        if is_urgent {
+            self.urged_upto = self.exit.log.next_cell();
+        }
+        work += self.exit.log.turn(now_ns, is_urgent || self.is_input_over)?;
         if !self.exit.held.is_empty() {
             work += self.release()?;
         }
@@ -367,7 +376,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
 
     /// Whether the input ended and everything that came is done with.
     pub fn is_done(&self) -> bool {
-        self.events.is_finished() && self.leaving.is_empty() && self.exit.is_empty()
+        self.is_input_over && self.leaving.is_empty() && self.exit.is_empty()
     }
 
     fn take(&mut self, now_ns: u64) -> usize {
@@ -375,7 +384,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             self.exit.counts.log_full += 1;
             return 0;
         }
-        let Some(batch) = self.events.batch(BATCH_EVENTS_MAX) else { return 0 };
+        let Some(batch) = self.events.batch(BATCH_EVENTS_MAX) else {
+            self.is_input_over = self.events.is_finished();
+            return 0;
+        };
         let (front, back) = batch.slices();
         self.core.take(front, &mut self.exit);
         self.core.take(back, &mut self.exit);

@@ -116,7 +116,7 @@ pub struct Log {
     pub segment: Size,
     /// Largest frame.
     pub frame: Size,
-    /// Oldest record that may wait for its frame to fill.
+    /// Oldest record that may wait for its frame to fill; orders do not wait for it.
     pub commit_age: Span,
 }
 
@@ -136,8 +136,6 @@ pub enum Durability {
 pub enum Backend {
     /// io_uring where the kernel allows it, else plain.
     Auto,
-    /// io_uring or nothing.
-    Uring,
     /// `pwrite` and `fdatasync` on a thread of their own.
     Plain,
 }
@@ -329,7 +327,7 @@ impl Default for Log {
             backend: Backend::Auto,
             segment: Size(64 << 20),
             frame: Size(256 << 10),
-            commit_age: Span(200_000),
+            commit_age: Span(5 * MILLI),
         }
     }
 }
