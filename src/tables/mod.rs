@@ -270,8 +270,7 @@ impl Tables {
     /// Writes what is still in memory, and gives every table its final name.
     pub fn finish(mut self) -> Result<TableCounts, TableError> {
         let outcomes_without_order = self.orders.outcomes_without_order();
-        self.orders
-            .write(&mut self.orders_table, &self.labels)?;
+        self.orders.write(&mut self.orders_table, &self.labels)?;
         Ok(TableCounts {
             windows: self.windows.finish()?,
             alerts: self.alerts.finish()?,
@@ -440,3 +439,6 @@ impl Rules {
         self.0[usize::from(rule)].clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
