@@ -55,10 +55,24 @@ impl Intents {
         &self.list
     }
 
+    /// One after another, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Intent> {
+        self.list.iter()
+    }
+
     /// Forgets what was wanted.
     #[inline]
     pub fn clear(&mut self) {
         self.list.clear();
+    }
+}
+
+impl<'a> IntoIterator for &'a Intents {
+    type Item = &'a Intent;
+    type IntoIter = std::slice::Iter<'a, Intent>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

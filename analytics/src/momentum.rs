@@ -38,8 +38,8 @@ impl Default for MomentumConfig {
         MomentumConfig {
             enabled: true,
             lookback_ns: Ts::SECOND_NS,
-            threshold: Bps::whole(3),
-            sigmas: 2.0,
+            threshold: Bps::whole(5),
+            sigmas: 3.0,
             imbalance: 0.5,
             cooldown_ns: 5 * Ts::SECOND_NS,
             qty: Qty(100),

@@ -2,8 +2,9 @@
 //!
 //! The mid is sampled on a grid of event time; each sample holds the mid as it was just before
 //! its time, so that it does not matter whether an event or a tick shows that the time has come.
-//! Two exponentially weighted means of the squared returns are kept: a fast one, which is the
-//! estimate, and a slow one, which is the symbol's own baseline.
+//! Exponentially weighted means of the squared returns are kept: a fast one, which is the
+//! estimate, and a slow one, which is the symbol's own baseline and to which a fast one that
+//! single jumps cannot move far is compared.
 //!
 //! A calm symbol whose mid does not move sleeps: nothing could change, so no tick visits it. The
 //! samples it slept through count as returns of zero when it wakes.
@@ -133,15 +134,21 @@ pub struct Regime {
     sampled: Ts,
     /// Twice the mid at the latest sample; 0 when there was none, or trading stopped since.
     anchor: i64,
-    /// Mean squared return of one sample, in square basis points.
-    fast: f64,
-    slow: f64,
+    /// Mean squared return of one sample, in square basis points: the estimate.
+    realised: f64,
+    /// The same of squares that are cut at [`RECENT_SQUARE_MAX`] and [`BASELINE_SQUARE_MAX`]
+    /// times the baseline, the one with the weights of the estimate, the other with its own.
+    recent: f64,
+    baseline: f64,
     samples: u32,
 }
 
-/// The largest return that the baseline takes at its full size, in multiples of the baseline's
-/// square: beyond it a storm would raise the very thing it is measured against.
-const BASELINE_SQUARE_MAX: f64 = 9.0;
+/// One jump of the mid, as when a thin book loses its best order, is no storm: alone it cannot
+/// lift `recent` far enough, several together can.
+const RECENT_SQUARE_MAX: f64 = 16.0;
+
+/// A storm must not quickly raise the very thing that it is measured against.
+const BASELINE_SQUARE_MAX: f64 = 4.0;
 
 impl Analytic for Regime {
     type Common = Common;
@@ -151,8 +158,9 @@ impl Analytic for Regime {
             due: Ts::MAX,
             sampled: Ts(0),
             anchor: 0,
-            fast: 0.0,
-            slow: 0.0,
+            realised: 0.0,
+            recent: 0.0,
+            baseline: 0.0,
             samples: 0,
         }
     }
@@ -203,8 +211,10 @@ impl Regime {
             self.due = self.due.max(self.sampled.plus_ns(sample_ns));
             // Between the last sample and the one now due nothing moved.
             let slept = (self.due.since(self.sampled) / sample_ns - 1) as u64;
-            self.fast *= power(common.fast_keep, slept);
-            self.slow *= power(common.slow_keep, slept);
+            let fast_kept = power(common.fast_keep, slept);
+            self.realised *= fast_kept;
+            self.recent *= fast_kept;
+            self.baseline *= power(common.slow_keep, slept);
         }
     }
 
@@ -225,14 +235,14 @@ impl Regime {
         }
         let bps = (mid as f64 - before as f64) * 10_000.0 / before as f64;
         self.take(common, bps * bps);
-        view.sigma_bps = (self.fast * common.samples_per_second).sqrt();
+        view.sigma_bps = (self.realised * common.samples_per_second).sqrt();
         if self.samples < common.config.warmup_samples {
             return;
         }
         view.regime_known = true;
         let level = match common.config.measure {
             Measure::Absolute => view.sigma_bps,
-            Measure::Baseline => (self.fast / self.slow.max(common.floor_variance)).sqrt(),
+            Measure::Baseline => (self.recent / self.baseline.max(common.floor_variance)).sqrt(),
         };
         let next = verdict(&common.config, view.regime, level);
         if next != view.regime {
@@ -250,18 +260,25 @@ impl Regime {
         }
     }
 
-    /// Takes one squared return into both means.
+    /// Takes one squared return into the means.
     fn take(&mut self, common: &Common, square: f64) {
         self.samples = self.samples.saturating_add(1);
         // Plain means at first, so that the first sample does not weigh more than the others.
         let plain = 1.0 / self.samples as f64;
         let fast_weight = plain.max(1.0 - common.fast_keep);
         let slow_weight = plain.max(1.0 - common.slow_keep);
-        let warm = self.samples > common.config.warmup_samples;
-        let square_max = BASELINE_SQUARE_MAX * self.slow.max(common.floor_variance);
-        let slow_square = if warm { square.min(square_max) } else { square };
-        self.fast += (square - self.fast) * fast_weight;
-        self.slow += (slow_square - self.slow) * slow_weight;
+        let is_warm = self.samples > common.config.warmup_samples;
+        // Nothing is cut while there is no baseline to cut at.
+        let unit = if is_warm {
+            self.baseline.max(common.floor_variance)
+        } else {
+            f64::INFINITY
+        };
+        let recent_square = square.min(RECENT_SQUARE_MAX * unit);
+        let baseline_square = square.min(BASELINE_SQUARE_MAX * unit);
+        self.realised += (square - self.realised) * fast_weight;
+        self.recent += (recent_square - self.recent) * fast_weight;
+        self.baseline += (baseline_square - self.baseline) * slow_weight;
     }
 }
 

@@ -159,8 +159,8 @@ impl Suites {
     }
 
     /// One event of one symbol, after the book took it. `quote`, `phase` and `stale` are as they
-    /// are after it; the caller has put `out` at the event. An event of [`Kind::Gap`] tells that
-    /// all symbols are stale until an event says otherwise, and says nothing itself.
+    /// are after it; the caller has put `out` at the event. What concerns all symbols is not for
+    /// here: see [`Suites::on_gap`] and [`Suites::on_watermark`].
     #[inline]
     #[allow(clippy::too_many_arguments)] // The shard's call, in one place.
     pub fn on_event(
@@ -185,12 +185,12 @@ impl Suites {
                 applied.quote_changed || applied.fill.qty.0 > 0 || applied.anomaly.is_some()
             }
             Kind::Status | Kind::Break => true,
-            Kind::Gap => return self.on_gap(),
             Kind::Nothing
             | Kind::Imbalance
             | Kind::Symbol
             | Kind::System
             | Kind::Info
+            | Kind::Gap
             | Kind::Tick
             | Kind::End => false,
         };
@@ -220,6 +220,15 @@ impl Suites {
         view.stale = stale;
         suite.on_event(common, &moment, view, out, intents);
         due[event.symbol as usize] = suite.due();
+    }
+
+    /// Messages are lost for good: every symbol is stale until an event of it says otherwise, so
+    /// that no hold time ends in an alert on a quote that may be wrong.
+    #[cold]
+    pub fn on_gap(&mut self) {
+        for symbol in &mut self.symbols {
+            symbol.view.stale = true;
+        }
     }
 
     /// Time has come to `watermark`, by the tick with this `seq`: closes windows, ends hold
@@ -303,13 +312,6 @@ impl Suites {
         match self.places.get(symbol as usize) {
             None | Some(0) => View::EMPTY,
             Some(place) => self.symbols[*place as usize - 1].view,
-        }
-    }
-
-    #[cold]
-    fn on_gap(&mut self) {
-        for symbol in &mut self.symbols {
-            symbol.view.stale = true;
         }
     }
 }

@@ -1,0 +1,125 @@
+//! After construction, nothing is allocated: not for new symbols, not when windows close, not
+//! when alerts are raised or orders are wanted.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use analytics::{Intents, Risk, RiskConfig, SuiteConfig, Suites};
+use bus::{Applied, Event, Fill, Kind, Outbox, Phase, Price, Qty, Quote, Side, Ts};
+
+struct Counting;
+
+thread_local! {
+    /// Of this thread only: the test runner's own threads may do what they like.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of it,
+// and its cell needs neither construction nor destruction.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller's promise about `layout` is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: `ptr` came from `alloc` above, that is from `System`, with this layout.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn nothing_is_allocated_after_construction() {
+    const SYMBOLS: u64 = 500;
+    let mut config = SuiteConfig::standard(SYMBOLS as usize);
+    config.momentum.sigmas = 0.0;
+    let mut suites = Suites::new(config);
+    let mut risk = Risk::new(RiskConfig::default(), SYMBOLS as usize);
+    let (mut out, mut intents) = (Outbox::new(), Intents::new());
+    let (mut signal_count, mut order_count) = (0, 0);
+
+    let before = COUNT.get();
+    let mut word = 1u64;
+    for index in 0..400_000u64 {
+        // Xorshift (Marsaglia 2003).
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        let now = Ts(1_767_571_200_000_000_000 + index as i64 * 100_000);
+        if index % 1000 == 0 {
+            suites.on_watermark(now, index, &mut out, &mut intents, |out, intents| {
+                signal_count += out.signals().len();
+                out.clear();
+                intents.clear();
+            });
+            continue;
+        }
+        let symbol = 1 + (word % SYMBOLS) as u32;
+        let mut event = Event {
+            ts_event: now,
+            seq: index,
+            symbol,
+            ..Event::new(Kind::Add)
+        };
+        let mid = 100 * Price::SCALE + (word >> 32) as i64 % 500 * Price::SCALE / 1000;
+        let half = if word & 0x700 == 0 {
+            Price::SCALE / 5
+        } else {
+            Price::SCALE / 100
+        };
+        let quote = Quote {
+            bid: Price(mid - half),
+            ask: Price(mid + half),
+            bid_qty: Qty((word >> 20) as i64 % 900 + 100),
+            ask_qty: Qty((word >> 40) as i64 % 900 + 100),
+        };
+        let mut applied = Applied {
+            quote_changed: true,
+            ..Applied::NOTHING
+        };
+        if word & 0x3000 == 0 {
+            event.kind = Kind::Trade;
+            applied.fill = Fill {
+                price: Price(mid),
+                qty: Qty(100),
+                aggressor: Side::Buy,
+            };
+        }
+        out.at(now, index, symbol);
+        let phase = Phase::Trading;
+        suites.on_event(
+            &event,
+            &applied,
+            &quote,
+            phase,
+            false,
+            &mut out,
+            &mut intents,
+        );
+        for intent in &intents {
+            let checked = risk.check(symbol, now, intent, &quote, phase, false);
+            order_count += checked.is_ok() as usize;
+        }
+        signal_count += out.signals().len();
+        out.clear();
+        intents.clear();
+    }
+    suites.finish(400_000, &mut out, &mut intents, |out, _| {
+        signal_count += out.signals().len();
+        out.clear();
+    });
+    let allocated = COUNT.get() - before;
+
+    assert!(
+        signal_count > 10_000 && order_count > 100,
+        "{signal_count} {order_count}"
+    );
+    assert_eq!(
+        allocated, 0,
+        "for {signal_count} signals and {order_count} orders"
+    );
+}

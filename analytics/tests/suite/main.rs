@@ -1,0 +1,13 @@
+//! What the analytics say, as their users see it.
+//!
+//! `script` is the small language that the tests are written in; `reference` holds plain twins
+//! that are too simple to be wrong in the same way.
+
+mod momentum;
+mod reference;
+mod regime;
+mod risk;
+mod script;
+mod spread;
+mod streams;
+mod windows;
