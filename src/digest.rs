@@ -88,8 +88,8 @@ impl SymbolDigest {
         self.mix(u64::from(signal.kind as u8) << 32 | u64::from(signal.rule));
         self.mix(signal.seq ^ u64::from(signal.ordinal) << 48);
         self.mix(signal.ts_event.since(midnight) as u64);
-        for (index, word) in signal.words().enumerate() {
-            self.mix(relative(signal.kind, index, word, midnight) as u64);
+        for word in words(signal, midnight) {
+            self.mix(word as u64);
         }
     }
 
@@ -101,10 +101,12 @@ impl SymbolDigest {
     }
 }
 
-/// Words that are moments count from midnight, so that the date does not matter.
-fn relative(kind: SignalKind, index: usize, word: i64, midnight: Ts) -> i64 {
-    let is_moment = matches!((kind, index), (SignalKind::Window, 0) | (SignalKind::Spread, 4));
-    if is_moment { Ts(word).since(midnight) } else { word }
+/// A signal's words; those that are moments count from midnight, so that the date does not matter.
+pub fn words(signal: &Signal, midnight: Ts) -> impl Iterator<Item = i64> + '_ {
+    signal.words().enumerate().map(move |(index, word)| match (signal.kind, index) {
+        (SignalKind::Window, 0) | (SignalKind::Spread, 4) => Ts(word).since(midnight),
+        _ => word,
+    })
 }
 
 // Odd constants with well-spread bits (the 64-bit golden ratio, and two of xxHash's primes).

@@ -13,3 +13,4 @@ pub mod moldudp64;
 pub mod protocol;
 pub mod reader;
 pub mod source;
+pub mod transmit;

@@ -1,9 +1,10 @@
 //! `tapeline serve-feed`
 
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::SocketAddrV4;
 
 use bus::clock::MachineClock;
 use feed::source::{Capture, CaptureOptions, Framing, Paced, Polled, Source};
+use feed::transmit::Transmitter;
 use tapeline::config::Speed;
 use tapeline::pipeline::{paced_speed, watch_signals};
 use tapeline::term::{count, nanos};
@@ -58,20 +59,17 @@ fn send_all<S: Source>(
     stop: &tapeline::pipeline::Stop,
     late: impl Fn(&S) -> u64,
 ) -> Result<Served, Failure> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)
-        .and_then(|socket| {
-            socket.set_multicast_if_v4(&args.interface)?;
-            socket.set_multicast_loop_v4(true)?;
-            socket.bind(&SocketAddr::from((args.interface, 0)).into())?;
-            Ok(UdpSocket::from(socket))
-        })
+    let mut transmitter = Transmitter::open(args.interface)
         .map_err(|e| Failure::io(format!("{}: {e}", args.interface)))?;
     let mut served = Served::default();
     let mut groups: Vec<SocketAddrV4> = Vec::new();
+    let mut payload = Vec::new();
     while !stop.is_set() {
-        let (line, payload) = match source.poll().map_err(Failure::io)? {
+        let line = match source.poll().map_err(Failure::io)? {
             Polled::Packet(packet) if packet.framing == Framing::MoldUdp64 => {
-                (usize::from(packet.line), packet.payload.to_vec())
+                payload.clear();
+                payload.extend_from_slice(packet.payload);
+                usize::from(packet.line)
             }
             Polled::Packet(_) => {
                 return Err(Failure::usage("an ITCH file has no packets; want a pcap or pcapng"));
@@ -94,18 +92,13 @@ fn send_all<S: Source>(
             let new = args.remap.iter().find(|(from, _)| *from == old).map_or(old, |(_, to)| *to);
             groups.push(new);
         }
-        match socket.send_to(&payload, groups[line]) {
-            Ok(sent) => {
-                served.packets += 1;
-                served.bytes += sent as u64;
-            }
-            Err(e) if e.raw_os_error() == Some(ENOBUFS) => served.refused += 1,
-            Err(e) => return Err(Failure::io(format!("{}: {e}", groups[line]))),
-        }
+        let is_sent = transmitter
+            .send(&payload, groups[line])
+            .map_err(|e| Failure::io(format!("{}: {e}", groups[line])))?;
+        served.packets += u64::from(is_sent);
+        served.bytes += if is_sent { payload.len() as u64 } else { 0 };
     }
+    served.refused = transmitter.refused();
     served.max_late_ns = late(&source);
     Ok(served)
 }
-
-/// The system has no room for the packet now: counted, since multicast has no second try.
-const ENOBUFS: i32 = 105;

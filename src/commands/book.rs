@@ -1,0 +1,128 @@
+//! `tapeline book`
+
+use book::{Books, BooksConfig};
+use bus::log::{LogReader, Record};
+use bus::{Event, Kind, Level, Phase, Side, Ts};
+use tapeline::run_dir::RunDir;
+use tapeline::session::TradingDay;
+use tapeline::term::Style;
+
+use super::{Failure, Talk};
+use crate::cli;
+
+pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
+    let (dir, manifest) = RunDir::open(&args.run).map_err(Failure::usage)?;
+    let config = dir.read_config().map_err(Failure::usage)?;
+    let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+    let at = args.at.as_ref().map(|text| day.parse(text)).transpose().map_err(Failure::usage)?;
+    let wanted = args.symbol.trim().to_ascii_uppercase();
+    let mut met = Vec::new();
+    for shard in 0..config.run.shards {
+        let log = LogReader::open(&dir.log_dir(shard)).map_err(Failure::io)?;
+        match rebuild(log, &wanted, at, &mut met, config.books())? {
+            Some(found) => return show(&found, args, &wanted, &day, talk),
+            None => continue,
+        }
+    }
+    let near = met.iter().min_by_key(|name| strsim::damerau_levenshtein(&wanted, name));
+    let hint = near.map_or(String::new(), |name| format!("; the nearest is {name}"));
+    Err(Failure::usage(format!("{wanted}: no such symbol among {} in the run{hint}", met.len())))
+}
+
+/// A symbol's book, and what was the last that happened to it.
+struct Found {
+    books: Books,
+    symbol: u32,
+    last: Option<Event>,
+}
+
+fn rebuild(
+    log: LogReader,
+    wanted: &str,
+    at: Option<Ts>,
+    met: &mut Vec<String>,
+    config: BooksConfig,
+) -> Result<Option<Found>, Failure> {
+    let mut books = Books::new(config).map_err(Failure::io)?;
+    let mut symbol = None;
+    let mut last = None;
+    for item in log {
+        let (_, record) = item.map_err(Failure::io)?;
+        let Record::Event(event) = record else { continue };
+        if event.kind == Kind::Symbol && symbol.is_none() {
+            let name = String::from_utf8_lossy(&event.order.to_be_bytes()).trim_end().to_string();
+            if name == wanted {
+                symbol = Some(event.symbol);
+            }
+            met.push(name);
+        }
+        if at.is_some_and(|at| event.ts_event > at && !event.kind.is_for_all()) {
+            // Times may go back, so what comes later is not after `at` for certain; but a book
+            // has no other order than the feed's.
+            if symbol == Some(event.symbol) {
+                break;
+            }
+            continue;
+        }
+        // Orders are entered before a symbol is named only in captures that begin mid-day, and
+        // there the reader names it first.
+        if symbol == Some(event.symbol) || event.kind == Kind::Gap {
+            books.apply(&event);
+            if event.kind != Kind::Gap {
+                last = Some(event);
+            }
+        }
+    }
+    Ok(symbol.map(|symbol| Found { books, symbol, last }))
+}
+
+fn show(
+    found: &Found,
+    args: &cli::Book,
+    name: &str,
+    day: &TradingDay,
+    talk: Talk,
+) -> Result<(), Failure> {
+    let Found { books, symbol, last } = found;
+    let (mut bids, mut asks) = (Vec::new(), Vec::new());
+    books.depth(*symbol, Side::Buy, args.depth, &mut bids);
+    books.depth(*symbol, Side::Sell, args.depth, &mut asks);
+    let time = last.map_or("-".to_string(), |event| day.clock(event.ts_event));
+    let phase = match books.phase(*symbol) {
+        Phase::Unknown => "unknown",
+        Phase::Trading => "trading",
+        Phase::Halted => "halted",
+        Phase::QuoteOnly => "quotes only",
+    };
+    if talk.json {
+        let side = |levels: &[Level]| -> Vec<serde_json::Value> {
+            let level = |l: &Level| serde_json::json!([l.price.to_string(), l.qty.0, l.orders]);
+            levels.iter().map(level).collect()
+        };
+        let said = serde_json::json!({
+            "schema": "tapeline-book/1", "symbol": name, "last_event": time, "phase": phase,
+            "stale": books.is_stale(*symbol), "bids": side(&bids), "asks": side(&asks),
+        });
+        return talk.data(&format!("{said}\n"));
+    }
+    let style = Style::stdout();
+    let stale = if books.is_stale(*symbol) { ", stale: messages were lost" } else { "" };
+    let mut text = format!("{}  {phase}, last event {time}{stale}\n", style.bold(name));
+    let head = format!(
+        "{:>7} {:>10} {:>12}   {:<12} {:<10} {:<7}\n",
+        "orders", "shares", "bid", "ask", "shares", "orders"
+    );
+    text.push_str(&style.dim(&head));
+    for row in 0..bids.len().max(asks.len()) {
+        let cells = |level: Option<&Level>| match level {
+            Some(l) => (l.orders.to_string(), l.qty.0.to_string(), l.price.to_string()),
+            None => Default::default(),
+        };
+        let (bid_orders, bid_qty, bid) = cells(bids.get(row));
+        let (ask_orders, ask_qty, ask) = cells(asks.get(row));
+        text.push_str(&format!(
+            "{bid_orders:>7} {bid_qty:>10} {bid:>12}   {ask:<12} {ask_qty:<10} {ask_orders:<7}\n"
+        ));
+    }
+    talk.data(&text)
+}

@@ -1,0 +1,211 @@
+//! `tapeline diff`
+
+use std::collections::VecDeque;
+
+use bus::log::{LogReader, Record};
+use bus::{Event, Kind, Signal, SignalKind, Ts};
+use tapeline::digest;
+use tapeline::run_dir::{Digests, Manifest, RunDir};
+use tapeline::session::TradingDay;
+use tapeline::term::{Style, count};
+
+use super::{Failure, Talk};
+use crate::cli;
+
+/// Records shown before the first that differs.
+const CONTEXT: usize = 3;
+
+pub fn diff(args: &cli::Diff, talk: Talk) -> Result<(), Failure> {
+    let left = Side::open(&args.left)?;
+    let right = Side::open(&args.right)?;
+    let Some((symbol, minute)) = first_difference(&left.digests, &right.digests) else {
+        if talk.json {
+            let said = serde_json::json!({
+                "schema": "tapeline-diff/1", "equal": true, "digest": left.manifest.digest,
+            });
+            return talk.data(&format!("{said}\n"));
+        }
+        let minutes = count(left.digests.0.len() as u64);
+        let digest = &left.manifest.digest;
+        let equal = Style::stdout().good("equal");
+        return talk.data(&format!("{equal}: {minutes} digests of symbols and minutes, {digest}\n"));
+    };
+    let divergence = divergence(&left, &right, &symbol)?;
+    let time = format!("{:02}:{:02}", minute / 60, minute % 60);
+    if talk.json {
+        let said = serde_json::json!({
+            "schema": "tapeline-diff/1", "equal": false, "symbol": symbol, "minute": time,
+            "context": divergence.context, "left": divergence.left, "right": divergence.right,
+        });
+        talk.data(&format!("{said}\n"))?;
+    } else {
+        let style = Style::stdout();
+        let mut text = format!("first divergence: {} in the minute {time}\n", style.bold(&symbol));
+        for line in &divergence.context {
+            text.push_str(&format!("    {line}\n"));
+        }
+        text.push_str(&format!("{}  {}\n", style.bad("left "), divergence.left));
+        text.push_str(&format!("{}  {}\n", style.bad("right"), divergence.right));
+        talk.data(&text)?;
+    }
+    Err(Failure::verification("the runs differ"))
+}
+
+/// One of the two runs.
+struct Side {
+    dir: RunDir,
+    manifest: Manifest,
+    day: TradingDay,
+    digests: Digests,
+    shards: usize,
+}
+
+impl Side {
+    fn open(path: &std::path::Path) -> Result<Side, Failure> {
+        let (dir, manifest) = RunDir::open(path).map_err(Failure::usage)?;
+        let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+        let digests = dir.read_digests().map_err(Failure::usage)?;
+        let shards = dir.read_config().map_err(Failure::usage)?.run.shards;
+        Ok(Side { dir, manifest, day, digests, shards })
+    }
+}
+
+/// The earliest minute, then the first symbol, whose digests are not equal.
+fn first_difference(left: &Digests, right: &Digests) -> Option<(String, u32)> {
+    let differing = |one: &Digests, other: &Digests| {
+        let of = |(key, value): (&(String, u32), &(u64, u64))| {
+            (other.0.get(key) != Some(value)).then(|| (key.1, key.0.clone()))
+        };
+        one.0.iter().filter_map(of).min()
+    };
+    let first = [differing(left, right), differing(right, left)].into_iter().flatten().min();
+    first.map(|(minute, symbol)| (symbol, minute))
+}
+
+struct Divergence {
+    context: Vec<String>,
+    left: String,
+    right: String,
+}
+
+/// Goes through what each run knows of a symbol until the two are not the same.
+fn divergence(left: &Side, right: &Side, symbol: &str) -> Result<Divergence, Failure> {
+    let mut context = VecDeque::new();
+    let (mut ours, mut theirs) = (Records::of(left, symbol)?, Records::of(right, symbol)?);
+    loop {
+        let (a, b) = (ours.next()?, theirs.next()?);
+        let text = |side: &Side, record: &Option<Record>| match record {
+            Some(record) => describe(record, &side.day),
+            None => "ends here".to_string(),
+        };
+        if a.is_none() && b.is_none() {
+            let what = "equal records: the books at the end differ".to_string();
+            return Ok(Divergence { context: context.into(), left: what.clone(), right: what });
+        }
+        if !is_same(&a, left.day.midnight, &b, right.day.midnight) {
+            let (left, right) = (text(left, &a), text(right, &b));
+            return Ok(Divergence { context: context.into(), left, right });
+        }
+        if context.len() == CONTEXT {
+            context.pop_front();
+        }
+        context.push_back(text(left, &a));
+    }
+}
+
+/// One symbol's records of a run, without what depends on the machine or on the shards.
+struct Records {
+    logs: VecDeque<LogReader>,
+    wanted: String,
+    symbol: Option<u32>,
+}
+
+impl Records {
+    fn of(side: &Side, symbol: &str) -> Result<Records, Failure> {
+        let logs: Result<_, _> =
+            (0..side.shards).map(|shard| LogReader::open(&side.dir.log_dir(shard))).collect();
+        let number = symbol.strip_prefix('#').and_then(|number| number.parse().ok());
+        Ok(Records {
+            logs: logs.map_err(Failure::io)?,
+            wanted: symbol.to_string(),
+            symbol: number,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<Record>, Failure> {
+        while let Some(log) = self.logs.front_mut() {
+            for item in log {
+                let (_, record) = item.map_err(Failure::io)?;
+                match &record {
+                    Record::Event(event) if event.kind.is_for_all() => continue,
+                    Record::Event(event) => {
+                        if event.kind == Kind::Symbol && name_of(event) == self.wanted {
+                            self.symbol = Some(event.symbol);
+                        }
+                        if self.symbol == Some(event.symbol) {
+                            return Ok(Some(record));
+                        }
+                    }
+                    Record::Signal(signal) => {
+                        let counts = signal.kind != SignalKind::Sent;
+                        if counts && self.symbol == Some(signal.symbol) {
+                            return Ok(Some(record));
+                        }
+                    }
+                }
+            }
+            self.logs.pop_front();
+        }
+        Ok(None)
+    }
+}
+
+fn name_of(event: &Event) -> String {
+    String::from_utf8_lossy(&event.order.to_be_bytes()).trim_end().to_string()
+}
+
+/// Equal but for the date and for when packets arrived.
+fn is_same(a: &Option<Record>, a_midnight: Ts, b: &Option<Record>, b_midnight: Ts) -> bool {
+    match (a, b) {
+        (Some(Record::Event(a)), Some(Record::Event(b))) => {
+            let plain = |event: &Event, midnight: Ts| Event {
+                ts_event: Ts(event.ts_event.since(midnight)),
+                ts_recv: Ts(0),
+                ..*event
+            };
+            plain(a, a_midnight) == plain(b, b_midnight)
+        }
+        (Some(Record::Signal(a)), Some(Record::Signal(b))) => {
+            let head = |signal: &Signal, midnight: Ts| {
+                let ts = signal.ts_event.since(midnight);
+                (ts, signal.seq, signal.kind, signal.rule, signal.ordinal)
+            };
+            head(a, a_midnight) == head(b, b_midnight)
+                && digest::words(a, a_midnight).eq(digest::words(b, b_midnight))
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn describe(record: &Record, day: &TradingDay) -> String {
+    match record {
+        Record::Event(event) => format!(
+            "{} seq {} {:?} {:?} order {} {} price {} qty {}",
+            day.clock(event.ts_event),
+            event.seq,
+            event.kind,
+            event.side,
+            event.order,
+            event.order_b,
+            event.price,
+            event.qty
+        ),
+        Record::Signal(signal) => match signal.body() {
+            Some(body) => {
+                format!("{} seq {} said {body:?}", day.clock(signal.ts_event), signal.seq)
+            }
+            None => format!("{} seq {} {:?}", day.clock(signal.ts_event), signal.seq, signal.kind),
+        },
+    }
+}

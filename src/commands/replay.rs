@@ -1,0 +1,393 @@
+//! `tapeline replay` and `tapeline run`
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use bus::Ts;
+use bus::clock::{Clock, MachineClock};
+use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
+use feed::source::{Capture, CaptureOptions, Paced, Polled, Source};
+use tapeline::config::{Config, Speed};
+use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
+use tapeline::results::{self, Results};
+use tapeline::run_dir::{self, Input, Manifest, Options, RunDir, State};
+use tapeline::session::{TradingDay, date_in_name};
+use tapeline::summary;
+use tapeline::term::{Progress, count, short};
+
+use super::{Failure, Talk};
+use crate::cli;
+
+/// The trading date of captures that say none.
+const UNDATED: &str = "2000-01-01";
+
+pub fn replay(args: &cli::Replay, talk: Talk) -> Result<(), Failure> {
+    let stop = pipeline::watch_signals().map_err(Failure::io)?;
+    let run = match &args.resume {
+        Some(path) => resume(path, args, talk, &stop)?,
+        None => start(args, talk, &stop)?,
+    };
+    run.report(args.strict, talk)
+}
+
+/// A replay that came to its end.
+pub struct Run {
+    pub dir: RunDir,
+    pub day: TradingDay,
+    pub config: Config,
+    pub outcome: Outcome,
+    pub results: Results,
+}
+
+impl Run {
+    fn report(&self, is_strict: bool, talk: Talk) -> Result<(), Failure> {
+        for remark in &self.outcome.remarks {
+            talk.say(remark);
+        }
+        if talk.json {
+            let text = serde_json::to_string(&self.results.manifest).expect("always JSON");
+            talk.data(&format!("{text}\n"))?;
+        } else {
+            talk.data(&summary::text(&self.dir, &self.day, &self.config, &self.outcome, &self.results))?;
+        }
+        if self.outcome.is_stopped {
+            return Err(Failure::interrupted(format!(
+                "stopped by a signal; {} holds what was done",
+                self.dir.path().display()
+            )));
+        }
+        let anomalies: u64 = self.results.manifest.anomalies.values().sum();
+        if is_strict && anomalies > 0 {
+            let first = self.outcome.reader.examples.first().cloned().unwrap_or_default();
+            return Err(Failure::input(format!("{anomalies} anomalies; the first: {first}")));
+        }
+        if self.outcome.reader.messages == 0 {
+            return Err(Failure::input("no message of the feed was found in the input"));
+        }
+        Ok(())
+    }
+}
+
+/// What to replay, after command line and configuration are one.
+pub struct Plan {
+    pub files: Vec<PathBuf>,
+    pub output: PathBuf,
+    pub config: Config,
+    pub options: PlanOptions,
+}
+
+/// What is asked beyond the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    pub symbols: Vec<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
+    let mut config = match &args.config {
+        Some(path) => Config::read(path).map_err(Failure::usage)?,
+        None => Config::default(),
+    };
+    if let Some(shards) = args.shards {
+        config.run.shards = shards;
+        config.run.cpus.clear();
+    }
+    if !args.cpus.is_empty() {
+        config.run.cpus.clone_from(&args.cpus);
+    }
+    if let Some(speed) = args.speed {
+        config.run.speed = speed;
+    }
+    if let Some(date) = &args.date {
+        config.source.date = Some(date.clone());
+    }
+    config.check().map_err(Failure::usage)?;
+    if args.files.is_empty() {
+        return Err(Failure::usage("which captures? `tapeline replay FILE... -o runs/r1`"));
+    }
+    let output = args
+        .output
+        .clone()
+        .ok_or_else(|| Failure::usage("where to? name a run directory with -o runs/r1"))?;
+    let options = PlanOptions {
+        symbols: args.symbols.clone(),
+        from: args.from.clone(),
+        to: args.to.clone(),
+    };
+    let plan = Plan { files: args.files.clone(), output, config, options };
+    replay_plan(plan, talk, stop)
+}
+
+/// Replays captures into a new run directory.
+pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
+    let Plan { files, output, config, options } = plan;
+    let source = open(&files, &config)?;
+    let day = trading_day(&files, &config, talk)?;
+    let time = |text: &Option<String>| {
+        text.as_ref().map(|text| day.parse(text)).transpose().map_err(Failure::usage)
+    };
+    let (from, until) = (time(&options.from)?, time(&options.to)?);
+    let dir = RunDir::create(&output).map_err(Failure::usage)?;
+    let mut manifest = manifest("replay", &config, &day);
+    manifest.inputs = inputs(&files, &source)?;
+    manifest.options = Options {
+        symbols: options.symbols,
+        from_ns: from.map(|ts| ts.0),
+        to_ns: until.map(|ts| ts.0),
+    };
+    dir.write_whole("config.toml", config.show().as_bytes()).map_err(Failure::io)?;
+    dir.write_manifest(&manifest).map_err(Failure::io)?;
+    go(source, dir, config, day, manifest, false, talk, stop)
+}
+
+fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
+    let (dir, mut manifest) = RunDir::open(path).map_err(Failure::usage)?;
+    if manifest.mode != "replay" {
+        return Err(Failure::usage(format!(
+            "{}: a live run; its input cannot be read again",
+            path.display()
+        )));
+    }
+    if manifest.state == State::Complete {
+        talk.say(format_args!("{}: the run is complete; checking its log", path.display()));
+    }
+    let mut config = dir.read_config().map_err(Failure::usage)?;
+    if !args.cpus.is_empty() {
+        config.run.cpus.clone_from(&args.cpus);
+    }
+    if let Some(speed) = args.speed {
+        config.run.speed = speed;
+    }
+    config.check().map_err(Failure::usage)?;
+    let files: Vec<PathBuf> = manifest.inputs.iter().map(|input| input.path.clone()).collect();
+    for input in &manifest.inputs {
+        let (sha256, _) = run_dir::sha256_file(&input.path)
+            .map_err(|e| Failure::io(format!("{}: {e}", input.path.display())))?;
+        if sha256 != input.sha256 {
+            return Err(Failure::usage(format!(
+                "{}: not the file that the run began with (SHA-256 {sha256}, want {})",
+                input.path.display(),
+                input.sha256
+            )));
+        }
+    }
+    let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+    let source = open(&files, &config)?;
+    manifest.state = State::Running;
+    go(source, dir, config, day, manifest, true, talk, stop)
+}
+
+pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
+    let config = Config::read(&args.config).map_err(Failure::usage)?;
+    if config.source.lines.is_empty() {
+        return Err(Failure::usage(format!(
+            "{}: source.lines names no multicast group",
+            args.config.display()
+        )));
+    }
+    let stop = pipeline::watch_signals().map_err(Failure::io)?;
+    let clock = MachineClock::new();
+    let timezone = &config.source.timezone;
+    let day = match &config.source.date {
+        Some(date) => TradingDay::new(date, timezone),
+        None => TradingDay::at(clock.wall(), timezone),
+    }
+    .map_err(Failure::usage)?;
+    let (lines, interface) = (&config.source.lines, config.source.interface);
+    let source = Multicast::open(&MulticastOptions {
+        lines: lines
+            .iter()
+            .map(|line| MulticastLine { group: *line.ip(), port: line.port(), interface })
+            .collect(),
+        receive_buffer_bytes: config.source.receive_buffer.0 as usize,
+    })
+    .map_err(Failure::io)?;
+    let output = args.output.clone().unwrap_or_else(|| {
+        let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+        Path::new("runs").join(stamp)
+    });
+    let dir = RunDir::create(&output).map_err(Failure::usage)?;
+    let mut manifest = manifest("live", &config, &day);
+    manifest.inputs = config
+        .source
+        .lines
+        .iter()
+        .map(|line| Input {
+            path: line.to_string().into(),
+            format: "UDP multicast".into(),
+            ..Input::default()
+        })
+        .collect();
+    dir.write_whole("config.toml", config.show().as_bytes()).map_err(Failure::io)?;
+    dir.write_manifest(&manifest).map_err(Failure::io)?;
+    let names: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    talk.say(format_args!("listening on {}; SIGINT ends in order", names.join(" and ")));
+    let want = config.source.receive_buffer.0 as usize;
+    if let Some(got) = source.receive_buffer_bytes().find(|got| *got < want) {
+        talk.say(format_args!(
+            "receive buffers are {got} bytes, not {want}: raise net.core.rmem_max to lose less in \
+             bursts"
+        ));
+    }
+    let live = Live::new(source, &clock);
+    let run = finish_run(live, &clock, dir, config, day, manifest, Mode::Live, talk, &stop)?;
+    match run.report(args.strict, talk) {
+        Err(failure) if failure.code() == 3 && run.outcome.is_stopped => Ok(()),
+        result => result,
+    }
+}
+
+fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
+    let ports = (!config.source.ports.is_empty()).then(|| config.source.ports.clone());
+    // At a pace, each message of an ITCH file has its own time.
+    let itch_messages_max = match config.run.speed {
+        Speed::Max => CaptureOptions::default().itch_messages_max,
+        Speed::Times(_) => 1,
+    };
+    let options = CaptureOptions { ports, itch_messages_max, ..CaptureOptions::default() };
+    Capture::open(files, options).map_err(Failure::io)
+}
+
+/// The configured date, else that of the first capture time, else that in a file's name.
+fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<TradingDay, Failure> {
+    let timezone = &config.source.timezone;
+    if let Some(date) = &config.source.date {
+        return TradingDay::new(date, timezone).map_err(Failure::usage);
+    }
+    if let Some(ts) = first_time(files)? {
+        return TradingDay::at(ts, timezone).map_err(Failure::usage);
+    }
+    let named = files.iter().find_map(|file| date_in_name(file));
+    if named.is_none() {
+        talk.say(format_args!(
+            "neither the input nor its name says the trading date; {UNDATED} stands in for it \
+             (--date says it)"
+        ));
+    }
+    TradingDay::new(named.as_deref().unwrap_or(UNDATED), timezone).map_err(Failure::usage)
+}
+
+fn first_time(files: &[PathBuf]) -> Result<Option<Ts>, Failure> {
+    let options = CaptureOptions { decompress_ahead: false, ..CaptureOptions::default() };
+    let mut source = Capture::open(files, options).map_err(Failure::io)?;
+    loop {
+        match source.poll().map_err(Failure::io)? {
+            Polled::Packet(packet) => return Ok(packet.ts_recv),
+            Polled::Empty | Polled::Trouble(_) => {}
+            Polled::End => return Ok(None),
+        }
+    }
+}
+
+fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
+    Manifest {
+        schema: run_dir::SCHEMA.into(),
+        state: State::Running,
+        version: env!("CARGO_PKG_VERSION").into(),
+        started: jiff::Timestamp::now().to_string(),
+        elapsed_s: 0.0,
+        mode: mode.into(),
+        inputs: Vec::new(),
+        date: day.date.to_string(),
+        timezone: config.source.timezone.clone(),
+        midnight_ns: day.midnight.0,
+        options: Options::default(),
+        config_sha256: run_dir::sha256(config.show().as_bytes()),
+        log_backend: String::new(),
+        host: run_dir::host(),
+        counts: run_dir::Counts::default(),
+        lines: Vec::new(),
+        gaps: Vec::new(),
+        anomalies: Default::default(),
+        anomaly_examples: Vec::new(),
+        digest: String::new(),
+    }
+}
+
+fn inputs(files: &[PathBuf], source: &Capture) -> Result<Vec<Input>, Failure> {
+    let hashed = files.iter().zip(source.files());
+    hashed
+        .map(|(path, info)| {
+            let fail = |e| Failure::io(format!("{}: {e}", path.display()));
+            let (sha256, bytes) = run_dir::sha256_file(path).map_err(fail)?;
+            let format = format!("{}, {}", info.format.name(), info.compression.name());
+            // Absolute, so that a run can be resumed from anywhere.
+            let path = path.canonicalize().map_err(fail)?;
+            Ok(Input { path, bytes, sha256, format })
+        })
+        .collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Replay,
+    Resume,
+    Live,
+}
+
+#[allow(clippy::too_many_arguments)]
+fn go(
+    source: Capture,
+    dir: RunDir,
+    config: Config,
+    day: TradingDay,
+    manifest: Manifest,
+    is_resumed: bool,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Run, Failure> {
+    let clock = MachineClock::new();
+    let mode = if is_resumed { Mode::Resume } else { Mode::Replay };
+    match config.run.speed {
+        Speed::Max => finish_run(source, &clock, dir, config, day, manifest, mode, talk, stop),
+        Speed::Times(times) => {
+            let speed = pipeline::paced_speed(times);
+            let paced = Paced::new(source, clock.clone(), speed);
+            finish_run(paced, &clock, dir, config, day, manifest, mode, talk, stop)
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn finish_run<S: Timed + Send>(
+    source: S,
+    clock: &MachineClock,
+    dir: RunDir,
+    config: Config,
+    day: TradingDay,
+    manifest: Manifest,
+    mode: Mode,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Run, Failure> {
+    let options = &manifest.options;
+    let job = Job {
+        config: &config,
+        day: &day,
+        dir: &dir,
+        from: options.from_ns.map(Ts),
+        until: options.to_ns.map(Ts),
+        symbols: &options.symbols,
+        resume: mode == Mode::Resume,
+        is_live: mode == Mode::Live,
+    };
+    let mut progress = Progress::new(talk.quiet);
+    let mut last = (Instant::now(), 0u64);
+    let outcome = pipeline::run(source, &job, clock, stop, |done: Progressed| {
+        progress.show(|| {
+            let rate = (done.events - last.1) as f64 / last.0.elapsed().as_secs_f64();
+            last = (Instant::now(), done.events);
+            let seconds = done.elapsed.as_secs_f64();
+            format!("{} events, {} /s, {seconds:.1} s", count(done.events), short(rate))
+        });
+    });
+    progress.clear();
+    let outcome = outcome.map_err(|e| {
+        let path = dir.path().display();
+        Failure::io(format!("{e}; {path} keeps what was done, --resume goes on with it"))
+    })?;
+    let results =
+        results::conclude(&dir, &config, &day, &outcome, manifest).map_err(Failure::io)?;
+    Ok(Run { dir, day, config, outcome, results })
+}

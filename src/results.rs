@@ -1,0 +1,309 @@
+//! From what a run ended with to what its directory holds.
+//!
+//! Tables and digests are made from the logs, so a run that was killed and resumed ends with the
+//! same ones as a run that was not.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use bus::log::{LogReader, Record};
+use bus::signal::SignalKind;
+use bus::{Body, Side, Signal, Ts};
+use feed::reader::ReaderStats;
+
+use crate::config::Config;
+use crate::latency::Latency;
+use crate::pipeline::Outcome;
+use crate::run_dir::{Counts, Digests, Gap, Line, Manifest, RunDir, State, SymbolResult};
+use crate::session::TradingDay;
+use crate::shard::Finished;
+use crate::tables::{self, BookRow, Names, Tables};
+
+/// Levels of each final book that are kept.
+const DEPTH_LEVELS: usize = 10;
+/// Gaps that a manifest lists.
+const GAPS_MAX: usize = 1_000;
+
+/// What a finished run amounts to.
+pub struct Results {
+    /// As written to the run directory.
+    pub manifest: Manifest,
+    /// By name.
+    pub symbols: Vec<SymbolResult>,
+    /// Over all shards.
+    pub latency: Latency,
+}
+
+/// Writes everything that a run directory holds at the end, the manifest last.
+pub fn conclude(
+    dir: &RunDir,
+    config: &Config,
+    day: &TradingDay,
+    outcome: &Outcome,
+    mut manifest: Manifest,
+) -> Result<Results, String> {
+    let names = names(dir, config, day, &outcome.shards);
+    write_tables(dir, &names, &outcome.shards)?;
+    let digests = digests(dir, &names, outcome.shards.len())?;
+    let symbols = symbols(&names, &outcome.shards);
+    dir.write_symbols(&symbols)?;
+    let mut latency = Latency::new();
+    for shard in &outcome.shards {
+        latency.merge(&shard.latency);
+    }
+    let latency_dir = dir.latency_dir();
+    latency.write(&latency_dir).map_err(|e| format!("{}: {e}", latency_dir.display()))?;
+    manifest.digest = dir.write_digests(&digests)?;
+    manifest.state = if outcome.is_stopped { State::Stopped } else { State::Complete };
+    manifest.elapsed_s += outcome.elapsed.as_secs_f64();
+    manifest.log_backend = outcome.log_backend.clone();
+    manifest.counts = counts(&outcome.reader, &outcome.shards, &symbols);
+    manifest.lines = lines(&outcome.reader);
+    manifest.gaps = gaps(&outcome.reader);
+    manifest.anomalies = anomalies(&outcome.reader, &outcome.shards);
+    manifest.anomaly_examples = outcome.reader.examples.clone();
+    dir.write_manifest(&manifest)?;
+    Ok(Results { manifest, symbols, latency })
+}
+
+fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
+    let mut symbols: Vec<Option<String>> = Vec::new();
+    for shard in shards {
+        for number in shard.core.books().symbols() {
+            let index = number as usize;
+            symbols.resize(symbols.len().max(index + 1), None);
+            let name = String::from_utf8_lossy(shard.core.name(number)).trim_end().to_string();
+            symbols[index] = (!name.is_empty()).then_some(name);
+        }
+    }
+    let (year, month, date) = day.ymd();
+    let run_id = dir.path().file_name().map(|name| name.to_string_lossy().into_owned());
+    Names {
+        symbols,
+        windows: config.windows.0.keys().cloned().collect(),
+        spreads: vec!["spread".into()],
+        regimes: vec!["volatility".into()],
+        strategies: vec!["momentum".into()],
+        run_id: run_id.unwrap_or_default(),
+        date: bus::oms::Date { year, month, day: date },
+        midnight: day.midnight,
+        policy: "all".into(),
+    }
+}
+
+fn write_tables(dir: &RunDir, names: &Names, shards: &[Finished]) -> Result<(), String> {
+    let folder = dir.tables_dir();
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut out = Tables::create(&folder, names).map_err(|e| e.to_string())?;
+    for signal in Signals::open(dir, shards.len())? {
+        out.push(&signal?).map_err(|e| e.to_string())?;
+    }
+    out.finish().map_err(|e| e.to_string())?;
+    let mut rows = Vec::new();
+    for (shard, number) in by_number(shards) {
+        let books = shard.core.books();
+        let (mut bids, mut asks) = (Vec::new(), Vec::new());
+        books.depth(number, Side::Buy, DEPTH_LEVELS, &mut bids);
+        books.depth(number, Side::Sell, DEPTH_LEVELS, &mut asks);
+        for level in 0..bids.len().max(asks.len()) {
+            rows.push(BookRow {
+                symbol: number,
+                level: level as u32,
+                bid: bids.get(level).copied(),
+                ask: asks.get(level).copied(),
+            });
+        }
+    }
+    tables::write_books(&folder, names, rows).map_err(|e| e.to_string())?;
+    Ok(())
+}
+
+/// All symbols in the order of their numbers, with their shards.
+fn by_number(shards: &[Finished]) -> Vec<(&Finished, u32)> {
+    let mut all: Vec<(&Finished, u32)> = shards
+        .iter()
+        .flat_map(|shard| shard.core.books().symbols().map(move |number| (shard, number)))
+        .collect();
+    all.sort_by_key(|(_, number)| *number);
+    all
+}
+
+fn digests(dir: &RunDir, names: &Names, shards: usize) -> Result<Digests, String> {
+    let mut digests = Digests::default();
+    for signal in Signals::open(dir, shards)? {
+        let signal = signal?;
+        if let Some(Body::Digest(digest)) = signal.body() {
+            digests.add(&symbol_name(names, signal.symbol), &digest);
+        }
+    }
+    Ok(digests)
+}
+
+/// A symbol's name, or `#42`.
+fn symbol_name(names: &Names, number: u32) -> String {
+    let name = names.symbols.get(number as usize).cloned().flatten();
+    name.unwrap_or_else(|| format!("#{number}"))
+}
+
+fn symbols(names: &Names, shards: &[Finished]) -> Vec<SymbolResult> {
+    let mut results = Vec::new();
+    for (index, shard) in shards.iter().enumerate() {
+        for number in shard.core.books().symbols() {
+            let view = shard.core.suites().view(number);
+            let quote = shard.core.books().quote(number);
+            let side = |price: bus::Price, qty: bus::Qty| {
+                price.is_some().then(|| (price.to_string(), qty.0))
+            };
+            results.push(SymbolResult {
+                symbol: symbol_name(names, number),
+                number,
+                shard: index,
+                stale: shard.core.books().is_stale(number),
+                evidence: shard.core.books().evidence(number),
+                trades: u64::from(view.trade_count),
+                volume: view.volume.0,
+                notional_e9: view.notional.0.to_string(),
+                vwap: view.vwap().map(|price| price.to_string()),
+                last: (view.trade_count > 0).then(|| view.last_price.to_string()),
+                regime: view.regime.name().to_string(),
+                bid: side(quote.bid, quote.bid_qty),
+                ask: side(quote.ask, quote.ask_qty),
+            });
+        }
+    }
+    results.sort_by(|a, b| a.symbol.cmp(&b.symbol));
+    results
+}
+
+fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -> Counts {
+    let signals = |kind: SignalKind| {
+        shards.iter().map(|shard| shard.counts.signals[kind as usize & 0xf]).sum()
+    };
+    let total = |of: fn(&Finished) -> u64| shards.iter().map(of).sum();
+    Counts {
+        packets: reader.packets,
+        bytes: reader.bytes,
+        messages: reader.messages,
+        by_type: by_type(reader),
+        events: total(|shard| shard.counts.events),
+        lost_messages: reader.gaps.iter().map(|gap| gap.count).sum(),
+        stale_symbols: symbols.iter().filter(|symbol| symbol.stale).count() as u64,
+        windows: signals(SignalKind::Window),
+        late: signals(SignalKind::Late),
+        alerts: signals(SignalKind::Spread),
+        regimes: signals(SignalKind::Regime),
+        signals: signals(SignalKind::Momentum),
+        orders: signals(SignalKind::Order),
+        rejects: signals(SignalKind::Reject),
+        sent: total(|shard| shard.counts.sent),
+        killed: total(|shard| shard.counts.killed),
+        resent: total(|shard| shard.counts.resent),
+    }
+}
+
+/// Message counts by the type's letter, or its number where that is none.
+pub fn by_type(reader: &ReaderStats) -> BTreeMap<String, u64> {
+    let letter = |code: usize| match u8::try_from(code) {
+        Ok(code) if code.is_ascii_graphic() => char::from(code).to_string(),
+        _ => format!("0x{code:02x}"),
+    };
+    let counts = reader.by_type.iter().enumerate().filter(|(_, count)| **count > 0);
+    counts.map(|(code, count)| (letter(code), *count)).collect()
+}
+
+/// The lines' counts by name.
+pub fn lines(reader: &ReaderStats) -> Vec<Line> {
+    let named = reader.line_names.iter().zip(&reader.lines);
+    named
+        .map(|(line, stats)| Line {
+            name: line.name.clone(),
+            packets: stats.packets,
+            messages: stats.messages,
+            duplicates: stats.duplicates,
+            gap_messages: stats.missing,
+            filled_by_other: stats.filled_by_others(),
+            lost: stats.lost,
+        })
+        .collect()
+}
+
+fn gaps(reader: &ReaderStats) -> Vec<Gap> {
+    let seen = reader.gaps.iter().take(GAPS_MAX);
+    seen.map(|gap| Gap { first: gap.first, count: gap.count }).collect()
+}
+
+fn anomalies(reader: &ReaderStats, shards: &[Finished]) -> BTreeMap<String, u64> {
+    let mut all = reader.anomalies;
+    for shard in shards {
+        all.merge(&shard.core.anomalies());
+    }
+    let mut named: BTreeMap<String, u64> =
+        all.iter().map(|(anomaly, count)| (anomaly.name().to_string(), count)).collect();
+    if reader.troubles > 0 {
+        named.insert("input_trouble".into(), reader.troubles);
+    }
+    named
+}
+
+/// The signals of all shards in one order that does not depend on how many there were: by cause,
+/// then symbol. What a gateway did follows its order, wherever that leaves it among the rest.
+struct Signals {
+    shards: Vec<LogReader>,
+    heads: Vec<Option<(Key, Signal)>>,
+}
+
+/// `seq`, symbol, and the order within the shard's own log.
+type Key = (u64, u32);
+
+impl Signals {
+    fn open(dir: &RunDir, shards: usize) -> Result<Signals, String> {
+        let mut signals = Signals { shards: Vec::new(), heads: Vec::new() };
+        for shard in 0..shards {
+            let log = LogReader::open(&dir.log_dir(shard)).map_err(|e| e.to_string())?;
+            signals.shards.push(log);
+            signals.heads.push(None);
+            signals.advance(shard)?;
+        }
+        Ok(signals)
+    }
+
+    fn advance(&mut self, shard: usize) -> Result<(), String> {
+        let before = self.heads[shard].map_or((0, 0), |(key, _)| key);
+        self.heads[shard] = None;
+        for item in &mut self.shards[shard] {
+            let (_, record) = item.map_err(|e| e.to_string())?;
+            if let Record::Signal(signal) = record {
+                let key = before.max((signal.seq, signal.symbol));
+                self.heads[shard] = Some((key, signal));
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Signals {
+    type Item = Result<Signal, String>;
+
+    fn next(&mut self) -> Option<Result<Signal, String>> {
+        let keys = self.heads.iter().enumerate();
+        let (shard, _) = keys
+            .filter_map(|(shard, head)| head.map(|(key, _)| (shard, key)))
+            .min_by_key(|(shard, key)| (*key, *shard))?;
+        let (_, signal) = self.heads[shard]?;
+        if let Err(error) = self.advance(shard) {
+            self.heads.fill(None);
+            return Some(Err(error));
+        }
+        Some(Ok(signal))
+    }
+}
+
+/// The time of day of the first and last event, for a summary.
+pub fn span(reader: &ReaderStats, day: &TradingDay) -> Option<(String, String)> {
+    let text = |ts: Ts| day.clock(ts);
+    Some((text(reader.first_ts?), text(reader.last_ts?)))
+}

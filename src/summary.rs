@@ -1,0 +1,263 @@
+//! What a person reads after a run.
+
+use std::fmt::Write as _;
+
+use crate::config::{Config, Durability, Speed};
+use crate::latency::{Latency, Stage};
+use crate::pipeline::Outcome;
+use crate::results::{self, Results};
+use crate::run_dir::{RunDir, SymbolResult};
+use crate::session::TradingDay;
+use crate::term::{Style, count, nanos, short};
+
+/// How many symbols are shown.
+const BUSIEST: usize = 8;
+
+/// The summary of a run.
+pub fn text(
+    dir: &RunDir,
+    day: &TradingDay,
+    config: &Config,
+    outcome: &Outcome,
+    results: &Results,
+) -> String {
+    let style = Style::stdout();
+    let mut out = String::new();
+    header(&mut out, style, day, config, outcome, results);
+    feed(&mut out, style, results);
+    symbols(&mut out, style, &results.symbols);
+    conclusions(&mut out, style, results);
+    latency(&mut out, style, config, &results.latency);
+    trouble(&mut out, style, results);
+    let digest = &results.manifest.digest;
+    let _ = writeln!(out, "{} {}", style.bold("digest  "), &digest[..32.min(digest.len())]);
+    let _ = writeln!(out, "{} {}", style.bold("run     "), dir.path().display());
+    out
+}
+
+fn header(
+    out: &mut String,
+    style: Style,
+    day: &TradingDay,
+    config: &Config,
+    outcome: &Outcome,
+    results: &Results,
+) {
+    let counts = &results.manifest.counts;
+    let span = results::span(&outcome.reader, day)
+        .map_or(String::new(), |(first, last)| format!("{} to {}", &first[..8], &last[..8]));
+    let _ = writeln!(
+        out,
+        "{} {}  {span}  {} messages of {} symbols",
+        style.bold("session "),
+        day.date,
+        count(counts.messages),
+        results.symbols.len()
+    );
+    let seconds = outcome.elapsed.as_secs_f64();
+    let fresh = counts.messages.max(1);
+    let shards = config.run.shards;
+    let _ = writeln!(
+        out,
+        "{} {} shard{} at speed {}: {:.2} s, {}messages/s, {:.0} ns each",
+        style.bold("speed   "),
+        shards,
+        if shards == 1 { "" } else { "s" },
+        config.run.speed,
+        seconds,
+        short(fresh as f64 / seconds),
+        seconds * 1e9 / fresh as f64,
+    );
+    let mode = match config.log.durability {
+        Durability::Durable => "orders wait for the disk",
+        Durability::Fast => "orders do not wait for the disk",
+    };
+    let bytes: u64 = outcome.shards.iter().map(|shard| shard.log.bytes).sum();
+    let frames: u64 = outcome.shards.iter().map(|shard| shard.log.frames).sum();
+    let _ = writeln!(
+        out,
+        "{} {} MiB in {} frames; {mode}; {}",
+        style.bold("log     "),
+        count(bytes >> 20),
+        count(frames),
+        outcome.log_backend
+    );
+    if outcome.recovered_events > 0 {
+        let _ = writeln!(
+            out,
+            "{} {} events were rebuilt from the log of the run before",
+            style.bold("resumed "),
+            count(outcome.recovered_events)
+        );
+    }
+}
+
+fn feed(out: &mut String, style: Style, results: &Results) {
+    for line in &results.manifest.lines {
+        let missing = if line.gap_messages == 0 {
+            "nothing missing".to_string()
+        } else {
+            format!(
+                "{} messages missing: {} filled by another line, {} lost",
+                count(line.gap_messages),
+                count(line.filled_by_other),
+                count(line.lost)
+            )
+        };
+        let _ = writeln!(
+            out,
+            "{} {:<22} {:>10} packets, {} duplicate messages, {missing}",
+            style.bold("line    "),
+            line.name,
+            count(line.packets),
+            count(line.duplicates),
+        );
+    }
+}
+
+fn symbols(out: &mut String, style: Style, symbols: &[SymbolResult]) {
+    let mut busiest: Vec<&SymbolResult> = symbols.iter().collect();
+    busiest.sort_by(|a, b| b.trades.cmp(&a.trades).then_with(|| a.symbol.cmp(&b.symbol)));
+    busiest.truncate(BUSIEST);
+    if busiest.is_empty() {
+        return;
+    }
+    let head = format!(
+        "\n{:<8} {:>8} {:>12} {:>12} {:>10}   {:>20}   {:<20} {}",
+        "symbol", "trades", "volume", "VWAP", "last", "bid", "ask", "volatility"
+    );
+    let _ = writeln!(out, "{}", style.dim(&head));
+    for symbol in busiest {
+        let price = |text: &Option<String>| text.as_deref().map_or("-".to_string(), cents);
+        let bid = symbol.bid.as_ref().map(|(px, qty)| format!("{qty} x {px}"));
+        let ask = symbol.ask.as_ref().map(|(px, qty)| format!("{px} x {qty}"));
+        let _ = writeln!(
+            out,
+            "{} {:>8} {:>12} {:>12} {:>10}   {:>20}   {:<20} {}{}",
+            style.bold(&format!("{:<8}", symbol.symbol)),
+            count(symbol.trades),
+            count(symbol.volume as u64),
+            price(&symbol.vwap),
+            price(&symbol.last),
+            bid.as_deref().unwrap_or("-"),
+            ask.as_deref().unwrap_or("-"),
+            symbol.regime,
+            if symbol.stale { style.warn("  stale") } else { String::new() },
+        );
+    }
+    out.push('\n');
+}
+
+/// At most four decimals, for a table.
+fn cents(text: &str) -> String {
+    match text.find('.') {
+        Some(dot) => text[..text.len().min(dot + 5)].to_string(),
+        None => text.to_string(),
+    }
+}
+
+fn conclusions(out: &mut String, style: Style, results: &Results) {
+    let counts = &results.manifest.counts;
+    let _ = writeln!(
+        out,
+        "{} {} windows closed, {} trades late; {} spread alerts raised and cleared; {} changes \
+         of regime",
+        style.bold("found   "),
+        count(counts.windows),
+        count(counts.late),
+        count(counts.alerts),
+        count(counts.regimes)
+    );
+    let mut orders = format!(
+        "{} signals: {} orders, {} refused by risk; {} sent",
+        count(counts.signals),
+        count(counts.orders),
+        count(counts.rejects),
+        count(counts.sent)
+    );
+    if counts.killed > 0 {
+        let _ = write!(orders, ", {} held back by the kill flag", count(counts.killed));
+    }
+    if counts.resent > 0 {
+        let _ = write!(orders, ", {} of them again after a crash", count(counts.resent));
+    }
+    let _ = writeln!(out, "{} {orders}", style.bold("orders  "));
+}
+
+fn latency(out: &mut String, style: Style, config: &Config, latency: &Latency) {
+    if Stage::ALL.iter().all(|stage| latency.count(*stage) == 0) {
+        return;
+    }
+    let head = format!(
+        "\n{:<9} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "latency", "samples", "p50", "p99", "p99.9", "max"
+    );
+    let _ = writeln!(out, "{}", style.dim(&head));
+    for stage in Stage::ALL {
+        let samples = latency.count(stage);
+        if samples == 0 {
+            continue;
+        }
+        let cell = |ns: Option<u64>| ns.map_or("n/a".to_string(), nanos);
+        let _ = writeln!(
+            out,
+            "{:<9} {:>10} {:>10} {:>10} {:>10} {:>10}  {}",
+            stage.name(),
+            count(samples),
+            cell(latency.quantile_ns(stage, 0.5)),
+            cell(latency.quantile_ns(stage, 0.99)),
+            cell(latency.quantile_ns(stage, 0.999)),
+            cell(latency.max_ns(stage)),
+            style.dim(meaning(stage)),
+        );
+    }
+    let remark = match config.run.speed {
+        Speed::Max => {
+            "at full speed the rings are full by design; replay at a pace (--speed 10x) for \
+             latency from when a packet was due"
+        }
+        Speed::Times(_) => {
+            "total and order count from when a packet was due, so a stall shows in all that it \
+             delayed"
+        }
+    };
+    let _ = writeln!(out, "{}\n", style.dim(remark));
+}
+
+/// What a stage's time is, in a few words.
+fn meaning(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Decode => "reader: one turn of some packets",
+        Stage::Ring => "in the ring",
+        Stage::Apply => "shard: one batch of log, book, analytics, risk",
+        Stage::Total => "packet due to all concluded",
+        Stage::Durable => "order decided to cause on disk",
+        Stage::Send => "encode and send",
+        Stage::Order => "cause due to order sent",
+    }
+}
+
+fn trouble(out: &mut String, style: Style, results: &Results) {
+    let manifest = &results.manifest;
+    if manifest.counts.lost_messages > 0 {
+        let with_evidence = results.symbols.iter().filter(|s| s.stale && s.evidence > 0).count();
+        let _ = writeln!(
+            out,
+            "{} {} messages in {} gaps, lost on every line: {} symbols are marked stale, {} of \
+             them show it",
+            style.bad("lost    "),
+            count(manifest.counts.lost_messages),
+            manifest.gaps.len(),
+            manifest.counts.stale_symbols,
+            with_evidence
+        );
+    }
+    if !manifest.anomalies.is_empty() {
+        let list: Vec<String> =
+            manifest.anomalies.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
+        let _ = writeln!(out, "{} {}", style.warn("wrong   "), list.join(", "));
+        for example in manifest.anomaly_examples.iter().take(3) {
+            let _ = writeln!(out, "{}", style.dim(&format!("         {example}")));
+        }
+    }
+}
