@@ -13,6 +13,7 @@ use bus::Ts;
 pub mod capture;
 mod input;
 mod itch_file;
+pub mod multicast;
 pub mod paced;
 mod pcap;
 mod pcapng;
@@ -20,6 +21,7 @@ mod record;
 pub mod sim;
 
 pub use capture::{Capture, CaptureOptions};
+pub use multicast::{Multicast, MulticastLine, MulticastOptions};
 pub use paced::{Pace, Paced, Speed};
 pub use sim::{SimSource, SimStep};
 
