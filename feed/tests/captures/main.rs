@@ -4,6 +4,7 @@ mod bad;
 mod make;
 mod merge;
 mod mutated;
+mod oracle;
 mod real;
 
 use std::path::PathBuf;

@@ -89,7 +89,7 @@ fn pcapng_has_units_offsets_sections_and_three_kinds_of_packets() {
         .packet(4, 9, &frame(1, 5, b"whole seconds"))
         .simple_packet(&frame(1, 5, b"simple"))
         .section(true)
-        .interface(1, Some(9), 0)
+        .interface(1, Some(9), 5)
         .obsolete_packet(0, 77, &frame(1, 5, b"obsolete"))
         .packet(0, 78, &frame(1, 5, b"big-endian"))
         .simple_packet(&frame(1, 5, b"simple too"));
@@ -100,8 +100,8 @@ fn pcapng_has_units_offsets_sections_and_three_kinds_of_packets() {
         "0:4 4000000001 0 pico, 1 s back",
         "0:5 9000000000 0 whole seconds",
         "0:6 - 0 simple",
-        "0:7 77 0 obsolete",
-        "0:8 78 0 big-endian",
+        "0:7 5000000077 0 obsolete",
+        "0:8 5000000078 0 big-endian",
         "0:9 - 0 simple too",
     ];
     check(&file.bytes, &want);

@@ -8,7 +8,7 @@ use feed::source::capture::{Counts, Resolution};
 use feed::source::{Capture, CaptureOptions, Polled, Source};
 
 /// The folder of captures beside the project, if there is one.
-fn data() -> Option<PathBuf> {
+pub(crate) fn data() -> Option<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let found = here
         .ancestors()
