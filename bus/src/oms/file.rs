@@ -341,13 +341,15 @@ mod tests {
         );
     }
 
-    /// A run can be killed after any byte.
+    /// A run can be killed after any byte. Each round waits for the disk, so not every byte is
+    /// tried, but all around the ends of lines are.
     #[test]
     fn a_file_cut_anywhere_resumes_after_its_last_whole_message() {
         let folder = Folder::new("cut");
         let whole = lines(1..4);
         let line_bytes = lines(1..2).len();
-        for len in 0..=whole.len() {
+        let is_tried = |len: &usize| len % 13 == 0 || (len + 2) % line_bytes < 5;
+        for len in (0..=whole.len()).filter(is_tried) {
             fs::write(folder.file(), &whole[..len]).unwrap();
             let Resumed {
                 mut file,
