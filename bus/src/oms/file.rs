@@ -348,7 +348,7 @@ mod tests {
         let folder = Folder::new("cut");
         let whole = lines(1..4);
         let line_bytes = lines(1..2).len();
-        let is_tried = |len: &usize| len % 13 == 0 || (len + 2) % line_bytes < 5;
+        let is_tried = |len: &usize| len.is_multiple_of(13) || (len + 2) % line_bytes < 5;
         for len in (0..=whole.len()).filter(is_tried) {
             fs::write(folder.file(), &whole[..len]).unwrap();
             let Resumed {
