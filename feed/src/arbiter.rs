@@ -21,8 +21,8 @@
 //! - the input ends.
 //!
 //! A session that is joined in its middle begins with such a hole in front of its first packet;
-//! it is given up by the same rules, and nothing is counted as lost: so packets that are swapped
-//! at the join are still put in order.
+//! it is given up by the same rules, but not before a second packet came, and nothing is counted
+//! as lost: so packets that are swapped at the join are still put in order.
 //!
 //! A packet more than `jump_max` beyond all others is put aside until a second one near it says
 //! the same. One forged packet therefore cannot make the arbiter skip a session.
@@ -226,6 +226,8 @@ struct Session {
     /// Nothing was delivered yet, and `expected` is only the lowest number possible.
     is_joining: bool,
     first: Option<u64>,
+    /// How many packets that agree with each other came while joining.
+    agreeing: u32,
     /// What came too early, by number.
     held: VecDeque<Held>,
     hole: Hole,
@@ -630,6 +632,7 @@ impl Arbiter {
         if header.count == END_OF_SESSION {
             session.end = Some(session.end.unwrap_or(0).max(header.sequence));
         }
+        session.agreeing = session.agreeing.saturating_add(1);
         let line = &mut session.lines[usize::from(packet.line)];
         line.stats.messages += u64::from(count);
         line.beyond = line.beyond.saturating_add(1);
@@ -724,6 +727,7 @@ impl Session {
             expected: 1,
             is_joining: true,
             first: None,
+            agreeing: 0,
             held: VecDeque::new(),
             hole: NO_HOLE,
             aside: None,
@@ -796,6 +800,7 @@ impl Session {
         if self.is_joining && self.held.len() == 1 {
             let forged = self.held.pop_front().expect("there is one");
             self.drop_held(forged);
+            self.agreeing = 1;
         }
         let line = &mut self.lines[usize::from(first.line)];
         line.received(first.sequence, first.end(), &self.given_up);
@@ -828,6 +833,10 @@ impl Session {
     }
 
     fn is_hole_lost(&self, rule: &GapRule, now: Option<Ts>) -> bool {
+        if self.is_joining && self.agreeing < 2 {
+            // The only packet of a session may be a forged one.
+            return false;
+        }
         let waited_ns = match (now, self.hole.since) {
             (Some(now), Some(since)) => now.since(since),
             _ => 0,

@@ -8,7 +8,7 @@
 
 use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
 
-use super::{Decoded, Fault, Notes, Protocol};
+use super::{Fault, Notes, Protocol};
 
 /// The longest message.
 pub const MESSAGE_BYTES_MAX: usize = 50;
@@ -33,14 +33,14 @@ impl Itch {
     /// Decodes what the table does not: type `h`, and all that is wrong.
     #[cold]
     #[inline(never)]
-    fn decode_rare(&self, message: &[u8]) -> Result<Decoded, Fault> {
+    fn decode_rare(&self, message: &[u8], event: &mut Event) -> Result<Notes, Fault> {
         let Some(&code) = message.first() else {
             return Err(Fault::Empty);
         };
         let want = usize::from(SPECS[usize::from(code)].len_bytes);
         let got = message.len() as u16;
         match (code, want) {
-            (b'h', _) if message.len() == HALT_BYTES => self.decode_halt(message),
+            (b'h', _) if message.len() == HALT_BYTES => self.decode_halt(message, event),
             (b'h', _) => Err(Fault::Length {
                 code,
                 got,
@@ -59,7 +59,7 @@ impl Itch {
     }
 
     /// An operational halt is of one market; only Nasdaq's own (`Q`) stops what this feed shows.
-    fn decode_halt(&self, message: &[u8]) -> Result<Decoded, Fault> {
+    fn decode_halt(&self, message: &[u8], event: &mut Event) -> Result<Notes, Fault> {
         let (market, action) = (message[19], message[20]);
         if !matches!(action, b'H' | b'T') {
             return Err(Fault::Field {
@@ -68,7 +68,7 @@ impl Itch {
                 got: action,
             });
         }
-        let event = Event {
+        *event = Event {
             ts_event: self.ts(message),
             order: u64::from(action),
             symbol: locate(message),
@@ -79,10 +79,7 @@ impl Itch {
                 Kind::Info
             })
         };
-        Ok(Decoded {
-            event,
-            notes: Notes(Notes::NAMES),
-        })
+        Ok(Notes(Notes::NAMES))
     }
 
     #[inline(always)]
@@ -96,40 +93,42 @@ impl Itch {
 
 impl Protocol for Itch {
     #[inline(always)]
-    fn decode(&self, message: &[u8]) -> Result<Decoded, Fault> {
+    fn decode(&self, message: &[u8], event: &mut Event) -> Result<Notes, Fault> {
         let Some(&code) = message.first() else {
             return Err(Fault::Empty);
         };
         let spec = &SPECS[usize::from(code)];
         if message.len() != usize::from(spec.len_bytes) || message.len() < LEN_BYTES_MIN {
-            return self.decode_rare(message);
+            return self.decode_rare(message, event);
         }
-        let letter = &LETTERS[usize::from(message[usize::from(spec.letter_at)])];
+        let letter = letter(spec, message);
         let qty = word(message, spec.qty_at) & spec.qty_mask;
         if letter.wrong & spec.letter_wrong != 0 || qty >> 63 != 0 {
             return Err(bad_field(spec, message));
         }
+        event.ts_event = self.ts(message);
+        event.ts_recv = Ts(0);
+        event.seq = 0;
+        event.order = word(message, spec.order_at) & spec.order_mask;
+        event.order_b = word(message, spec.order_b_at) & spec.order_b_mask;
+        event.price = Price::from_e4((word(message, spec.price_at) & spec.price_mask) as u32);
+        event.qty = Qty(qty as i64);
+        event.symbol = locate(message);
+        event.kind = spec.kind;
+        event.side = letter.side;
         // Nothing was printed where nothing traded: a cross of no shares only ends the auction.
-        let flags = (spec.flags | letter.flags) * u8::from(qty != 0);
-        let price_e4 = word(message, spec.price_at) & spec.price_mask;
-        let event = Event {
-            ts_event: self.ts(message),
-            ts_recv: Ts(0),
-            seq: 0,
-            order: word(message, spec.order_at) & spec.order_mask,
-            order_b: word(message, spec.order_b_at) & spec.order_b_mask,
-            price: Price::from_e4(price_e4 as u32),
-            qty: Qty(qty as i64),
-            symbol: locate(message),
-            kind: spec.kind,
-            side: letter.side,
-            flags: Flags(flags),
-            code,
-        };
-        Ok(Decoded {
-            event,
-            notes: spec.notes,
-        })
+        event.flags = Flags((spec.flags | letter.flags) * u8::from(qty != 0));
+        event.code = code;
+        Ok(spec.notes)
+    }
+
+    #[inline(always)]
+    fn symbol(&self, message: &[u8]) -> u32 {
+        if message.len() < LEN_BYTES_MIN {
+            0
+        } else {
+            locate(message)
+        }
     }
 
     fn ts_event(&self, message: &[u8]) -> Option<Ts> {
@@ -163,6 +162,11 @@ fn word(message: &[u8], at: u8) -> u64 {
 }
 
 #[inline(always)]
+fn letter(spec: &Spec, message: &[u8]) -> &'static Letter {
+    &LETTERS[usize::from(message[usize::from(spec.letter_at)] & spec.letter_mask)]
+}
+
+#[inline(always)]
 fn locate(message: &[u8]) -> u32 {
     u32::from(u16::from_be_bytes([message[1], message[2]]))
 }
@@ -170,7 +174,7 @@ fn locate(message: &[u8]) -> u32 {
 #[cold]
 #[inline(never)]
 fn bad_field(spec: &Spec, message: &[u8]) -> Fault {
-    let letter = LETTERS[usize::from(message[usize::from(spec.letter_at)])];
+    let letter = letter(spec, message);
     let is_letter = letter.wrong & spec.letter_wrong != 0;
     let offset_bytes = if is_letter {
         spec.letter_at
@@ -200,6 +204,7 @@ struct Spec {
     price_at: u8,
     /// The one letter that is a field of its own: side, imbalance direction, printable, state.
     letter_at: u8,
+    letter_mask: u8,
     /// Which of [`Letter::wrong`] matter.
     letter_wrong: u8,
     flags: u8,
@@ -209,6 +214,7 @@ struct Spec {
 
 /// What a letter means, in the places where one is expected.
 #[derive(Clone, Copy)]
+#[repr(C, align(4))]
 struct Letter {
     side: Side,
     flags: u8,
@@ -261,6 +267,7 @@ impl Spec {
             qty_at: 0,
             price_at: 0,
             letter_at: 0,
+            letter_mask: 0,
             letter_wrong: 0,
             flags: 0,
             kind,
@@ -290,6 +297,7 @@ impl Spec {
 
     const fn letter(mut self, at: u8, wrong: u8) -> Spec {
         self.letter_at = at;
+        self.letter_mask = 0xff;
         self.letter_wrong = wrong;
         self
     }

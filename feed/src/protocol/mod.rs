@@ -12,9 +12,16 @@ pub use itch::Itch;
 
 /// How one exchange writes its messages.
 pub trait Protocol {
-    /// The event in one message; `message` is all of its bytes. `seq` and `ts_recv` stay 0: they
-    /// are not the message's to say.
-    fn decode(&self, message: &[u8]) -> Result<Decoded, Fault>;
+    /// Writes the event in one message to where it will stay; `message` is all of its bytes.
+    /// `seq` and `ts_recv` become 0: they are not the message's to say. After a fault, `event`
+    /// is any event.
+    ///
+    /// Not returned by value, as an event is built of small words and copied in large ones, which
+    /// a processor does slowly right after.
+    fn decode(&self, message: &[u8], event: &mut Event) -> Result<Notes, Fault>;
+
+    /// The number of the symbol a message is about; 0 where it says none, or is too short to.
+    fn symbol(&self, message: &[u8]) -> u32;
 
     /// When a message says it happened; `None` if it is too short to say. Nothing else of it is
     /// looked at.
@@ -23,15 +30,6 @@ pub trait Protocol {
     /// The name of the symbol a message is about, as in [`bus::Kind::Symbol`]; `None` where its
     /// type does not carry one.
     fn name(&self, message: &[u8]) -> Option<u64>;
-}
-
-/// An event, and what the reader has to know of its message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decoded {
-    /// The event.
-    pub event: Event,
-    /// What is special about the message.
-    pub notes: Notes,
 }
 
 /// Bits that ask the reader for more than passing the event on.

@@ -10,7 +10,7 @@ use super::stage::Stage;
 use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, ReaderConfig, SHARDS_MAX, shard_of};
 use crate::arbiter::{Bad, Gap};
 use crate::moldudp64::{Blocks, SessionId};
-use crate::protocol::{Decoded, Fault, Notes, Protocol};
+use crate::protocol::{Fault, Notes, Protocol};
 use crate::source::{Packet, Place, Trouble};
 
 /// Symbols are numbered by 16 bits in ITCH; a greater number has no state of its own.
@@ -25,12 +25,25 @@ pub(super) struct Run {
     pub(super) count: u64,
 }
 
+/// A message and where it stands.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    run: &'a Run,
+    /// Which message of the packet, from 1.
+    index: u64,
+    message: &'a [u8],
+    /// What comes behind it.
+    rest: &'a [u8],
+}
+
 /// Messages in, numbered and timed events onto the stage.
 #[derive(Debug)]
 pub(super) struct Intake<P> {
     protocol: P,
     pub(super) stage: Stage,
     routes: Box<[Route]>,
+    /// Stands in [`Route::shard`] for symbols that were not asked for: one past the last shard.
+    nowhere: u8,
     symbols: Option<BTreeSet<[u8; 8]>>,
     pub(super) times: Times,
     pub(super) seq: u64,
@@ -51,9 +64,6 @@ struct Route {
     /// [`Notes::NAMES`] once the name is known.
     known: u8,
 }
-
-/// Stands in [`Route::shard`] for symbols that were not asked for.
-const NOWHERE: u8 = u8::MAX;
 
 /// What is known of event time.
 #[derive(Debug)]
@@ -99,9 +109,10 @@ impl<P: Protocol> Intake<P> {
             "{shards} shards, want 1 to {SHARDS_MAX}"
         );
         let is_filtered = config.symbols.is_some();
+        let nowhere = shards as u8;
         let route = |symbol| Route {
             shard: if is_filtered {
-                NOWHERE
+                nowhere
             } else {
                 shard_of(symbol, shards) as u8
             },
@@ -109,6 +120,7 @@ impl<P: Protocol> Intake<P> {
         };
         Intake {
             protocol,
+            nowhere,
             stage: Stage::new(rings, &config.resume_after),
             routes: (0..SYMBOLS as u32).map(route).collect(),
             symbols: config
@@ -164,67 +176,73 @@ impl<P: Protocol> Intake<P> {
             let Some(message) = walk.next() else { break };
             found += 1;
             self.messages += 1;
-            match self.protocol.decode(message) {
-                Ok(decoded) => {
-                    if !self.accept(decoded, message, walk.rest(), &run, found) {
-                        break;
+            let symbol = self.protocol.symbol(message);
+            let route = self.routes[symbol as usize % SYMBOLS];
+            let slot = self.stage.slot(usize::from(route.shard));
+            match self.protocol.decode(message, slot) {
+                Ok(notes) => {
+                    let ts = slot.ts_event;
+                    let is_in_order = ts >= self.times.last && ts < self.times.horizon;
+                    self.by_type[usize::from(slot.code)] += 1;
+                    if !is_in_order || notes.0 & !route.known != 0 {
+                        let at = At {
+                            run: &run,
+                            index: found,
+                            message,
+                            rest: walk.rest(),
+                        };
+                        let event = *slot;
+                        if !self.accept_slowly(event, notes, at) {
+                            break;
+                        }
+                        continue;
                     }
+                    self.seq += 1;
+                    slot.seq = self.seq;
+                    slot.ts_recv = run.ts_recv.unwrap_or(ts);
+                    self.times.last = ts;
+                    self.times.highest = self.times.highest.max(ts);
+                    self.stage.commit(usize::from(route.shard));
                 }
-                Err(fault) => self.refuse(fault, message, &run, found),
+                Err(fault) => {
+                    let at = At {
+                        run: &run,
+                        index: found,
+                        message,
+                        rest: walk.rest(),
+                    };
+                    self.refuse(fault, at);
+                }
             }
         }
         (found, walk.rest().len())
     }
 
-    /// Numbers an event and stages it; says whether to go on.
-    #[inline(always)]
-    fn accept(
-        &mut self,
-        decoded: Decoded,
-        message: &[u8],
-        rest: &[u8],
-        run: &Run,
-        index: u64,
-    ) -> bool {
-        let Decoded { mut event, notes } = decoded;
-        self.by_type[usize::from(event.code)] += 1;
-        if event.ts_event >= self.times.horizon && !self.look_at_time(&mut event, rest, run, index)
-        {
+    /// An event that goes to all shards, tells or needs a symbol's name, or has a time that a
+    /// tick is due before, or that is out of order. Says whether to go on.
+    #[cold]
+    #[inline(never)]
+    fn accept_slowly(&mut self, mut event: Event, notes: Notes, at: At<'_>) -> bool {
+        if event.ts_event >= self.times.horizon && !self.look_at_time(&mut event, &at) {
             return false;
         }
         if event.ts_event < self.times.last {
-            self.count_backwards(&event, run, index);
+            let by_ns = self.times.last.since(event.ts_event);
+            let what = format_args!("message {}: time goes back by {by_ns} ns", at.index);
+            self.anomaly(Anomaly::TimeBackwards, at.run.place, what);
         }
         self.times.last = event.ts_event;
         self.times.highest = self.times.highest.max(event.ts_event);
-        event.ts_recv = run.ts_recv.unwrap_or(event.ts_event);
-        let route = self.routes[event.symbol as usize % SYMBOLS];
-        if notes.0 & !route.known != 0 {
-            self.accept_noted(event, notes, message);
+        event.ts_recv = at.run.ts_recv.unwrap_or(event.ts_event);
+        if notes.0 & Notes::FOR_ALL != 0 {
+            self.stage_for_all(event);
             return true;
         }
-        self.seq += 1;
-        event.seq = self.seq;
-        if route.shard != NOWHERE {
-            self.stage.put(usize::from(route.shard), event);
-        }
-        true
-    }
-
-    /// An event that goes to all shards, or tells or needs a symbol's name.
-    #[cold]
-    #[inline(never)]
-    fn accept_noted(&mut self, event: Event, notes: Notes, message: &[u8]) {
-        if notes.0 & Notes::FOR_ALL != 0 {
-            return self.stage_for_all(event);
-        }
-        if let Some(name) = self.protocol.name(message) {
-            let symbols = self.symbols.as_ref();
-            let is_asked_for = symbols.is_none_or(|names| names.contains(&name.to_be_bytes()));
-            let shard = shard_of(event.symbol, self.stage.shards()) as u8;
-            let route = &mut self.routes[event.symbol as usize % SYMBOLS];
-            route.shard = if is_asked_for { shard } else { NOWHERE };
-            route.known = Notes::NAMES;
+        let known = self.routes[event.symbol as usize % SYMBOLS].known;
+        if notes.0 & !known != 0
+            && let Some(name) = self.protocol.name(at.message)
+        {
+            self.learn(event.symbol, name);
             if notes.0 & Notes::DEFINES == 0 {
                 self.stage_one(Event {
                     ts_event: event.ts_event,
@@ -236,15 +254,29 @@ impl<P: Protocol> Intake<P> {
             }
         }
         self.stage_one(event);
+        true
+    }
+
+    /// A symbol's name is known from now on, and with it whether it was asked for.
+    fn learn(&mut self, symbol: u32, name: u64) {
+        let symbols = self.symbols.as_ref();
+        let is_asked_for = symbols.is_none_or(|names| names.contains(&name.to_be_bytes()));
+        let shard = if is_asked_for {
+            shard_of(symbol, self.stage.shards()) as u8
+        } else {
+            self.nowhere
+        };
+        self.routes[symbol as usize % SYMBOLS] = Route {
+            shard,
+            known: Notes::NAMES,
+        };
     }
 
     fn stage_one(&mut self, mut event: Event) {
         self.seq += 1;
         event.seq = self.seq;
         let shard = self.routes[event.symbol as usize % SYMBOLS].shard;
-        if shard != NOWHERE {
-            self.stage.put(usize::from(shard), event);
-        }
+        self.stage.put(usize::from(shard), event);
     }
 
     fn stage_for_all(&mut self, mut event: Event) {
@@ -259,8 +291,9 @@ impl<P: Protocol> Intake<P> {
     /// all others, makes the tick that is due before it, and says whether to go on at all.
     #[cold]
     #[inline(never)]
-    fn look_at_time(&mut self, event: &mut Event, rest: &[u8], run: &Run, index: u64) -> bool {
-        let next = Blocks::new(rest)
+    fn look_at_time(&mut self, event: &mut Event, at: &At<'_>) -> bool {
+        let run = at.run;
+        let next = Blocks::new(at.rest)
             .next()
             .and_then(|message| self.protocol.ts_event(message));
         if self.is_rogue(event.ts_event, next, run) {
@@ -271,7 +304,10 @@ impl<P: Protocol> Intake<P> {
                 self.times.highest
             };
             let by_ns = event.ts_event.since(good);
-            let what = format_args!("message {index}: time is {by_ns} ns ahead of all others");
+            let what = format_args!(
+                "message {}: time is {by_ns} ns ahead of all others",
+                at.index
+            );
             self.anomaly(Anomaly::TimeFuture, run.place, what);
             event.ts_event = good;
             event.flags = event.flags.with(Flags::BAD_TS);
@@ -357,22 +393,12 @@ impl<P: Protocol> Intake<P> {
     }
 
     #[cold]
-    fn refuse(&mut self, fault: Fault, message: &[u8], run: &Run, index: u64) {
-        if let Some(&code) = message.first() {
+    fn refuse(&mut self, fault: Fault, at: At<'_>) {
+        if let Some(&code) = at.message.first() {
             self.by_type[usize::from(code)] += 1;
         }
-        self.anomaly(
-            fault.anomaly(),
-            run.place,
-            format_args!("message {index}: {fault}"),
-        );
-    }
-
-    #[cold]
-    fn count_backwards(&mut self, event: &Event, run: &Run, index: u64) {
-        let by_ns = self.times.last.since(event.ts_event);
-        let what = format_args!("message {index}: time goes back by {by_ns} ns");
-        self.anomaly(Anomaly::TimeBackwards, run.place, what);
+        let what = format_args!("message {}: {fault}", at.index);
+        self.anomaly(fault.anomaly(), at.run.place, what);
     }
 
     #[cold]

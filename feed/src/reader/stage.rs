@@ -1,7 +1,7 @@
 //! Events that wait for room on their shard's ring.
 
-use bus::Event;
 use bus::ring::Sender;
+use bus::{Event, Kind};
 
 /// So many events are pushed at once where there are as many.
 const BATCH_EVENTS: usize = 256;
@@ -32,16 +32,22 @@ impl RingStats {
     }
 }
 
-/// One queue for each ring. Invariant: the events of a queue up to `sent` are on the ring.
+/// One queue for each ring.
 #[derive(Debug)]
 pub(super) struct Stage {
     queues: Vec<Queue>,
+    nowhere: Event,
 }
 
+/// ```text
+/// 0 ......... sent ......... filled ......... events.len()
+///   on the ring    waiting          free, at least one
+/// ```
 #[derive(Debug)]
 struct Queue {
     events: Vec<Event>,
     sent: usize,
+    filled: usize,
     ring: Sender,
     /// Events up to this number are on the shard's side already, from an earlier run.
     resume_after: u64,
@@ -53,8 +59,9 @@ impl Stage {
     pub(super) fn new(rings: Vec<Sender>, resume_after: &[u64]) -> Stage {
         let resume_after = resume_after.iter().copied().chain(std::iter::repeat(0));
         let queue = |(ring, resume_after)| Queue {
-            events: Vec::with_capacity(STAGE_EVENTS),
+            events: vec![Event::new(Kind::Nothing); STAGE_EVENTS],
             sent: 0,
+            filled: 0,
             ring,
             resume_after,
             last_pushed: None,
@@ -62,6 +69,7 @@ impl Stage {
         };
         Stage {
             queues: rings.into_iter().zip(resume_after).map(queue).collect(),
+            nowhere: Event::new(Kind::Nothing),
         }
     }
 
@@ -69,14 +77,33 @@ impl Stage {
         self.queues.len()
     }
 
-    /// Adds an event; pushes when a batch is together.
+    /// Where a shard's next event will stand. What is written there counts once
+    /// [`Stage::commit`] is called for the shard. A shard that there is not has a slot too, where
+    /// nothing ever counts.
     #[inline(always)]
-    pub(super) fn put(&mut self, shard: usize, event: Event) {
-        let queue = &mut self.queues[shard];
-        queue.events.push(event);
-        if queue.events.len().is_multiple_of(BATCH_EVENTS) {
-            queue.flush();
+    pub(super) fn slot(&mut self, shard: usize) -> &mut Event {
+        match self.queues.get_mut(shard) {
+            Some(queue) => &mut queue.events[queue.filled],
+            None => &mut self.nowhere,
         }
+    }
+
+    /// The event in a shard's slot counts; pushes when a batch is together.
+    #[inline(always)]
+    pub(super) fn commit(&mut self, shard: usize) {
+        let Some(queue) = self.queues.get_mut(shard) else {
+            return;
+        };
+        queue.filled += 1;
+        if queue.filled.is_multiple_of(BATCH_EVENTS) {
+            queue.batch_is_full();
+        }
+    }
+
+    /// Adds an event.
+    pub(super) fn put(&mut self, shard: usize, event: Event) {
+        *self.slot(shard) = event;
+        self.commit(shard);
     }
 
     /// Pushes all that there is room for; says whether nothing is left.
@@ -84,9 +111,9 @@ impl Stage {
     pub(super) fn flush(&mut self) -> bool {
         let mut is_empty = true;
         for queue in &mut self.queues {
-            if !queue.events.is_empty() {
+            if queue.filled > 0 {
                 queue.flush();
-                is_empty &= queue.events.is_empty();
+                is_empty &= queue.filled == 0;
             }
         }
         is_empty
@@ -97,7 +124,7 @@ impl Stage {
     pub(super) fn gone(&self) -> Option<usize> {
         self.queues
             .iter()
-            .position(|q| !q.events.is_empty() && q.ring.is_abandoned())
+            .position(|q| q.filled > 0 && q.ring.is_abandoned())
     }
 
     #[inline]
@@ -111,11 +138,21 @@ impl Stage {
 }
 
 impl Queue {
+    #[inline(never)]
+    fn batch_is_full(&mut self) {
+        self.flush();
+        if self.filled == self.events.len() {
+            // Only a piece larger than any packet, while its ring is full, comes here.
+            self.events
+                .resize(self.filled * 2, Event::new(Kind::Nothing));
+        }
+    }
+
     fn flush(&mut self) {
         if self.resume_after > 0 {
             self.skip_known();
         }
-        let waiting = &self.events[self.sent..];
+        let waiting = &self.events[self.sent..self.filled];
         if !waiting.is_empty() {
             let before = self.ring.waiting() as u64;
             let count = self.ring.push(waiting);
@@ -129,9 +166,8 @@ impl Queue {
             }
             self.sent += count;
         }
-        if self.sent == self.events.len() {
-            self.events.clear();
-            self.sent = 0;
+        if self.sent == self.filled {
+            (self.sent, self.filled) = (0, 0);
         }
     }
 
@@ -139,9 +175,9 @@ impl Queue {
     /// greater.
     #[cold]
     fn skip_known(&mut self) {
-        let waiting = &self.events[self.sent..];
+        let waiting = &self.events[self.sent..self.filled];
         self.sent += waiting.partition_point(|event| event.seq <= self.resume_after);
-        if self.sent < self.events.len() {
+        if self.sent < self.filled {
             self.resume_after = 0;
         }
     }
