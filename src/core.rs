@@ -9,7 +9,7 @@ use analytics::risk::{Risk, RiskConfig};
 use analytics::{Intents, SuiteConfig, Suites};
 use book::{Books, BooksConfig};
 use bus::market::Anomalies;
-use bus::{Applied, Body, Event, Kind, Outbox, Signal, Ts};
+use bus::{Anomaly, Applied, Body, Event, Kind, Outbox, Signal, Ts};
 
 use crate::digest::{Closed, SymbolDigest};
 
@@ -53,6 +53,8 @@ pub struct Core {
     watermark: Ts,
     anomalies: Anomalies,
     gap_messages: u64,
+    /// Whether the exchange said that market hours are on, or nothing.
+    is_open: bool,
 }
 
 impl Core {
@@ -72,6 +74,7 @@ impl Core {
             watermark: Ts::MIN,
             anomalies: Anomalies::default(),
             gap_messages: 0,
+            is_open: true,
         })
     }
 
@@ -92,6 +95,7 @@ impl Core {
             watermark: &mut self.watermark,
             anomalies: &mut self.anomalies,
             gap_messages: &mut self.gap_messages,
+            is_open: &mut self.is_open,
         };
         self.books.apply_block(events, |books, event, applied| {
             sink.event(event);
@@ -107,6 +111,11 @@ impl Core {
     /// The analytics.
     pub fn suites(&self) -> &Suites {
         &self.suites
+    }
+
+    /// The numbers of the symbols met, ascending.
+    pub fn symbols(&self) -> impl Iterator<Item = u32> + '_ {
+        self.books.symbols().filter(|symbol| *symbol != 0)
     }
 
     /// A symbol's name, padded with spaces; all spaces when the feed did not say it.
@@ -143,18 +152,23 @@ struct Rest<'a> {
     watermark: &'a mut Ts,
     anomalies: &'a mut Anomalies,
     gap_messages: &'a mut u64,
+    is_open: &'a mut bool,
 }
 
 impl Rest<'_> {
     #[inline]
     fn one(&mut self, books: &Books, event: &Event, applied: &Applied, sink: &mut impl Sink) {
         if let Some(anomaly) = applied.anomaly {
-            self.anomalies.count(anomaly);
+            self.anomaly(anomaly);
         }
         if event.kind.is_for_all() {
             return self.for_all(books, event, sink);
         }
         let symbol = event.symbol;
+        // Number 0 is no symbol: some of what a feed says of the market as a whole has it.
+        if symbol == 0 {
+            return;
+        }
         let Some(digest) = self.digests.get_mut(symbol as usize) else { return };
         if let Some(closed) = digest.enter(event.ts_event, self.midnight) {
             say_digest(closed, symbol, event, sink);
@@ -181,6 +195,14 @@ impl Rest<'_> {
         }
     }
 
+    /// Before the opening cross and after the close, orders rest across each other by right.
+    #[cold]
+    fn anomaly(&mut self, anomaly: Anomaly) {
+        if anomaly != Anomaly::Crossed || *self.is_open {
+            self.anomalies.count(anomaly);
+        }
+    }
+
     #[cold]
     fn for_all(&mut self, books: &Books, event: &Event, sink: &mut impl Sink) {
         let midnight = self.midnight;
@@ -200,7 +222,7 @@ impl Rest<'_> {
                 self.suites.finish(event.seq, self.out, self.intents, |out, intents| {
                     gate.settle(out, intents, sink);
                 });
-                for symbol in books.symbols() {
+                for symbol in books.symbols().filter(|symbol| *symbol != 0) {
                     let Some(digest) = self.digests.get_mut(symbol as usize) else { continue };
                     digest.mix(books.digest(symbol));
                     say_digest(digest.finish(), symbol, event, sink);
@@ -213,6 +235,9 @@ impl Rest<'_> {
                 let phase = bus::Phase::Unknown;
                 self.suites.on_event(event, &Applied::NOTHING, &quote, phase, true, out, intents);
             }
+            // ITCH 5.0, section 4.1: `Q` starts market hours, `M` ends them; `O` and `S` come before
+            // and `E` and `C` after.
+            Kind::System => *self.is_open = event.order == u64::from(b'Q'),
             _ => {}
         }
     }

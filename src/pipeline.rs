@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use bus::Ts;
 use bus::clock::{Clock, MachineClock};
 use bus::disk::{self, Disk, RealDisk};
-use bus::log::{Log, LogConfig, LogReader};
-use bus::oms::{Encoder, File, FixConfig, OrderId, Real, Several, Tcp, TcpConfig};
+use bus::log::{Log, LogConfig, LogError, LogReader};
+use bus::oms::{Encoder, File, FixConfig, GatewayError, OrderId, Real, Several, Tcp, TcpConfig};
 use bus::ring::{self, Receiver, Sender};
 use crossbeam_utils::CachePadded;
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
@@ -332,7 +332,9 @@ fn shard_thread(
         Backend::Plain => disk::Backend::Plain,
     };
     // The disk's own threads inherit where this one may run, so it opens before pinning.
-    let disk: RealDisk = log_config.open_disk(backend)?;
+    let open_disk = || log_config.open_disk(backend);
+    let is_in_use = |error: &LogError| matches!(error, LogError::InUse { .. });
+    let disk: RealDisk = open_when_free(job.resume, open_disk, is_in_use)?;
     let backend = disk.describe();
     let orders = Orders::open(job, index)?;
     let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err()).map(|e| e.to_string());
@@ -372,6 +374,27 @@ fn shard_thread(
     drop(ready);
     shard_loop(&mut shard, &shared.pace, &shared.events[index], cpu)?;
     shard.finish()
+}
+
+/// How long a resumed run waits for the process before it to be gone.
+const GONE_MAX: Duration = Duration::from_secs(3);
+
+/// Opens something that a killed process held. The kernel may need a moment to take it from the
+/// dead, after whoever killed it went on.
+fn open_when_free<T, E>(
+    is_resumed: bool,
+    open: impl Fn() -> Result<T, E>,
+    is_in_use: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let deadline = Instant::now() + GONE_MAX;
+    loop {
+        match open() {
+            Err(error) if is_resumed && is_in_use(&error) && Instant::now() < deadline => {
+                thread::park_timeout(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// The hot loop of a shard.
@@ -539,7 +562,7 @@ impl Orders {
             std::fs::create_dir_all(folder)
                 .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
             let file = if job.resume {
-                let resumed = File::resume(&path)?;
+                let resumed = open_when_free(true, || File::resume(&path), GatewayError::is_in_use)?;
                 (delivered, msg_seq_last) = (resumed.ids, resumed.msg_seq_last);
                 resumed.file
             } else {

@@ -69,7 +69,7 @@ pub fn conclude(
 fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
     let mut symbols: Vec<Option<String>> = Vec::new();
     for shard in shards {
-        for number in shard.core.books().symbols() {
+        for number in shard.core.symbols() {
             let index = number as usize;
             symbols.resize(symbols.len().max(index + 1), None);
             let name = String::from_utf8_lossy(shard.core.name(number)).trim_end().to_string();
@@ -125,7 +125,7 @@ fn write_tables(dir: &RunDir, names: &Names, shards: &[Finished]) -> Result<(), 
 fn by_number(shards: &[Finished]) -> Vec<(&Finished, u32)> {
     let mut all: Vec<(&Finished, u32)> = shards
         .iter()
-        .flat_map(|shard| shard.core.books().symbols().map(move |number| (shard, number)))
+        .flat_map(|shard| shard.core.symbols().map(move |number| (shard, number)))
         .collect();
     all.sort_by_key(|(_, number)| *number);
     all
@@ -151,7 +151,7 @@ fn symbol_name(names: &Names, number: u32) -> String {
 fn symbols(names: &Names, shards: &[Finished]) -> Vec<SymbolResult> {
     let mut results = Vec::new();
     for (index, shard) in shards.iter().enumerate() {
-        for number in shard.core.books().symbols() {
+        for number in shard.core.symbols() {
             let view = shard.core.suites().view(number);
             let quote = shard.core.books().quote(number);
             let side = |price: bus::Price, qty: bus::Qty| {

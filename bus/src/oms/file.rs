@@ -95,7 +95,7 @@ impl File {
     fn over(file: fs::File, path: &Path) -> Result<File, GatewayError> {
         file.try_lock().map_err(|error| {
             let what = match error {
-                fs::TryLockError::WouldBlock => "in use by another process".to_string(),
+                fs::TryLockError::WouldBlock => super::IN_USE.to_string(),
                 fs::TryLockError::Error(error) => format!("lock: {error}"),
             };
             GatewayError::new(path.display(), what)

@@ -54,7 +54,15 @@ pub struct GatewayError {
     pub what: String,
 }
 
+/// What a file says that another process writes to.
+const IN_USE: &str = "in use by another process";
+
 impl GatewayError {
+    /// Whether another process has the file.
+    pub fn is_in_use(&self) -> bool {
+        self.what == IN_USE
+    }
+
     fn new(peer: impl fmt::Display, what: impl fmt::Display) -> GatewayError {
         GatewayError {
             peer: peer.to_string(),
