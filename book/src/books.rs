@@ -7,7 +7,7 @@ use bus::{Anomalies, Anomaly, Applied, Event, Fill, Flags, Kind, Phase, Price, Q
 use bytemuck::Zeroable;
 
 use crate::levels::Levels;
-use crate::orders::{NOBODY, Order, Orders};
+use crate::orders::{Order, Orders};
 use crate::sides::{Entry, Found, Piece, Sides, key_of, price_of};
 
 /// How many events are looked at ahead of the one that is applied.
@@ -95,6 +95,25 @@ struct Best {
     qty: i64,
 }
 
+/// Where an order was reduced.
+struct Reduced {
+    key: u64,
+    /// As a level has it.
+    side: u32,
+    touch: Touch,
+}
+
+/// How a change concerns the best price of its side.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Touch {
+    /// It was at a worse price.
+    Behind,
+    /// It changed the quantity at the best price.
+    Best,
+    /// Another price is the best now.
+    NewBest,
+}
+
 const BUY: usize = 0;
 const SELL: usize = 1;
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
@@ -125,8 +144,8 @@ impl Book {
     /// together reach MAX. A side without orders has key 0, and the other one alone cannot.
     #[inline(always)]
     fn is_crossed_now(&self) -> bool {
-        self.best[BUY].key + self.best[SELL].key >= i64::MAX as u64
-            && self.phase == Phase::Trading as u8
+        (self.best[BUY].key + self.best[SELL].key >= i64::MAX as u64)
+            & (self.phase == Phase::Trading as u8)
     }
 }
 
@@ -145,31 +164,25 @@ impl Books {
 
     /// Asks the caches for what applying these events will touch. Changes no result; worth it for
     /// some 16 to 64 events, called right before they are applied one by one.
+    ///
+    /// One pass asks for what the events name, the next for what that names in turn; by the time
+    /// of the second, what the first asked for has come. Neither branches on the kind of an event:
+    /// to ask in vain costs less than a branch that is guessed wrong.
+    #[inline]
     pub fn prefetch(&self, events: &[Event]) {
-        for event in events {
-            self.prefetch_first(event);
-        }
-        for event in events {
-            self.prefetch_second(event);
-        }
-    }
-
-    /// What the event itself names. Every kind is treated as if it named an order: a prefetch in
-    /// vain costs less than a branch that is guessed wrong.
-    #[inline(always)]
-    fn prefetch_first(&self, event: &Event) {
-        mem::prefetch(&self.books, event.symbol as usize);
-        self.orders.prefetch(event.order);
-    }
-
-    /// What those name in turn.
-    #[inline(always)]
-    fn prefetch_second(&self, event: &Event) {
-        let level = self.orders.prefetch_links(event.order);
-        self.levels.prefetch(level);
-        if let Some(book) = self.books.get(event.symbol as usize) {
-            let piece = book.pieces[(event.side == Side::Sell) as usize];
-            self.sides.prefetch(piece);
+        for block in events.chunks(AHEAD_EVENTS) {
+            let mut slots = [0; AHEAD_EVENTS];
+            for (event, slot) in block.iter().zip(&mut slots) {
+                mem::prefetch(&self.books, event.symbol as usize);
+                *slot = self.orders.prefetch(event.order);
+            }
+            for (event, slot) in block.iter().zip(slots) {
+                self.levels.prefetch(self.orders.get(slot).level);
+                if let Some(book) = self.books.get(event.symbol as usize) {
+                    self.sides
+                        .prefetch(book.pieces[usize::from(event.side == Side::Sell)]);
+                }
+            }
         }
     }
 
@@ -180,33 +193,67 @@ impl Books {
         for block in events.chunks(AHEAD_EVENTS) {
             self.prefetch(block);
             for event in block {
-                let applied = self.apply(event);
+                let applied = self.apply_inlined(event);
                 each(self, event, applied);
             }
         }
     }
 
     /// Applies one event.
-    #[inline]
     pub fn apply(&mut self, event: &Event) -> Applied {
+        self.apply_inlined(event)
+    }
+
+    #[inline(always)]
+    fn apply_inlined(&mut self, event: &Event) -> Applied {
         if event.symbol as usize >= self.books.len() {
             return self.refuse_symbol(event);
         }
         match event.kind {
             Kind::Add => self.add(event),
-            Kind::Execute | Kind::ExecuteAt | Kind::Cancel | Kind::Delete => self.take(event),
+            Kind::Delete => self.delete(event),
+            Kind::Execute | Kind::ExecuteAt | Kind::Cancel => self.take(event),
             Kind::Replace => self.replace(event),
+            Kind::Nothing
+            | Kind::Trade
+            | Kind::Cross
+            | Kind::Break
+            | Kind::Imbalance
+            | Kind::Symbol
+            | Kind::Status
+            | Kind::System
+            | Kind::Info
+            | Kind::Tick
+            | Kind::Gap
+            | Kind::End => self.apply_without_order(event),
+        }
+    }
+
+    #[inline(never)]
+    fn apply_without_order(&mut self, event: &Event) -> Applied {
+        let book = &mut self.books[event.symbol as usize];
+        book.is_named |= u8::from(!event.kind.is_for_all() && event.kind != Kind::Nothing);
+        match event.kind {
             Kind::Trade | Kind::Cross => self.print(event),
             Kind::Status => self.status(event),
             Kind::Gap => {
                 self.gap_passed = true;
                 Applied::NOTHING
             }
-            Kind::Break | Kind::Imbalance | Kind::Symbol | Kind::Info => {
-                self.books[event.symbol as usize].is_named = 1;
-                Applied::NOTHING
-            }
-            Kind::Nothing | Kind::System | Kind::Tick | Kind::End => Applied::NOTHING,
+            Kind::Nothing
+            | Kind::Add
+            | Kind::Execute
+            | Kind::ExecuteAt
+            | Kind::Cancel
+            | Kind::Delete
+            | Kind::Replace
+            | Kind::Break
+            | Kind::Imbalance
+            | Kind::Symbol
+            | Kind::System
+            | Kind::Info
+            | Kind::Tick
+            | Kind::End => Applied::NOTHING,
         }
     }
 
@@ -216,54 +263,77 @@ impl Books {
         if side > SELL {
             return self.refuse(event.symbol, Anomaly::BadField);
         }
-        let mut applied = Applied::NOTHING;
-        let id = event.order;
-        match self.insert(event.symbol, side, id, event.price, event.qty) {
-            Ok(is_best) => applied.quote_changed = is_best,
-            Err(anomaly) => return self.refuse(event.symbol, anomaly),
+        match self.insert(event.symbol, side, event.order, event.price, event.qty) {
+            Ok(touch) => self.touched(event.symbol, touch),
+            Err(anomaly) => self.refuse(event.symbol, anomaly),
         }
-        self.settle(event.symbol, &mut applied);
-        applied
     }
 
     #[inline(always)]
+    fn delete(&mut self, event: &Event) -> Applied {
+        let slot = self.orders.find(event.order);
+        let order = self.orders.get(slot);
+        if order.qty == 0 {
+            return self.refuse(event.symbol, Anomaly::UnknownOrder);
+        }
+        let reduced = self.remove(slot, order, event.order);
+        let symbol = reduced.side >> 1;
+        let mut applied = self.touched(symbol, reduced.touch);
+        if symbol != event.symbol {
+            self.note_other_symbol(event.symbol, &mut applied);
+        }
+        applied
+    }
+
+    /// What is told of a change that nothing was wrong with.
+    #[inline(always)]
+    fn touched(&mut self, symbol: u32, touch: Touch) -> Applied {
+        let mut applied = Applied {
+            quote_changed: touch != Touch::Behind,
+            ..Applied::NOTHING
+        };
+        // Only where the best price changes can a book become crossed.
+        if touch == Touch::NewBest {
+            self.settle(symbol, &mut applied);
+        }
+        applied
+    }
+
+    #[inline(never)]
     fn take(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
         if order.qty == 0 {
             return self.refuse(event.symbol, Anomaly::UnknownOrder);
         }
-        let has = i64::from(order.qty);
-        let asked = if event.kind == Kind::Delete {
-            has
-        } else {
-            event.qty.0
-        };
+        let (has, asked) = (i64::from(order.qty), event.qty.0);
         if asked <= 0 {
             return self.refuse(event.symbol, Anomaly::BadQty);
         }
-        let taken = asked.min(has) as u32;
-        let level = self.levels.get(order.level);
-        let (key, side) = (level.key, level.side);
-        let mut applied = Applied::NOTHING;
-        applied.quote_changed = self.reduce(slot, order, event.order, taken);
+        let reduced = if asked >= has {
+            self.remove(slot, order, event.order)
+        } else {
+            self.reduce(slot, order, asked as u32)
+        };
+        let symbol = reduced.side >> 1;
+        let quote_changed = reduced.touch != Touch::Behind;
+        let mut applied = Applied {
+            quote_changed,
+            ..Applied::NOTHING
+        };
         if asked > has {
-            self.note(side >> 1, Anomaly::Overfill, &mut applied);
+            self.note(symbol, Anomaly::Overfill, &mut applied);
         }
-        if matches!(event.kind, Kind::Execute | Kind::ExecuteAt) {
-            let own = price_of(key, side as usize);
-            self.fill(
-                event,
-                own,
-                taken,
-                SIDES[side as usize & 1].other(),
-                &mut applied,
-            );
+        if event.kind != Kind::Cancel {
+            let side = reduced.side as usize & 1;
+            let own = price_of(reduced.key, side);
+            let taken = Qty(asked.min(has));
+            self.fill(event, own, taken, SIDES[side].other(), &mut applied);
         }
-        if side >> 1 != event.symbol {
-            self.note(event.symbol, Anomaly::BadField, &mut applied);
+        if symbol != event.symbol {
+            self.note_other_symbol(event.symbol, &mut applied);
         }
-        self.settle(side >> 1, &mut applied);
+        self.settle(symbol, &mut applied);
         applied
     }
 
@@ -273,7 +343,7 @@ impl Books {
         &mut self,
         event: &Event,
         own: Price,
-        taken: u32,
+        taken: Qty,
         aggressor: Side,
         applied: &mut Applied,
     ) {
@@ -289,12 +359,12 @@ impl Books {
         }
         applied.fill = Fill {
             price,
-            qty: Qty(i64::from(taken)),
+            qty: taken,
             aggressor,
         };
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn replace(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
@@ -305,22 +375,20 @@ impl Books {
         let (symbol, side) = (side >> 1, side as usize & 1);
         let before = self.books[symbol as usize].best[side];
         let mut applied = Applied::NOTHING;
-        self.reduce(slot, order, event.order, order.qty);
+        self.remove(slot, order, event.order);
         let inserted = self.insert(symbol, side, event.order_b, event.price, event.qty);
         if let Err(anomaly) = inserted {
             self.note(symbol, anomaly, &mut applied);
         }
         if symbol != event.symbol {
-            self.note(event.symbol, Anomaly::BadField, &mut applied);
+            self.note_other_symbol(event.symbol, &mut applied);
         }
         applied.quote_changed = self.books[symbol as usize].best[side] != before;
         self.settle(symbol, &mut applied);
         applied
     }
 
-    #[inline(never)]
     fn print(&mut self, event: &Event) -> Applied {
-        self.books[event.symbol as usize].is_named = 1;
         if event.qty.0 <= 0 {
             // An auction without a trade is told with quantity 0.
             if event.kind == Kind::Cross {
@@ -342,9 +410,7 @@ impl Books {
         }
     }
 
-    #[inline(never)]
     fn status(&mut self, event: &Event) -> Applied {
-        self.books[event.symbol as usize].is_named = 1;
         let phase = match u8::try_from(event.order) {
             Ok(b'T') => Phase::Trading,
             Ok(b'H' | b'P') => Phase::Halted,
@@ -357,7 +423,7 @@ impl Books {
         applied
     }
 
-    /// Puts a new order at the back of its price's queue; says whether that is the best price.
+    /// Puts a new order at the back of its price's queue.
     #[inline(always)]
     fn insert(
         &mut self,
@@ -366,82 +432,92 @@ impl Books {
         reference: u64,
         price: Price,
         qty: Qty,
-    ) -> Result<bool, Anomaly> {
+    ) -> Result<Touch, Anomaly> {
         if !is_valid(price) {
             return Err(Anomaly::BadPrice);
         }
-        let Ok(shares) = u32::try_from(qty.0) else {
-            return Err(Anomaly::BadQty);
-        };
-        if shares == 0 {
+        if !(1..=i64::from(u32::MAX)).contains(&qty.0) {
             return Err(Anomaly::BadQty);
         }
-        if self.orders.get(self.orders.find(reference)).qty != 0 {
+        let slot = self.orders.find(reference);
+        if self.orders.get(slot).qty != 0 {
             return Err(Anomaly::DuplicateOrder);
         }
         let key = key_of(price, side);
-        let piece = self.books[symbol as usize].pieces[side];
         if self.orders.is_full() || self.levels.is_full() {
-            self.refuse_full(piece, key)?;
+            self.refuse_full(symbol, side, key)?;
         }
-        let id = match self.sides.search(piece, key) {
+        let id = match self
+            .sides
+            .search(self.books[symbol as usize].pieces[side], key)
+        {
             Found::Level(id) => id,
             Found::Place(index) => self.open_level(symbol, side, key, index)?,
         };
+        let order = Order {
+            qty: qty.0 as u32,
+            level: id,
+        };
+        let slot = self.orders.insert(slot, reference, order);
         let level = self.levels.get_mut(id);
         let opens = level.count == 0;
-        let slot = self.orders.insert(reference, shares, id, level.tail);
-        level.qty += i64::from(shares);
-        level.count += 1;
-        level.tail = slot;
-        level.head = if opens { slot } else { level.head };
+        level.push(slot, &mut self.orders.links);
+        level.qty += qty.0;
         let level_qty = level.qty;
         self.levels.live += u32::from(opens);
         let best = &mut self.books[symbol as usize].best[side];
-        let is_best = key >= best.key;
-        best.key = best.key.max(key);
-        best.qty = if is_best { level_qty } else { best.qty };
-        Ok(is_best)
+        if key > best.key {
+            *best = Best {
+                key,
+                qty: level_qty,
+            };
+            return Ok(Touch::NewBest);
+        }
+        let (is_best, best_qty) = (key == best.key, best.qty);
+        best.qty = if is_best { level_qty } else { best_qty };
+        Ok(if is_best { Touch::Best } else { Touch::Behind })
     }
 
-    /// Takes `taken` from an order, and the order from its queue if nothing is left; says whether
-    /// that was at the best price.
+    /// Takes an order out of its queue.
     #[inline(always)]
-    fn reduce(&mut self, slot: u32, order: Order, reference: u64, taken: u32) -> bool {
+    fn remove(&mut self, slot: u32, order: Order, reference: u64) -> Reduced {
+        self.orders.remove(slot, reference);
         let level = self.levels.get_mut(order.level);
-        level.qty -= i64::from(taken);
-        let rest = order.qty - taken;
-        if rest != 0 {
-            self.orders.set_qty(slot, rest);
-        } else {
-            level.count -= 1;
-            level.head = if order.prev == NOBODY {
-                order.next
-            } else {
-                level.head
-            };
-            level.tail = if order.next == NOBODY {
-                order.prev
-            } else {
-                level.tail
-            };
-            self.orders.remove(slot, order, reference);
-        }
-        let (symbol, side) = (level.side >> 1, level.side as usize & 1);
-        let closes = level.count == 0;
-        let (key, level_qty) = (level.key, level.qty);
+        let (key, side) = (level.key, level.side);
+        level.qty -= i64::from(order.qty);
+        level.remove(slot, &mut self.orders.links);
+        let (level_qty, closes) = (level.qty, level.count == 0);
         self.levels.live -= u32::from(closes);
-        let best = &mut self.books[symbol as usize].best[side];
-        let is_best = key == best.key;
-        best.qty = if is_best { level_qty } else { best.qty };
-        if is_best && closes {
-            self.drop_best(symbol, side);
+        let best = &mut self.books[(side >> 1) as usize].best[side as usize & 1];
+        let (is_best, best_qty) = (key == best.key, best.qty);
+        best.qty = if is_best { level_qty } else { best_qty };
+        let mut touch = if is_best { Touch::Best } else { Touch::Behind };
+        if is_best & closes {
+            self.drop_best(side >> 1, side as usize & 1);
+            touch = Touch::NewBest;
         }
-        is_best
+        Reduced { key, side, touch }
+    }
+
+    /// Takes less from an order than it has.
+    #[inline(always)]
+    fn reduce(&mut self, slot: u32, order: Order, taken: u32) -> Reduced {
+        self.orders.set_qty(slot, order.qty - taken);
+        let level = self.levels.get_mut(order.level);
+        let (key, side) = (level.key, level.side);
+        level.qty -= i64::from(taken);
+        let best = &mut self.books[(side >> 1) as usize].best[side as usize & 1];
+        let is_best = key == best.key;
+        best.qty = if is_best { level.qty } else { best.qty };
+        Reduced {
+            key,
+            side,
+            touch: if is_best { Touch::Best } else { Touch::Behind },
+        }
     }
 
     /// The best price has no orders any more: the next one that has some is the best.
-    #[inline(always)]
+    #[inline(never)]
     fn drop_best(&mut self, symbol: u32, side: usize) {
         let book = &mut self.books[symbol as usize];
         let piece = &mut book.pieces[side];
@@ -462,7 +538,7 @@ impl Books {
     }
 
     /// A level for a price that its side does not have.
-    #[inline(always)]
+    #[inline(never)]
     fn open_level(
         &mut self,
         symbol: u32,
@@ -520,7 +596,8 @@ impl Books {
 
     /// When all orders or all levels are taken: whether this order still has a place.
     #[cold]
-    fn refuse_full(&self, piece: Piece, key: u64) -> Result<(), Anomaly> {
+    fn refuse_full(&self, symbol: u32, side: usize, key: u64) -> Result<(), Anomaly> {
+        let piece = self.books[symbol as usize].pieces[side];
         let has_level = match self.sides.search(piece, key) {
             Found::Level(id) => self.levels.get(id).count > 0,
             Found::Place(_) => false,
@@ -560,6 +637,12 @@ impl Books {
         if self.gap_passed && is_evidence(anomaly) {
             book.evidence = book.evidence.saturating_add(1);
         }
+    }
+
+    /// An event named another symbol than its order has.
+    #[cold]
+    fn note_other_symbol(&mut self, symbol: u32, applied: &mut Applied) {
+        self.note(symbol, Anomaly::BadField, applied);
     }
 
     /// Counts an anomaly of an event that does nothing.

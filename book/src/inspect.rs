@@ -1,12 +1,9 @@
 //! Whole books, for people and tests: nothing here is on the way of an event.
 
-use std::iter;
-
 use bus::{Level, Price, Qty, Side};
 
 use crate::books::Books;
 use crate::levels;
-use crate::orders::NOBODY;
 use crate::sides::{Found, key_of, price_of};
 
 impl Books {
@@ -32,7 +29,9 @@ impl Books {
         side: Side,
         price: Price,
     ) -> impl Iterator<Item = (u64, Qty)> + '_ {
-        self.queue_from(self.head_of(symbol, side, price))
+        self.level_at(symbol, side, price)
+            .into_iter()
+            .flat_map(|level| self.queue_of(level))
     }
 
     /// A number that is equal for equal books, however they came to be: over the sides, their
@@ -43,7 +42,7 @@ impl Books {
             for level in self.levels_of(symbol, side) {
                 digest = mix(digest, price_of(level.key, side).0 as u64);
                 digest = mix(digest, u64::from(level.count));
-                for (reference, qty) in self.queue_from(level.head) {
+                for (reference, qty) in self.queue_of(level) {
                     digest = mix(mix(digest, reference), qty.0 as u64);
                 }
             }
@@ -75,26 +74,21 @@ impl Books {
         levels.filter(|level| level.count > 0)
     }
 
-    fn head_of(&self, symbol: u32, side: Side, price: Price) -> u32 {
-        let (Some(side), Some(book)) = (index_of(side), self.books.get(symbol as usize)) else {
-            return NOBODY;
-        };
+    fn level_at(&self, symbol: u32, side: Side, price: Price) -> Option<&levels::Level> {
+        let side = index_of(side)?;
+        let book = self.books.get(symbol as usize)?;
         match self.sides.search(book.pieces[side], key_of(price, side)) {
-            Found::Level(id) => self.levels.get(id).head,
-            Found::Place(_) => NOBODY,
+            Found::Level(id) => Some(self.levels.get(id)),
+            Found::Place(_) => None,
         }
     }
 
-    fn queue_from(&self, head: u32) -> impl Iterator<Item = (u64, Qty)> + '_ {
-        let behind = |&slot: &u32| {
-            let next = self.orders.get(slot).next;
-            (next != NOBODY).then_some(next)
-        };
-        iter::successors((head != NOBODY).then_some(head), behind).map(|slot| {
-            (
-                self.orders.reference(slot),
-                Qty(i64::from(self.orders.get(slot).qty)),
-            )
+    fn queue_of<'a>(&'a self, level: &'a levels::Level) -> impl Iterator<Item = (u64, Qty)> + 'a {
+        let mut slot = None;
+        (0..level.count).map_while(move |index| {
+            slot = level.after(slot, index, &self.orders.links);
+            let qty = self.orders.get(slot?).qty;
+            Some((self.orders.reference(slot?), Qty(i64::from(qty))))
         })
     }
 }

@@ -12,7 +12,7 @@
 //! A page is 64 neighbouring references. It is taken from a pool when its first order comes and
 //! goes back when its last one leaves, so that an old reference costs nothing and a sparse one
 //! costs a page at most. Page 0 belongs to nobody: references without a page are looked for there,
-//! and the ends of queues point there, so that neither needs a branch.
+//! so that this needs no branch.
 
 use std::io;
 
@@ -26,32 +26,33 @@ const PAGE_SLOTS: usize = 1 << PAGE_BITS;
 /// day that numbers its orders from 1 touches 1 byte for 16 references.
 const NEAR_PAGES: usize = 1 << (32 - PAGE_BITS);
 
-/// Where the links of a queue end.
+/// The slot of no order.
 pub(crate) const NOBODY: u32 = 0;
 
 /// A resting order. `qty` is 0 where there is none, and then all is 0.
 #[derive(Clone, Copy, Debug, Zeroable)]
-#[repr(C, align(16))]
+#[repr(C, align(8))]
 pub(crate) struct Order {
     pub(crate) qty: u32,
     pub(crate) level: u32,
-    /// The slot of the order before it in its queue, or [`NOBODY`].
-    pub(crate) prev: u32,
-    /// The slot of the order behind it.
-    pub(crate) next: u32,
 }
 
-const _: () = assert!(size_of::<Order>() == 16);
-const NO_ORDER: Order = Order {
-    qty: 0,
-    level: 0,
-    prev: 0,
-    next: 0,
-};
+const _: () = assert!(size_of::<Order>() == 8);
+const NO_ORDER: Order = Order { qty: 0, level: 0 };
+
+/// The neighbours of an order in a queue that is too long for its level.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(8))]
+pub(crate) struct Links {
+    pub(crate) prev: u32,
+    pub(crate) next: u32,
+}
 
 #[derive(Debug)]
 pub(crate) struct Orders {
     slots: Array<Order>,
+    /// By slot; apart, because few orders need them.
+    pub(crate) links: Array<Links>,
     /// Page by page number; 0 for none.
     directory: Array<u32>,
     far: FarPages,
@@ -77,6 +78,7 @@ impl Orders {
         );
         Ok(Orders {
             slots: Array::zeroed(pages * PAGE_SLOTS)?,
+            links: Array::zeroed(pages * PAGE_SLOTS)?,
             directory: Array::zeroed(NEAR_PAGES)?,
             far: FarPages::new(pages)?,
             live: Array::zeroed(pages)?,
@@ -112,50 +114,32 @@ impl Orders {
         page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1))
     }
 
-    /// As `find`, but never looks beyond the directory.
-    #[inline(always)]
-    fn find_near(&self, reference: u64) -> usize {
-        let number = (reference >> PAGE_BITS) as usize;
-        let page = self.directory.get(number).copied().unwrap_or(0);
-        (page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1))) as usize
-    }
-
     #[inline(always)]
     pub(crate) fn get(&self, slot: u32) -> Order {
         self.slots[slot as usize]
     }
 
-    /// Asks for the slot of this reference.
+    /// Asks for the slot of this reference, and says which it is. Never looks beyond the
+    /// directory.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, reference: u64) {
-        mem::prefetch(&self.slots, self.find_near(reference));
+    pub(crate) fn prefetch(&self, reference: u64) -> u32 {
+        let number = (reference >> PAGE_BITS) as usize;
+        let page = self.directory.get(number).copied().unwrap_or(0);
+        let slot = page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1));
+        mem::prefetch(&self.slots, slot as usize);
+        slot
     }
 
-    /// Asks for the neighbours of this order in its queue, and says which its level is.
+    /// Makes an order live, and says in which slot it is. `found` is the vacant slot that `find`
+    /// gave for its reference.
     #[inline(always)]
-    pub(crate) fn prefetch_links(&self, reference: u64) -> u32 {
-        let order = self.slots[self.find_near(reference)];
-        mem::prefetch(&self.slots, order.prev as usize);
-        mem::prefetch(&self.slots, order.next as usize);
-        order.level
-    }
-
-    /// Puts an order that does not live yet behind `tail`, and says in which slot it is.
-    #[inline(always)]
-    pub(crate) fn insert(&mut self, reference: u64, qty: u32, level: u32, tail: u32) -> u32 {
-        debug_assert!(qty > 0 && !self.is_full());
-        let mut slot = self.find(reference);
+    pub(crate) fn insert(&mut self, found: u32, reference: u64, order: Order) -> u32 {
+        debug_assert!(order.qty > 0 && !self.is_full() && self.get(found).qty == 0);
+        let mut slot = found;
         if slot < PAGE_SLOTS as u32 {
             slot |= self.open_page(reference >> PAGE_BITS) << PAGE_BITS;
         }
-        debug_assert!(self.get(slot).qty == 0);
-        self.slots[slot as usize] = Order {
-            qty,
-            level,
-            prev: tail,
-            next: NOBODY,
-        };
-        self.slots[tail as usize].next = slot;
+        self.slots[slot as usize] = order;
         self.live[(slot >> PAGE_BITS) as usize] += 1;
         self.count += 1;
         slot
@@ -167,11 +151,9 @@ impl Orders {
         self.slots[slot as usize].qty = qty;
     }
 
-    /// Takes the order out of its queue and forgets it.
+    /// Forgets an order.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, slot: u32, order: Order, reference: u64) {
-        self.slots[order.prev as usize].next = order.next;
-        self.slots[order.next as usize].prev = order.prev;
+    pub(crate) fn remove(&mut self, slot: u32, reference: u64) {
         self.slots[slot as usize] = NO_ORDER;
         self.count -= 1;
         let page = slot >> PAGE_BITS;

@@ -103,10 +103,9 @@ impl Sides {
     /// Asks for the best price and its neighbours.
     #[inline(always)]
     pub(crate) fn prefetch(&self, piece: Piece) {
-        mem::prefetch(
-            &self.entries,
-            (piece.start + piece.len).saturating_sub(1) as usize,
-        );
+        let end = piece.start + piece.len;
+        mem::prefetch(&self.entries, end.wrapping_sub(1) as usize);
+        mem::prefetch(&self.entries, end.wrapping_sub(5) as usize);
     }
 
     #[inline(always)]
