@@ -21,6 +21,8 @@ impl Folder {
 
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path.join(name);
+        // Some file systems flush a file that is emptied and written anew, and thousands are.
+        let _ = std::fs::remove_file(&path);
         std::fs::write(&path, bytes).unwrap();
         path
     }
