@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod due;
 pub mod intent;
 pub mod momentum;
 pub mod number;

@@ -182,7 +182,7 @@ impl Analytic for Regime {
         _out: &mut Outbox,
         _intents: &mut Intents,
     ) {
-        if self.due == Ts::MAX {
+        if moment.moved && self.due == Ts::MAX {
             self.wake(common, moment.event.ts_event, view);
         }
     }

@@ -101,6 +101,9 @@ impl Analytic for Spread {
         out: &mut Outbox,
         _intents: &mut Intents,
     ) {
+        if !moment.moved {
+            return;
+        }
         let passed = view.is_measurable() && self.is_past(config, &view.quote);
         if !passed {
             self.due = Ts::MAX;

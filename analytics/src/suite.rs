@@ -2,6 +2,7 @@
 
 use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
+use crate::due::Due;
 use crate::intent::Intents;
 use crate::momentum::{self, Momentum, MomentumConfig};
 use crate::regime::{self, Regime, RegimeConfig};
@@ -73,6 +74,9 @@ pub struct Moment<'a> {
     pub event: &'a Event,
     /// What it did to the book.
     pub applied: &'a Applied,
+    /// Whether best prices, phase or staleness are other than at the event before: if not,
+    /// nothing is new to who looks at prices only.
+    pub moved: bool,
     /// The latest watermark: no earlier event was expected any more.
     pub watermark: Ts,
 }
@@ -123,9 +127,7 @@ pub struct Suites {
     symbols: Vec<Symbol>,
     /// By symbol number: its place in `symbols` plus one, or 0 while it has not appeared.
     places: Vec<u32>,
-    /// By symbol number: the watermark at which it has something to do. Dense, because every
-    /// tick reads all of it.
-    due: Vec<Ts>,
+    due: Due,
     watermark: Ts,
 }
 
@@ -134,9 +136,6 @@ struct Symbol {
     view: View,
     suite: Suite,
 }
-
-/// Symbols that a tick looks at together before it looks at each.
-const LOOK_SYMBOLS: usize = 16;
 
 impl Suites {
     /// Memory for all symbols, reserved; wrong configurations are a bug of the caller, who has
@@ -153,7 +152,7 @@ impl Suites {
             ),
             symbols: Vec::with_capacity(symbol_count),
             places: vec![0; symbol_count],
-            due: vec![Ts::MAX; symbol_count],
+            due: Due::new(symbol_count),
             watermark: Ts::MIN,
         }
     }
@@ -209,17 +208,22 @@ impl Suites {
             place => &mut symbols[place as usize - 1],
         };
         let Symbol { view, suite } = symbol;
+        suite.on_time(common, event.ts_event, view, out);
+        let moved = view.quote.bid != quote.bid
+            || view.quote.ask != quote.ask
+            || view.phase != phase
+            || view.stale != stale;
         let moment = Moment {
             event,
             applied,
+            moved,
             watermark: *watermark,
         };
-        suite.on_time(common, event.ts_event, view, out);
         view.quote = *quote;
         view.phase = phase;
         view.stale = stale;
         suite.on_event(common, &moment, view, out, intents);
-        due[event.symbol as usize] = suite.due();
+        due.set(event.symbol as usize, suite.due());
     }
 
     /// Messages are lost for good: every symbol is stale until an event of it says otherwise, so
@@ -251,31 +255,16 @@ impl Suites {
             watermark,
         } = self;
         let watermark = *watermark;
-        for (block_index, block) in due.chunks_mut(LOOK_SYMBOLS).enumerate() {
-            // All are looked at, without a branch for each: mostly none is due.
-            if !block
-                .iter()
-                .fold(false, |any, due| any | (*due <= watermark))
-            {
-                continue;
+        due.visit(watermark, |number| {
+            let Symbol { view, suite } = &mut symbols[places[number] as usize - 1];
+            out.at(watermark, seq, number as u32);
+            suite.on_time(common, watermark, view, out);
+            suite.on_watermark(common, watermark, view, out, intents);
+            if !out.is_empty() || !intents.is_empty() {
+                say(out, intents);
             }
-            for (index, due) in block
-                .iter_mut()
-                .enumerate()
-                .filter(|(_, due)| **due <= watermark)
-            {
-                let number = block_index * LOOK_SYMBOLS + index;
-                let Symbol { view, suite } = &mut symbols[places[number] as usize - 1];
-                out.at(watermark, seq, number as u32);
-                suite.on_time(common, watermark, view, out);
-                suite.on_watermark(common, watermark, view, out, intents);
-                *due = suite.due();
-                debug_assert!(*due > watermark, "what was due is done");
-                if !out.is_empty() || !intents.is_empty() {
-                    say(out, intents);
-                }
-            }
-        }
+            suite.due()
+        });
     }
 
     /// The input ended: closes all open windows, in the order of the symbols' numbers. Hold
@@ -300,7 +289,7 @@ impl Suites {
             let Symbol { view, suite } = &mut symbols[*place as usize - 1];
             out.at(ended_at, seq, number as u32);
             suite.on_watermark(common, Ts::MAX, view, out, intents);
-            due[number] = Ts::MAX;
+            due.set(number, Ts::MAX);
             if !out.is_empty() || !intents.is_empty() {
                 say(out, intents);
             }

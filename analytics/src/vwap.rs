@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Of each window of a symbol one pane is current: the latest that a trade fell into. A trade
-//! in it, which is nearly every trade, costs two comparisons and no division. Earlier panes wait
-//! beside it in a ring until the watermark closes them.
+//! that is in all current panes, and in time for them, which is nearly every trade, is found by
+//! three comparisons and no division. Earlier panes wait beside the current one in a ring until
+//! the watermark closes them.
 
 use bus::signal::{Body, Broken, Late, LateReason, Window};
 use bus::{Flags, Kind, Notional, Price, Qty, Ts};
@@ -54,6 +55,10 @@ pub struct Vwap {
     /// The first of this symbol's panes in [`Common::panes`].
     first: usize,
     due: Ts,
+    /// The time that all current panes have in common, `[from, until)`; empty while one of them
+    /// is not in use.
+    from: i64,
+    until: i64,
 }
 
 /// What the symbols of a shard share: the windows and the memory for panes.
@@ -100,20 +105,27 @@ impl Pane {
         start: i64::MAX,
         end: i64::MIN,
         open: 0,
-        high: i64::MIN,
-        low: i64::MAX,
+        high: 0,
+        low: 0,
         close: 0,
         volume: 0,
         trade_count: 0,
         late_count: 0,
     };
 
-    fn new(start: i64, end: i64) -> Pane {
-        Pane {
+    /// With its first trade.
+    fn new(start: i64, end: i64, trade: &Trade) -> Pane {
+        let price = trade.price;
+        let mut pane = Pane {
             start,
             end,
+            open: price,
+            high: price,
+            low: price,
             ..Pane::NONE
-        }
+        };
+        pane.add_late(trade);
+        pane
     }
 
     #[inline]
@@ -128,20 +140,18 @@ impl Pane {
 
     #[inline]
     fn add(&mut self, trade: &Trade) {
-        // The first trade of a pane is its open; a write that is always done is cheaper than a
-        // branch that is mostly not taken.
-        self.open = if self.trade_count == 0 {
-            trade.price
-        } else {
-            self.open
-        };
         self.high = self.high.max(trade.price);
         self.low = self.low.min(trade.price);
         self.close = trade.price;
         self.volume += trade.qty;
         self.notional += trade.notional;
         self.trade_count += 1;
-        self.late_count += (trade.watermark >= self.end) as u32;
+    }
+
+    /// As `add`, for a trade that may have come after the window's end.
+    fn add_late(&mut self, trade: &Trade) {
+        self.add(trade);
+        self.late_count += u32::from(trade.watermark >= self.end);
     }
 
     fn say(&self, rule: usize, out: &mut bus::Outbox) {
@@ -251,6 +261,8 @@ impl Analytic for Vwap {
         Vwap {
             first,
             due: Ts::MAX,
+            from: i64::MAX,
+            until: i64::MIN,
         }
     }
 
@@ -306,6 +318,7 @@ impl Analytic for Vwap {
             }
         }
         self.due = next_close(windows, panes);
+        self.find_common(&panes[..windows.len()]);
     }
 
     #[inline]
@@ -351,18 +364,51 @@ impl Vwap {
             return say_late(&trade, 0, 0, LateReason::Future, out);
         }
         let panes = &mut common.panes[self.first..self.first + common.panes_per_symbol];
-        for (rule, spec) in common.windows.iter().enumerate() {
-            let pane = &mut panes[rule];
-            if pane.has(trade.ts) {
+        // In every current pane, and before the end of each.
+        if self.from <= trade.ts && trade.ts.max(trade.watermark) < self.until {
+            for pane in &mut panes[..common.windows.len()] {
                 pane.add(&trade);
-            } else {
-                self.other_pane(spec, rule, panes, &trade, out);
             }
+        } else {
+            self.on_other_trade(&common.windows, panes, &trade, out);
         }
     }
 
-    /// The trade is not in the current pane of this window: it opens the next one, or it is late.
+    /// At least one current pane is not the trade's, or has ended.
     #[cold]
+    fn on_other_trade(
+        &mut self,
+        windows: &[Spec],
+        panes: &mut [Pane],
+        trade: &Trade,
+        out: &mut bus::Outbox,
+    ) {
+        for (rule, spec) in windows.iter().enumerate() {
+            if panes[rule].has(trade.ts) {
+                panes[rule].add_late(trade);
+            } else {
+                self.other_pane(spec, rule, panes, trade, out);
+            }
+        }
+        self.find_common(&panes[..windows.len()]);
+    }
+
+    /// Sets what the current panes have in common.
+    fn find_common(&mut self, current: &[Pane]) {
+        // A pane that is not in use makes it empty by itself.
+        self.from = current
+            .iter()
+            .map(|pane| pane.start)
+            .max()
+            .unwrap_or(i64::MAX);
+        self.until = current
+            .iter()
+            .map(|pane| pane.end)
+            .min()
+            .unwrap_or(i64::MIN);
+    }
+
+    /// It opens the next pane of this window, or is of an earlier one, or comes too late.
     fn other_pane(
         &mut self,
         spec: &Spec,
@@ -379,8 +425,7 @@ impl Vwap {
         }
         let (current, waiting) = spec.of(panes, rule);
         if !current.is_used() {
-            *current = Pane::new(start, end);
-            current.add(trade);
+            *current = Pane::new(start, end, trade);
         } else if start > current.start {
             // Trades normally run ahead of the watermark by less than a window. Where they do
             // not, what is further behind than there are panes closes before its time.
@@ -391,18 +436,15 @@ impl Vwap {
             } else {
                 current.say(rule, out);
             }
-            *current = Pane::new(start, end);
-            current.add(trade);
+            *current = Pane::new(start, end, trade);
         } else if start >= spec.waiting_from(current.start) {
             let pane = &mut waiting[spec.slot(start)];
-            if !pane.is_used() {
-                *pane = Pane::new(start, end);
+            if pane.is_used() {
+                debug_assert_eq!(pane.start, start, "waiting panes have slots of their own");
+                pane.add_late(trade);
+            } else {
+                *pane = Pane::new(start, end, trade);
             }
-            debug_assert_eq!(
-                pane.start, start,
-                "panes that wait together have slots of their own"
-            );
-            pane.add(trade);
         } else {
             let late_ns = trade.watermark.saturating_sub(end).max(0);
             return say_late(trade, late_ns, rule, LateReason::Closed, out);

@@ -1,0 +1,89 @@
+//! Which symbols have something to do when time passes.
+
+use bus::Ts;
+
+/// By symbol number, the watermark at which there is something to do; `MAX` for never.
+///
+/// ```text
+/// by_block    09:30:01            MAX                ...   a tick reads all of these,
+/// by_symbol   09:30:01  MAX  ...  MAX  MAX  MAX  ...       and under a due one these
+/// ```
+///
+/// A block's time is not after any of its symbols'; it may be before all of them, when what was
+/// due was put off, until a tick looks.
+#[derive(Debug)]
+pub(crate) struct Due {
+    by_symbol: Vec<Ts>,
+    by_block: Vec<Ts>,
+}
+
+const BLOCK_SYMBOLS: usize = 64;
+
+impl Due {
+    pub(crate) fn new(symbol_count: usize) -> Due {
+        Due {
+            by_symbol: vec![Ts::MAX; symbol_count],
+            by_block: vec![Ts::MAX; symbol_count.div_ceil(BLOCK_SYMBOLS)],
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, symbol: usize, due: Ts) {
+        self.by_symbol[symbol] = due;
+        let block = &mut self.by_block[symbol / BLOCK_SYMBOLS];
+        *block = due.min(*block);
+    }
+
+    /// Visits every symbol that is due by `watermark`, in the order of their numbers; `visit`
+    /// returns when it is due again.
+    pub(crate) fn visit(&mut self, watermark: Ts, mut visit: impl FnMut(usize) -> Ts) {
+        let blocks = self.by_symbol.chunks_mut(BLOCK_SYMBOLS);
+        for (index, (block, first_due)) in blocks.zip(&mut self.by_block).enumerate() {
+            if *first_due > watermark {
+                continue;
+            }
+            let mut rest_due = Ts::MAX;
+            for (offset, due) in block.iter_mut().enumerate() {
+                if *due <= watermark {
+                    *due = visit(index * BLOCK_SYMBOLS + offset);
+                    debug_assert!(*due > watermark, "what was due is done");
+                }
+                rest_due = rest_due.min(*due);
+            }
+            *first_due = rest_due;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visits_what_is_due_in_order_and_nothing_else() {
+        let mut due = Due::new(200);
+        for (symbol, at) in [(199, 5), (3, 5), (70, 6), (64, 4), (0, 9), (63, 5)] {
+            due.set(symbol, Ts(at));
+        }
+        due.set(63, Ts::MAX);
+        let mut at = |watermark: i64| {
+            let mut visited = Vec::new();
+            due.visit(Ts(watermark), |symbol| {
+                visited.push(symbol);
+                // Symbol 3 is due again and again.
+                if symbol == 3 {
+                    Ts(watermark + 2)
+                } else {
+                    Ts::MAX
+                }
+            });
+            visited
+        };
+        assert_eq!(at(3), []);
+        assert_eq!(at(5), [3, 64, 199]);
+        assert_eq!(at(6), [70]);
+        assert_eq!(at(7), [3]);
+        assert_eq!(at(9), [0, 3]);
+        assert_eq!(at(1000), [3]);
+    }
+}
