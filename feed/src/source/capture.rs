@@ -8,25 +8,24 @@
 //! A capture never says [`Polled::Empty`]: the same files give the same polls.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::{AddAssign, Range};
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::PathBuf;
 
 use bus::Ts;
 
 use super::input::Input;
 use super::itch_file::{self, ItchFile};
+use super::lines::Lines;
 use super::pcap::Pcap;
 use super::pcapng::Pcapng;
 use super::record::{Record, Step};
 use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
-use crate::link::{self, NotUdp, Udp};
+use crate::link::{self, NotUdp};
 
+pub use super::file_info::{Counts, FileInfo, Format};
 pub use super::input::Compression;
 pub use super::record::{Interface, Resolution};
-
-/// How many lines there can be: as many as a packet's `line` can tell apart.
-const LINES_MAX: usize = 256;
 
 /// What to take from captures, and how.
 #[derive(Clone, Debug)]
@@ -53,90 +52,6 @@ impl Default for CaptureOptions {
             decompress_ahead: cpus > 1,
             itch_messages_max: 64,
         }
-    }
-}
-
-/// What kind of file it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// Classic pcap, of either byte order and unit of time.
-    Pcap,
-    /// pcapng.
-    Pcapng,
-    /// ITCH messages behind their lengths.
-    Itch,
-}
-
-impl Format {
-    /// The name that people know it by.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Format::Pcap => "pcap",
-            Format::Pcapng => "pcapng",
-            Format::Itch => "ITCH file",
-        }
-    }
-}
-
-/// What one file is and what was met in it so far.
-#[derive(Clone, Debug)]
-pub struct FileInfo {
-    /// As it was named to [`Capture::open`].
-    pub path: PathBuf,
-    /// What kind of file it is.
-    pub format: Format,
-    /// What it is wrapped in.
-    pub compression: Compression,
-    /// Where its packets were captured; none for ITCH files, and those of a pcapng appear as
-    /// they are met.
-    pub interfaces: Vec<Interface>,
-    /// What was met.
-    pub counts: Counts,
-}
-
-/// How much was met, of what kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Records of the file; for an ITCH file, pieces of it.
-    pub records: u64,
-    /// Bytes in them.
-    pub record_bytes: u64,
-    /// Packets handed out.
-    pub packets: u64,
-    /// Payload bytes in them.
-    pub payload_bytes: u64,
-    /// Packets handed out whose payload the capture had cut.
-    pub snaplen_cut: u64,
-    /// Records of other protocols than UDP.
-    pub not_udp: u64,
-    /// Datagrams to destinations that were not asked for.
-    pub filtered: u64,
-    /// Datagrams to destinations for which no line was left.
-    pub beyond_lines: u64,
-    /// Pieces of fragmented IP packets.
-    pub fragments: u64,
-    /// Frames that end inside a header.
-    pub cut: u64,
-    /// Frames whose headers contradict themselves.
-    pub bad: u64,
-    /// Frames of a link type that is not known.
-    pub unknown_link: u64,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Counts) {
-        self.records += other.records;
-        self.record_bytes += other.record_bytes;
-        self.packets += other.packets;
-        self.payload_bytes += other.payload_bytes;
-        self.snaplen_cut += other.snaplen_cut;
-        self.not_udp += other.not_udp;
-        self.filtered += other.filtered;
-        self.beyond_lines += other.beyond_lines;
-        self.fragments += other.fragments;
-        self.cut += other.cut;
-        self.bad += other.bad;
-        self.unknown_link += other.unknown_link;
     }
 }
 
@@ -213,15 +128,6 @@ impl Stop {
     }
 }
 
-/// Destinations, and which line each is.
-struct Lines {
-    lines: Vec<Line>,
-    destinations: Vec<(IpAddr, u16, u8)>,
-    ports: Option<Vec<u16>>,
-    groups: Option<Vec<IpAddr>>,
-    is_told_full: bool,
-}
-
 impl Capture {
     /// Opens all files and looks at how each starts; one that cannot be read at all is refused.
     pub fn open(paths: &[PathBuf], options: CaptureOptions) -> Result<Capture, SourceError> {
@@ -236,13 +142,7 @@ impl Capture {
         let mut capture = Capture {
             files: Vec::with_capacity(paths.len()),
             infos: Vec::with_capacity(paths.len()),
-            lines: Lines {
-                lines: Vec::new(),
-                destinations: Vec::new(),
-                ports: options.ports,
-                groups: options.groups,
-                is_told_full: false,
-            },
+            lines: Lines::new(options.ports, options.groups),
             stale: None,
             unread: 0..paths.len(),
             pending: None,
@@ -360,7 +260,7 @@ impl Source for Capture {
     }
 
     fn lines(&self) -> &[Line] {
-        &self.lines.lines
+        self.lines.as_slice()
     }
 
     #[inline]
@@ -502,74 +402,6 @@ fn not_udp(why: NotUdp, interface: &Interface, counts: &mut Counts) -> Result<bo
         Err(why.to_string())
     } else {
         Ok(false)
-    }
-}
-
-impl Lines {
-    /// The line of an ITCH file, called by the file's name.
-    fn add_file(&mut self, path: &Path) -> Result<u8, SourceError> {
-        let name = path
-            .file_name()
-            .map_or_else(|| path.to_string_lossy(), |n| n.to_string_lossy());
-        self.add(name.into_owned()).ok_or_else(|| SourceError {
-            path: path.into(),
-            offset_bytes: None,
-            what: format!("one line too many, want at most {LINES_MAX}"),
-        })
-    }
-
-    fn add(&mut self, name: String) -> Option<u8> {
-        let line = u8::try_from(self.lines.len()).ok()?;
-        self.lines.push(Line { name });
-        Some(line)
-    }
-
-    /// Which line a datagram belongs to, if that is one of ours.
-    #[inline]
-    fn route(&mut self, udp: &Udp<'_>) -> Option<u8> {
-        for &(dst, port, line) in &self.destinations {
-            if port == udp.dst_port && dst == udp.dst {
-                return Some(line);
-            }
-        }
-        self.route_new(udp)
-    }
-
-    #[cold]
-    fn route_new(&mut self, udp: &Udp<'_>) -> Option<u8> {
-        if !self.is_wanted(udp) {
-            return None;
-        }
-        let line = self.add(SocketAddr::new(udp.dst, udp.dst_port).to_string())?;
-        self.destinations.push((udp.dst, udp.dst_port, line));
-        Some(line)
-    }
-
-    fn is_wanted(&self, udp: &Udp<'_>) -> bool {
-        self.ports
-            .as_ref()
-            .is_none_or(|ports| ports.contains(&udp.dst_port))
-            && self
-                .groups
-                .as_ref()
-                .is_none_or(|groups| groups.contains(&udp.dst))
-    }
-
-    /// Counts a datagram that has no line: not wanted, or one too many, which is told once.
-    #[cold]
-    fn refuse(&mut self, udp: &Udp<'_>, counts: &mut Counts) -> Result<bool, String> {
-        if !self.is_wanted(udp) {
-            counts.filtered += 1;
-            return Ok(false);
-        }
-        counts.beyond_lines += 1;
-        if std::mem::replace(&mut self.is_told_full, true) {
-            return Ok(false);
-        }
-        let to = SocketAddr::new(udp.dst, udp.dst_port);
-        Err(format!(
-            "datagram to {to}, want at most {LINES_MAX} destinations: name the ports"
-        ))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Read in this order: this file (what a source is), `capture` (files, merged on time), `multicast`
 //! (the network), `paced` (a capture at the pace at which it was taken), `sim` (for tests).
-//! Under `capture`: `input` (bytes, decompressed), `record` (what the formats share), and one
-//! module per format.
+//! Under `capture`: `input` (bytes, decompressed), `record` (what the formats share), one module
+//! per format, `lines` (where packets were sent to), `file_info` (what was met).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use bus::Ts;
 
 pub mod capture;
+mod file_info;
 mod input;
 mod itch_file;
+mod lines;
 pub mod multicast;
 pub mod paced;
 mod pcap;

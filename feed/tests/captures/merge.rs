@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use bus::clock::{Clock, SimClock};
 use feed::source::capture::{Compression, Format, Resolution};
-use feed::source::{Capture, CaptureOptions, Polled, Source};
+use feed::source::{Capture, CaptureOptions, Paced, Polled, Source, Speed};
 
 use super::make::{Folder, Pcap, Pcapng, frame, gzip, itch, zstd};
 use super::walk;
@@ -268,4 +269,31 @@ fn a_capture_through_a_pipe_reads_like_a_file() {
         drop(reader);
         assert_eq!(said, ["0:1 1 0 one", "0:2 2 0 two"]);
     }
+}
+
+#[test]
+fn a_paced_capture_waits_for_packets_but_not_for_troubles() {
+    let pcap = Pcap::usual()
+        .record(100, &frame(1, 5, b"one"))
+        .record(130, &frame(1, 5, b"two")[..30])
+        .record(150, &frame(1, 5, b"three"))
+        .header(160, 0, u32::MAX);
+    let folder = Folder::new();
+    let capture = Capture::open(&[folder.file("x", &pcap.bytes)], CaptureOptions::default());
+    let clock = SimClock::default();
+    let mut paced = Paced::new(capture.unwrap(), &clock, Speed::ONE);
+    let mut seen = Vec::new();
+    loop {
+        match paced.poll().unwrap() {
+            Polled::Packet(packet) => seen.push((clock.now_ns(), packet.place.packet)),
+            Polled::Trouble(trouble) => seen.push((clock.now_ns(), trouble.place.packet)),
+            Polled::Empty => clock.advance_ns(1),
+            Polled::End => break,
+        }
+    }
+    assert_eq!(seen, [(0, 1), (0, 2), (50, 3), (50, 4)]);
+    assert_eq!(
+        (paced.counts().packets, paced.inner().counts().packets),
+        (2, 2)
+    );
 }
