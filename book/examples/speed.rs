@@ -142,7 +142,7 @@ fn market(count: usize) -> Vec<Event> {
                     symbol.live[pick] = reference;
                     event.qty = qty;
                     // Its side is not told; a price in the middle of the book fits both.
-                    let side = if event.order % 2 == 0 {
+                    let side = if event.order.is_multiple_of(2) {
                         Side::Buy
                     } else {
                         Side::Sell

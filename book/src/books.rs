@@ -177,7 +177,7 @@ impl Books {
                 *slot = self.orders.prefetch(event.order);
             }
             for (event, slot) in block.iter().zip(slots) {
-                self.levels.prefetch(self.orders.get(slot).level);
+                self.levels.prefetch(self.orders.get(slot).level());
                 if let Some(book) = self.books.get(event.symbol as usize) {
                     self.sides
                         .prefetch(book.pieces[usize::from(event.side == Side::Sell)]);
@@ -371,7 +371,7 @@ impl Books {
         if order.qty == 0 {
             return self.refuse(event.symbol, Anomaly::UnknownOrder);
         }
-        let side = self.levels.get(order.level).side;
+        let side = self.levels.get(order.level()).side;
         let (symbol, side) = (side >> 1, side as usize & 1);
         let before = self.books[symbol as usize].best[side];
         let mut applied = Applied::NOTHING;
@@ -454,14 +454,11 @@ impl Books {
             Found::Level(id) => id,
             Found::Place(index) => self.open_level(symbol, side, key, index)?,
         };
-        let order = Order {
-            qty: qty.0 as u32,
-            level: id,
-        };
-        let slot = self.orders.insert(slot, reference, order);
+        let slot = self.orders.claim(slot, reference);
         let level = self.levels.get_mut(id);
         let opens = level.count == 0;
-        level.push(slot, &mut self.orders.links);
+        let place = level.push(slot, &mut self.orders);
+        self.orders.set(slot, Order::new(qty.0 as u32, id, place));
         level.qty += qty.0;
         let level_qty = level.qty;
         self.levels.live += u32::from(opens);
@@ -482,10 +479,10 @@ impl Books {
     #[inline(always)]
     fn remove(&mut self, slot: u32, order: Order, reference: u64) -> Reduced {
         self.orders.remove(slot, reference);
-        let level = self.levels.get_mut(order.level);
+        let level = self.levels.get_mut(order.level());
         let (key, side) = (level.key, level.side);
         level.qty -= i64::from(order.qty);
-        level.remove(slot, &mut self.orders.links);
+        level.remove(slot, order.place(), &mut self.orders);
         let (level_qty, closes) = (level.qty, level.count == 0);
         self.levels.live -= u32::from(closes);
         let best = &mut self.books[(side >> 1) as usize].best[side as usize & 1];
@@ -503,7 +500,7 @@ impl Books {
     #[inline(always)]
     fn reduce(&mut self, slot: u32, order: Order, taken: u32) -> Reduced {
         self.orders.set_qty(slot, order.qty - taken);
-        let level = self.levels.get_mut(order.level);
+        let level = self.levels.get_mut(order.level());
         let (key, side) = (level.key, level.side);
         level.qty -= i64::from(taken);
         let best = &mut self.books[(side >> 1) as usize].best[side as usize & 1];

@@ -4,6 +4,7 @@ use bus::{Level, Price, Qty, Side};
 
 use crate::books::Books;
 use crate::levels;
+use crate::orders::NOBODY;
 use crate::sides::{Found, key_of, price_of};
 
 impl Books {
@@ -84,11 +85,11 @@ impl Books {
     }
 
     fn queue_of<'a>(&'a self, level: &'a levels::Level) -> impl Iterator<Item = (u64, Qty)> + 'a {
-        let mut slot = None;
-        (0..level.count).map_while(move |index| {
-            slot = level.after(slot, index, &self.orders.links);
-            let qty = self.orders.get(slot?).qty;
-            Some((self.orders.reference(slot?), Qty(i64::from(qty))))
+        let mut slot = NOBODY;
+        (0..level.count).map(move |turn| {
+            slot = level.at(turn, slot, &self.orders);
+            let qty = self.orders.get(slot).qty;
+            (self.orders.reference(slot), Qty(i64::from(qty)))
         })
     }
 }

@@ -3,16 +3,23 @@
 //! A short queue lies in its level, in the same cache line as all the rest: most are that short,
 //! and then an order comes and goes without a look at its neighbours. A longer one is linked from
 //! order to order, and comes back into its level when it has become half as long as fits there.
+//!
+//! ```text
+//!            0    1    2    3  ...  7     place in `short`
+//! short   | C  |    | A  | B  |    |    |
+//! turns     2    3    0    1 ...          eight times 4 bits: whose turn is first, second ...
+//!           A    B    C    free places from here on
+//! ```
+//!
+//! An order knows its place, so that nothing is looked for, and nothing but `turns` moves when one
+//! leaves.
 
 use std::io;
 
 use bus::mem::{self, Array};
 use bytemuck::Zeroable;
 
-use crate::orders::{Links, NOBODY};
-
-/// How many orders a level holds itself.
-const SHORT: usize = 8;
+use crate::orders::{LEVELS_END, Links, NOBODY, Orders, PLACES};
 
 /// One price of one side. A level without orders stays in its side until that is tidied.
 #[derive(Clone, Copy, Debug, Zeroable)]
@@ -22,108 +29,122 @@ pub(crate) struct Level {
     pub(crate) key: u64,
     /// The sum over its orders.
     pub(crate) qty: i64,
-    /// Twice the symbol, and one more for asks; of a free level, [`CLOSED`].
+    /// Twice the symbol, and one more for asks.
     pub(crate) side: u32,
     pub(crate) count: u32,
     /// Slot of the first order of a linked queue, [`NOBODY`] for a short one; of a free level, the
     /// next free one.
-    pub(crate) head: u32,
-    /// Slot of the last order of a linked queue.
-    tail: u32,
-    /// The slots of a short queue, the first to be executed first; `count` of them count.
-    short: [u32; SHORT],
+    head: u32,
+    /// Slot of the last order of a linked queue; of a short one, its places in their turns.
+    tail_or_turns: u32,
+    short: [u32; PLACES as usize],
 }
 
 const _: () = assert!(size_of::<Level>() == 64);
 
-/// No side has this number, so that nobody who still has the id of a level that is free takes it
-/// for one of his side.
-const CLOSED: u32 = u32::MAX;
+/// First place 0, then 1, and so on.
+const IN_ORDER: u32 = 0x7654_3210;
+/// A one in each of eight times 4 bits.
+const ONES: u32 = 0x1111_1111;
+
+const _: () = assert!(PLACES == 8, "eight places of 4 bits fill 32 bits");
+
+/// Moves `place` behind all others.
+#[inline(always)]
+fn to_the_end(turns: u32, place: u32) -> u32 {
+    // The lowest of the eight that is zero after this is the one; what `zeros` may have wrong is
+    // above it.
+    let differs = turns ^ (place * ONES);
+    let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 3);
+    let earlier = (1 << (zeros.trailing_zeros() & 0x1c)) - 1;
+    (turns & earlier) | (turns >> 4 & !earlier) | place << 28
+}
 
 impl Level {
-    /// Puts an order at the back. `qty` is the caller's to change.
+    /// Puts an order at the back and says at which place. `qty` is the caller's to change.
     #[inline(always)]
-    pub(crate) fn push(&mut self, slot: u32, links: &mut [Links]) {
-        if self.head == NOBODY && (self.count as usize) < SHORT {
-            self.short[self.count as usize] = slot;
-        } else {
-            self.push_linked(slot, links);
-        }
+    pub(crate) fn push(&mut self, slot: u32, orders: &mut Orders) -> u32 {
+        let turn = self.count;
         self.count += 1;
+        if self.head != NOBODY || turn >= PLACES {
+            return self.push_linked(slot, orders);
+        }
+        let place = self.place(turn);
+        self.short[place as usize] = slot;
+        place
     }
 
-    /// Takes an order out. `qty` is the caller's to change.
+    /// Takes the order out that is at `place`. `qty` is the caller's to change.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, slot: u32, links: &mut [Links]) {
+    pub(crate) fn remove(&mut self, slot: u32, place: u32, orders: &mut Orders) {
         self.count -= 1;
         if self.head != NOBODY {
-            return self.remove_linked(slot, links);
+            return self.remove_linked(slot, orders);
         }
-        // Slots beyond `count` are old ones and may be the same again, but come after the live one.
-        let mut found = 0;
-        for (index, &other) in self.short.iter().enumerate() {
-            found |= u32::from(other == slot) << index;
-        }
-        debug_assert!(found.trailing_zeros() <= self.count);
-        let at = found.trailing_zeros() as i32;
-        let old = self.short;
-        for index in 0..SHORT - 1 {
-            self.short[index] = if index as i32 >= at {
-                old[index + 1]
-            } else {
-                old[index]
-            };
-        }
+        debug_assert_eq!(self.short[place as usize], slot);
+        self.tail_or_turns = to_the_end(self.tail_or_turns, place);
+    }
+
+    /// Whose turn it is in a short queue.
+    #[inline(always)]
+    fn place(&self, turn: u32) -> u32 {
+        self.tail_or_turns >> (turn * 4) & (PLACES - 1)
     }
 
     #[inline(never)]
-    fn push_linked(&mut self, slot: u32, links: &mut [Links]) {
+    fn push_linked(&mut self, slot: u32, orders: &mut Orders) -> u32 {
         if self.head == NOBODY {
             let mut prev = NOBODY;
-            for (index, &slot) in self.short.iter().enumerate() {
-                let next = self.short.get(index + 1).copied().unwrap_or(NOBODY);
-                links[slot as usize] = Links { prev, next };
+            for turn in 0..PLACES {
+                let slot = self.short[self.place(turn) as usize];
+                *orders.links(slot) = Links { prev, next: NOBODY };
+                orders.links(prev).next = slot;
                 prev = slot;
             }
-            self.head = self.short[0];
-            self.tail = self.short[SHORT - 1];
+            self.head = self.short[self.place(0) as usize];
+            self.tail_or_turns = prev;
         }
-        links[self.tail as usize].next = slot;
-        links[slot as usize] = Links {
-            prev: self.tail,
+        let tail = self.tail_or_turns;
+        *orders.links(slot) = Links {
+            prev: tail,
             next: NOBODY,
         };
-        self.tail = slot;
+        orders.links(tail).next = slot;
+        self.tail_or_turns = slot;
+        0
     }
 
     #[inline(never)]
-    fn remove_linked(&mut self, slot: u32, links: &mut [Links]) {
+    fn remove_linked(&mut self, slot: u32, orders: &mut Orders) {
         // The links of slot 0, which is nobody's, take what is written beyond the ends.
-        let Links { prev, next } = links[slot as usize];
-        links[prev as usize].next = next;
-        links[next as usize].prev = prev;
+        let Links { prev, next } = *orders.links(slot);
+        orders.links(prev).next = next;
+        orders.links(next).prev = prev;
         self.head = if prev == NOBODY { next } else { self.head };
-        self.tail = if next == NOBODY { prev } else { self.tail };
-        if self.count as usize <= SHORT / 2 {
+        self.tail_or_turns = if next == NOBODY {
+            prev
+        } else {
+            self.tail_or_turns
+        };
+        if self.count <= PLACES / 2 {
             let mut slot = self.head;
-            for place in &mut self.short[..self.count as usize] {
-                *place = slot;
-                slot = links[slot as usize].next;
+            for place in 0..self.count {
+                self.short[place as usize] = slot;
+                orders.set_place(slot, place);
+                slot = orders.links(slot).next;
             }
             self.head = NOBODY;
+            self.tail_or_turns = IN_ORDER;
         }
     }
 
-    /// The order behind `slot`, which is at `index` of the queue; the first one for `None`.
-    pub(crate) fn after(&self, slot: Option<u32>, index: u32, links: &[Links]) -> Option<u32> {
-        if index == self.count {
-            return None;
+    /// The order whose turn is this one; `before` is the order before it.
+    pub(crate) fn at(&self, turn: u32, before: u32, orders: &Orders) -> u32 {
+        match turn {
+            _ if self.head == NOBODY => self.short[self.place(turn) as usize],
+            0 => self.head,
+            _ => orders.next(before),
         }
-        Some(match slot {
-            _ if self.head == NOBODY => self.short[index as usize],
-            None => self.head,
-            Some(slot) => links[slot as usize].next,
-        })
     }
 }
 
@@ -142,7 +163,7 @@ impl Levels {
     /// besides `levels_max`, so that tidying all sides at once pays whenever it is needed.
     pub(crate) fn new(levels_max: u32) -> io::Result<Levels> {
         let len = levels_max as usize + levels_max as usize / 2 + 1024;
-        assert!(len < u32::MAX as usize, "levels are numbered in 32 bits");
+        assert!(len <= LEVELS_END, "levels are numbered below {LEVELS_END}");
         let pool = Array::zeroed(len)?;
         Ok(Levels {
             pool,
@@ -191,7 +212,8 @@ impl Levels {
         };
         let level = &mut self.pool[id as usize];
         debug_assert!(level.count == 0 && level.qty == 0);
-        (level.key, level.side, level.head) = (key, side, NOBODY);
+        (level.key, level.side) = (key, side);
+        (level.head, level.tail_or_turns) = (NOBODY, IN_ORDER);
         id
     }
 
@@ -199,8 +221,29 @@ impl Levels {
     pub(crate) fn close(&mut self, id: u32) {
         let level = &mut self.pool[id as usize];
         debug_assert!(level.count == 0 && level.qty == 0);
-        level.side = CLOSED;
         level.head = self.free;
         self.free = id;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_moves_behind_all_others() {
+        assert_eq!(to_the_end(IN_ORDER, 0), 0x0765_4321);
+        assert_eq!(to_the_end(IN_ORDER, 7), IN_ORDER);
+        // Against a plain list, over many moves.
+        let mut list: Vec<u32> = (0..PLACES).collect();
+        let mut turns = IN_ORDER;
+        for step in 0..10_000u32 {
+            let place = step.wrapping_mul(2_654_435_761) >> 29;
+            list.retain(|&other| other != place);
+            list.push(place);
+            turns = to_the_end(turns, place);
+            let got: Vec<u32> = (0..PLACES).map(|turn| turns >> (turn * 4) & 7).collect();
+            assert_eq!(got, list);
+        }
     }
 }

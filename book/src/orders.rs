@@ -29,16 +29,42 @@ const NEAR_PAGES: usize = 1 << (32 - PAGE_BITS);
 /// The slot of no order.
 pub(crate) const NOBODY: u32 = 0;
 
+/// How many orders a level holds at numbered places of its own.
+pub(crate) const PLACES: u32 = 8;
+
 /// A resting order. `qty` is 0 where there is none, and then all is 0.
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(8))]
 pub(crate) struct Order {
     pub(crate) qty: u32,
-    pub(crate) level: u32,
+    /// Its level, and in the lowest bits its place in there.
+    level_and_place: u32,
+}
+
+/// Levels are numbered below this.
+pub(crate) const LEVELS_END: usize = (u32::MAX / PLACES) as usize + 1;
+
+impl Order {
+    #[inline(always)]
+    pub(crate) fn new(qty: u32, level: u32, place: u32) -> Order {
+        Order {
+            qty,
+            level_and_place: (level * PLACES) | place,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn level(self) -> u32 {
+        self.level_and_place / PLACES
+    }
+
+    #[inline(always)]
+    pub(crate) fn place(self) -> u32 {
+        self.level_and_place % PLACES
+    }
 }
 
 const _: () = assert!(size_of::<Order>() == 8);
-const NO_ORDER: Order = Order { qty: 0, level: 0 };
 
 /// The neighbours of an order in a queue that is too long for its level.
 #[derive(Clone, Copy, Debug, Zeroable)]
@@ -52,7 +78,7 @@ pub(crate) struct Links {
 pub(crate) struct Orders {
     slots: Array<Order>,
     /// By slot; apart, because few orders need them.
-    pub(crate) links: Array<Links>,
+    links: Array<Links>,
     /// Page by page number; 0 for none.
     directory: Array<u32>,
     far: FarPages,
@@ -130,19 +156,38 @@ impl Orders {
         slot
     }
 
-    /// Makes an order live, and says in which slot it is. `found` is the vacant slot that `find`
-    /// gave for its reference.
+    /// The slot for an order that comes to life: `set` must follow. `found` is the vacant slot
+    /// that `find` gave for its reference.
     #[inline(always)]
-    pub(crate) fn insert(&mut self, found: u32, reference: u64, order: Order) -> u32 {
-        debug_assert!(order.qty > 0 && !self.is_full() && self.get(found).qty == 0);
+    pub(crate) fn claim(&mut self, found: u32, reference: u64) -> u32 {
+        debug_assert!(!self.is_full() && self.get(found).qty == 0);
         let mut slot = found;
         if slot < PAGE_SLOTS as u32 {
             slot |= self.open_page(reference >> PAGE_BITS) << PAGE_BITS;
         }
-        self.slots[slot as usize] = order;
         self.live[(slot >> PAGE_BITS) as usize] += 1;
         self.count += 1;
         slot
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&mut self, slot: u32, order: Order) {
+        debug_assert!(order.qty > 0);
+        self.slots[slot as usize] = order;
+    }
+
+    pub(crate) fn set_place(&mut self, slot: u32, place: u32) {
+        let order = self.slots[slot as usize];
+        self.slots[slot as usize] = Order::new(order.qty, order.level(), place);
+    }
+
+    pub(crate) fn links(&mut self, slot: u32) -> &mut Links {
+        &mut self.links[slot as usize]
+    }
+
+    /// The order behind this one in a linked queue.
+    pub(crate) fn next(&self, slot: u32) -> u32 {
+        self.links[slot as usize].next
     }
 
     #[inline(always)]
@@ -154,7 +199,7 @@ impl Orders {
     /// Forgets an order.
     #[inline(always)]
     pub(crate) fn remove(&mut self, slot: u32, reference: u64) {
-        self.slots[slot as usize] = NO_ORDER;
+        self.slots[slot as usize] = Order::zeroed();
         self.count -= 1;
         let page = slot >> PAGE_BITS;
         let live = &mut self.live[page as usize];

@@ -60,7 +60,7 @@ struct Stream {
 
 const CALM: Stream = Stream {
     config: ROOMY,
-    events: 20_000,
+    events: 6_000,
     symbols: 5,
     prices: 30,
     deletes_in_ten: 4,
@@ -367,6 +367,32 @@ fn deep_books_of_many_prices() {
 }
 
 #[test]
+fn queues_that_grow_long_and_short_again() {
+    for seed in 0..4 {
+        let narrow = Stream {
+            prices: 6,
+            symbols: 2,
+            events: 3_000,
+            ..CALM
+        };
+        check(
+            Stream {
+                deletes_in_ten: 3,
+                ..narrow
+            },
+            seed,
+        );
+        check(
+            Stream {
+                deletes_in_ten: 7,
+                ..narrow
+            },
+            seed,
+        );
+    }
+}
+
+#[test]
 fn no_room() {
     for seed in 0..3 {
         let config = BooksConfig {
@@ -404,7 +430,7 @@ fn a_gap_makes_all_symbols_suspect() {
         let mut books = Books::new(ROOMY).unwrap();
         let mut twin = Twin::new(ROOMY);
         for mut event in make(CALM, seed) {
-            if event.seq % 4_000 == 0 {
+            if event.seq % 2_000 == 0 {
                 event = Event {
                     seq: event.seq,
                     ..Event::new(Kind::Gap)
