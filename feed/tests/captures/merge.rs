@@ -297,3 +297,11 @@ fn a_paced_capture_waits_for_packets_but_not_for_troubles() {
         (2, 2)
     );
 }
+
+#[test]
+fn sources_can_be_opened_on_one_thread_and_read_on_another() {
+    fn check<T: Send>() {}
+    check::<Capture>();
+    check::<feed::source::Multicast>();
+    check::<Paced<Capture, SimClock>>();
+}
