@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::clock::Clock;
 use bus::disk::Disk;
-use bus::log::{Log, LogError, LogReader, Record};
+use bus::log::{Log, LogError, Record};
 use bus::oms::{Date, Encoder, Gateway, GatewayError, NewOrder, OrderId};
 use bus::ring::Receiver;
 use bus::signal::{Outcome, Sent};
@@ -287,7 +287,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// the peer is known to have them (`delivered`).
     pub fn recover(
         &mut self,
-        log: LogReader,
+        log: impl IntoIterator<Item = Result<(u64, Record), LogError>>,
         msg_seq_last: u64,
         delivered: &dyn Fn(&OrderId) -> bool,
     ) -> Result<(), ShardError> {
@@ -508,6 +508,11 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             latency: self.latency,
             log: self.exit.log.stats(),
         })
+    }
+
+    /// The log, and what stands behind the shard, as a crash now would leave them.
+    pub fn crash(self) -> (D, G) {
+        (self.exit.log.into_disk(), self.gateway)
     }
 
     /// How many events were taken in so far, from the ring or from the log of an earlier run.
