@@ -21,7 +21,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub use files::Directory;
 pub use plain::PlainDisk;
-pub use sim::{Faults, SimDisk};
+pub use sim::{Fault, Faults, SimDisk};
 pub use uring::UringDisk;
 
 /// The unit of writing: nothing smaller is ever written, and nothing is written twice.
@@ -136,20 +136,26 @@ pub trait Files {
     fn path(&self, segment: u64) -> PathBuf;
 }
 
-impl<F: Files + ?Sized> Files for &F {
-    fn list(&self) -> Result<Vec<u64>, DiskError> {
-        (**self).list()
-    }
-    fn len(&self, segment: u64) -> Result<u64, DiskError> {
-        (**self).len(segment)
-    }
-    fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
-        (**self).read(segment, offset, into)
-    }
-    fn path(&self, segment: u64) -> PathBuf {
-        (**self).path(segment)
-    }
+macro_rules! files_through {
+    ($($head:tt)*) => {
+        $($head)* {
+            fn list(&self) -> Result<Vec<u64>, DiskError> {
+                (**self).list()
+            }
+            fn len(&self, segment: u64) -> Result<u64, DiskError> {
+                (**self).len(segment)
+            }
+            fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
+                (**self).read(segment, offset, into)
+            }
+            fn path(&self, segment: u64) -> PathBuf {
+                (**self).path(segment)
+            }
+        }
+    };
 }
+files_through!(impl<F: Files + ?Sized> Files for &F);
+files_through!(impl<F: Files + ?Sized> Files for &mut F);
 
 /// A log's directory, held by one writer.
 ///
@@ -186,6 +192,46 @@ pub trait Disk: Files {
     fn trim(&mut self, segment: u64, bytes: u64) -> Result<(), DiskError>;
     /// One line for the user: which backend, and why not a better one.
     fn describe(&self) -> String;
+}
+
+/// A log can borrow its disk, so that a test still has it when the log is gone.
+impl<D: Disk> Disk for &mut D {
+    fn take_slots(&mut self) -> Vec<Slot> {
+        (**self).take_slots()
+    }
+    fn prepare(&mut self, segment: u64) {
+        (**self).prepare(segment);
+    }
+    fn write(&mut self, segment: u64, offset: u64, slot: Slot, bytes: usize, token: u64) {
+        (**self).write(segment, offset, slot, bytes, token);
+    }
+    fn poll(&mut self) -> Option<Done> {
+        (**self).poll()
+    }
+    fn release(&mut self, segment: u64) {
+        (**self).release(segment);
+    }
+    fn wait(&mut self) -> Option<Done> {
+        (**self).wait()
+    }
+    fn write_now(&mut self, segment: u64, offset: u64, slot: &Slot) -> Result<(), DiskError> {
+        (**self).write_now(segment, offset, slot)
+    }
+    fn settle(&mut self, segment: u64) -> Result<(), DiskError> {
+        (**self).settle(segment)
+    }
+    fn adopt(&mut self, segment: u64) -> Result<(), DiskError> {
+        (**self).adopt(segment)
+    }
+    fn remove(&mut self, segment: u64) -> Result<(), DiskError> {
+        (**self).remove(segment)
+    }
+    fn trim(&mut self, segment: u64, bytes: u64) -> Result<(), DiskError> {
+        (**self).trim(segment, bytes)
+    }
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
 }
 
 /// Something that a disk finished.
@@ -319,6 +365,8 @@ pub enum Backend {
 }
 
 /// A real disk, chosen when the program starts.
+// There is one for each log: a box would only add a step.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum RealDisk {
     /// See [`UringDisk`].

@@ -48,6 +48,8 @@ pub struct SimDisk {
     files: BTreeMap<u64, Vec<u8>>,
     /// What was written and not synced: at a crash, luck decides sector by sector.
     unsynced: Vec<Piece>,
+    /// What a killed process wrote and did not sync: to be read, and not yet on the disk.
+    cached: Vec<Piece>,
     in_flight: Vec<Flight>,
     /// Files are made one after the other, and after one failed all fail.
     prepared_at: u64,
@@ -95,6 +97,19 @@ enum Fate {
     SyncFails(DiskError),
 }
 
+impl Piece {
+    /// Puts what it has of a range of its file into `into`, which begins at `offset`.
+    fn show(&self, offset: u64, into: &mut [u8]) {
+        let start = self.offset.max(offset);
+        let end = (self.offset + self.bytes.len() as u64).min(offset + into.len() as u64);
+        if start < end {
+            let (from, to) = ((start - self.offset) as usize, (start - offset) as usize);
+            let len = (end - start) as usize;
+            into[to..to + len].copy_from_slice(&self.bytes[from..from + len]);
+        }
+    }
+}
+
 impl SimDisk {
     /// An empty disk.
     pub fn new(geometry: Geometry, seed: u64, faults: Faults) -> SimDisk {
@@ -104,6 +119,7 @@ impl SimDisk {
             random: Random(seed),
             files: BTreeMap::new(),
             unsynced: Vec::new(),
+            cached: Vec::new(),
             in_flight: Vec::new(),
             prepared_at: 0,
             prepare_failed: None,
@@ -116,7 +132,33 @@ impl SimDisk {
     /// The power fails now: what a new process finds afterwards.
     pub fn crash(mut self, seed: u64, geometry: Geometry, faults: Faults) -> SimDisk {
         let mut random = Random(seed);
-        let mut pieces = std::mem::take(&mut self.unsynced);
+        let pieces = self.stop(&mut random);
+        for piece in &pieces {
+            tear(&mut self.files, piece, &mut random);
+        }
+        SimDisk {
+            files: self.files,
+            ..SimDisk::new(geometry, random.next(), faults)
+        }
+    }
+
+    /// The process is killed now, and the machine lives: a new process reads all that was
+    /// written, as far as it got, but until it is settled a power failure can still undo it.
+    pub fn kill(mut self, seed: u64, geometry: Geometry, faults: Faults) -> SimDisk {
+        let mut random = Random(seed);
+        let mut cached = self.stop(&mut random);
+        cached.retain(|_| random.below(4) > 0);
+        SimDisk {
+            files: self.files,
+            cached,
+            ..SimDisk::new(geometry, random.next(), faults)
+        }
+    }
+
+    /// Ends all that is in flight; returns the writes that may or may not have happened.
+    fn stop(&mut self, random: &mut Random) -> Vec<Piece> {
+        let mut pieces = std::mem::take(&mut self.cached);
+        pieces.append(&mut self.unsynced);
         for flight in std::mem::take(&mut self.in_flight) {
             match flight.work {
                 // A new file's name is either there or not; its zeros were synced before.
@@ -147,12 +189,16 @@ impl SimDisk {
                 }
             }
         }
-        for piece in &pieces {
-            tear(&mut self.files, piece, &mut random);
-        }
+        pieces
+    }
+
+    /// The same disk, on which other things go wrong; operations count from 1 again.
+    pub fn with_faults(self, faults: Faults) -> SimDisk {
         SimDisk {
-            files: self.files,
-            ..SimDisk::new(geometry, random.next(), faults)
+            faults,
+            ops: Cell::new(0),
+            fired: Cell::new(false),
+            ..self
         }
     }
 
@@ -316,6 +362,9 @@ impl Files for SimDisk {
             return Err(DiskError::short(Op::Read, self.path(segment), got, want));
         };
         into.copy_from_slice(from);
+        for piece in self.cached.iter().filter(|piece| piece.segment == segment) {
+            piece.show(offset, into);
+        }
         Ok(())
     }
 
@@ -330,7 +379,16 @@ impl Disk for SimDisk {
     }
 
     fn prepare(&mut self, segment: u64) {
-        let taken_bytes: u64 = self.files.values().map(|file| file.len() as u64).sum();
+        let under_way = self
+            .in_flight
+            .iter()
+            .filter(|flight| matches!(flight.work, Work::Prepare { .. }));
+        let taken_bytes: u64 = self
+            .files
+            .values()
+            .map(|file| file.len() as u64)
+            .sum::<u64>()
+            + under_way.count() as u64 * self.geometry.segment_bytes;
         let full = self
             .faults
             .capacity_bytes
@@ -412,7 +470,15 @@ impl Disk for SimDisk {
     }
 
     fn settle(&mut self, segment: u64) -> Result<(), DiskError> {
-        self.step(Op::Sync, segment)
+        self.step(Op::Sync, segment)?;
+        let (settled, rest) = std::mem::take(&mut self.cached)
+            .into_iter()
+            .partition::<Vec<_>, _>(|piece| piece.segment == segment);
+        self.cached = rest;
+        for piece in &settled {
+            put(&mut self.files, piece, 0..piece.bytes.len());
+        }
+        Ok(())
     }
 
     fn adopt(&mut self, segment: u64) -> Result<(), DiskError> {
@@ -421,6 +487,7 @@ impl Disk for SimDisk {
 
     fn remove(&mut self, segment: u64) -> Result<(), DiskError> {
         self.step(Op::Remove, segment)?;
+        self.cached.retain(|piece| piece.segment != segment);
         self.files.remove(&segment);
         Ok(())
     }

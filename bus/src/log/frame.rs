@@ -16,7 +16,7 @@ pub enum FrameKind {
 }
 
 /// Set in the seal of a log that was ended in order.
-pub(super) const FLAG_FINAL: u8 = 1;
+pub const FLAG_FINAL: u8 = 1;
 
 /// The first 64 bytes of a frame, without its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,13 +22,13 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 pub use error::{Corruption, Damage, LogError};
-pub use frame::{FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, frame_cells};
+pub use frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, frame_cells};
 pub use reader::{Frame, LogReader, Record};
 pub use recover::{End, Recovered};
 pub use segment::{Before, BeforeEnd, FORMAT_VERSION, Page0, SegmentHeader};
 pub use writer::{Commit, Log, LogStats};
 
-use crate::disk::{Backend, DiskError, Geometry, PAGE_BYTES, RealDisk};
+use crate::disk::{Backend, Directory, Files, Geometry, PAGE_BYTES, RealDisk};
 
 /// How a log is laid out and when it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,11 +133,12 @@ pub fn random_uuid() -> std::io::Result<[u8; 16]> {
 
 /// Reads a whole log and says what is in it, or where it is damaged.
 pub fn verify(dir: &Path) -> Result<Recovered, LogError> {
-    LogReader::open(dir)?
-        .finish()
-        .map(|(recovered, _)| recovered)
+    verify_files(Directory::new(dir))
 }
 
-fn disk_error(error: DiskError) -> LogError {
-    error.into()
+/// The same for a log that is not in a directory.
+pub fn verify_files(files: impl Files) -> Result<Recovered, LogError> {
+    LogReader::over(files)?
+        .finish()
+        .map(|(recovered, _)| recovered)
 }

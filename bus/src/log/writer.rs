@@ -10,13 +10,13 @@
 //! A frame is opened for cells only if there is a place for it, full, in the segments that
 //! exist. So whatever was appended can be written, even when no further segment can be made.
 
+mod start;
+mod submit;
+
 use std::collections::VecDeque;
 
-use super::frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, frame_cells};
-use super::reader::LogReader;
-use super::recover::{Recovered, Survey};
-use super::segment::{Before, BeforeEnd, SegmentHeader};
-use super::{LogConfig, LogError, disk_error};
+use super::frame::{FLAG_FINAL, frame_cells};
+use super::{LogConfig, LogError};
 use crate::disk::{Disk, DiskError, Done, PAGE_BYTES, Slot};
 use crate::event::Event;
 use crate::signal::Signal;
@@ -144,136 +144,6 @@ pub struct LogStats {
 }
 
 impl<D: Disk> Log<D> {
-    /// Begins a new log. Blocks until its first segment is there and begun.
-    pub fn create(config: LogConfig, disk: D) -> Result<Log<D>, LogError> {
-        config.check()?;
-        if let Some(&first) = disk.list()?.first() {
-            return Err(LogError::Exists {
-                path: disk.path(first),
-            });
-        }
-        let before = Before {
-            how: BeforeEnd::None,
-            end_bytes: 0,
-            crc: 0,
-        };
-        Log::begin(config, disk, before, 0, 0, 0, VecDeque::new())
-    }
-
-    /// Takes over a log after whatever happened to its last writer, and goes on in a new segment.
-    ///
-    /// What was found durable stays as it is: no byte of an earlier segment is written. A log
-    /// whose creation was cut off is begun anew. Blocks.
-    pub fn resume(config: LogConfig, mut disk: D) -> Result<(Log<D>, Recovered), LogError> {
-        config.check()?;
-        // What the page cache shows of the last segment may never have reached the disk. Once
-        // the new segment says that it counts, it must.
-        if let Some(last) = Survey::read(&disk)?.begun.last() {
-            disk.settle(last.header.segment)?;
-        }
-        let (recovered, go_on) = LogReader::over(&disk)?.finish()?;
-        let mut spares = VecDeque::from(go_on.unused);
-        let mut keep = go_on.torn_header.is_none();
-        for &spare in &spares {
-            keep &= disk.len(spare)? == config.segment_bytes;
-        }
-        if !keep {
-            // From the last to the first, so that a crash leaves no hole in the numbers.
-            for &spare in spares.iter().rev().chain(&go_on.torn_header) {
-                disk.remove(spare)?;
-            }
-            spares.clear();
-        }
-        for &spare in &spares {
-            disk.adopt(spare)?;
-        }
-        let uuid = if go_on.last_segment.is_some() {
-            recovered.uuid
-        } else {
-            config.uuid
-        };
-        let epoch = if go_on.last_segment.is_some() {
-            recovered.epoch + 1
-        } else {
-            0
-        };
-        let config = LogConfig { uuid, ..config };
-        let next = go_on.next_segment;
-        let log = Log::begin(
-            config,
-            disk,
-            go_on.before,
-            next,
-            recovered.cells,
-            epoch,
-            spares,
-        )?;
-        Ok((log, recovered))
-    }
-
-    fn begin(
-        config: LogConfig,
-        mut disk: D,
-        before: Before,
-        segment: u64,
-        first_cell: u64,
-        epoch: u32,
-        spares: VecDeque<u64>,
-    ) -> Result<Log<D>, LogError> {
-        let mut free = disk.take_slots();
-        let page_slot = free.pop();
-        let frames_max = free.len() + 1;
-        let mut log = Log {
-            open: Slot::none(),
-            open_next: 1,
-            open_end: 0,
-            open_first: first_cell,
-            free,
-            waiting: VecDeque::with_capacity(frames_max),
-            in_flight: VecDeque::with_capacity(frames_max + 1),
-            token_first: 0,
-            page_slot,
-            opened_ns: None,
-            now_ns: 0,
-            phase: Phase::Taking,
-            segment,
-            offset: 0,
-            prev_crc: 0,
-            salt: 0,
-            durable_upto: first_cell,
-            prepare_next: spares.back().map_or(segment, |last| last + 1),
-            spares,
-            preparing: 0,
-            full: None,
-            failed: None,
-            commits: VecDeque::with_capacity(COMMITS_KEPT),
-            stats: LogStats::default(),
-            epoch,
-            config,
-            disk,
-        };
-        if log.spares.is_empty() {
-            log.prepare_one();
-            while log.spares.is_empty() {
-                let done = log.disk.wait().expect("a segment is being prepared");
-                log.take(done)?;
-                if let Some(error) = log.full.take() {
-                    return Err(LogError::NoSpace(error));
-                }
-            }
-        }
-        let first = log.spares.pop_front();
-        assert_eq!(first, Some(segment), "segments are prepared in order");
-        let mut slot = log.page_slot.take().expect("a slot for pages");
-        log.fill_header(&mut slot, segment, before);
-        log.disk.write_now(segment, 0, &slot)?;
-        log.page_slot = Some(slot);
-        log.stats.segments += 1;
-        log.prepare_more();
-        log.open_frame();
-        Ok(log)
-    }
-
     /// How many cells can be appended now, however they are shared out among events and signals.
     #[inline]
     pub fn room_cells(&self) -> usize {
@@ -364,8 +234,7 @@ impl<D: Disk> Log<D> {
             self.wait_one()?;
         }
         self.phase = Phase::Finished;
-        self.give_back_space()
-            .inspect_err(|error| self.failed = Some(error.clone()))
+        self.give_back_space().map_err(|error| self.fail(error))
     }
 
     /// What it did so far.
@@ -394,7 +263,7 @@ impl<D: Disk> Log<D> {
         &self.disk
     }
 
-    /// Gives up the log as it stands, as a crash would.
+    /// Gives up the log as it stands, as a crash would: for tests of whoever holds one.
     pub fn into_disk(self) -> D {
         self.disk
     }
@@ -405,8 +274,15 @@ impl<D: Disk> Log<D> {
     }
 
     fn take_or_fail(&mut self, done: Done) -> Result<(), LogError> {
-        self.take(done)
-            .inspect_err(|error| self.failed = Some(error.clone()))
+        self.take(done).map_err(|error| self.fail(error))
+    }
+
+    /// From here on every turn says `error`, and there is no room for more.
+    #[cold]
+    fn fail(&mut self, error: LogError) -> LogError {
+        self.open_end = self.open_end.min(self.open_next);
+        self.failed = Some(error.clone());
+        error
     }
 
     fn take(&mut self, done: Done) -> Result<(), LogError> {
@@ -569,195 +445,5 @@ impl<D: Disk> Log<D> {
         let each = (self.config.segment_bytes - 2 * PAGE) / frame;
         let taken = self.waiting.len() + usize::from(self.open_end > 0);
         (here + each * self.spares.len() as u64).saturating_sub(taken as u64) as usize
-    }
-
-    /// Hands waiting frames to the disk, and moves on to the next segment when one is full.
-    fn submit(&mut self) -> usize {
-        let mut work = 0;
-        while let Some(frame) = self.waiting.front() {
-            match self.phase {
-                Phase::Taking => {
-                    if self.in_flight.len() >= self.config.frames_in_flight_max {
-                        break;
-                    }
-                    let bytes = frame_bytes(frame.cell_count) as u64;
-                    if self.offset + bytes + PAGE > self.config.segment_bytes {
-                        self.submit_page(0);
-                        self.phase = Phase::Sealed;
-                    } else {
-                        let frame = self.waiting.pop_front().expect("just seen");
-                        self.submit_frame(frame);
-                    }
-                }
-                Phase::Sealed => {
-                    // The segment counts as complete from the moment that the next is begun, so
-                    // all of it must be durable first.
-                    if !self.in_flight.is_empty() || !self.begin_next_segment() {
-                        break;
-                    }
-                }
-                Phase::Header => break,
-                Phase::Finished => unreachable!("nothing waits after the end"),
-            }
-            work += 1;
-        }
-        work
-    }
-
-    fn submit_frame(&mut self, frame: Waiting) {
-        let Waiting {
-            mut slot,
-            first_cell,
-            cell_count,
-            opened_ns,
-        } = frame;
-        let bytes = frame_bytes(cell_count);
-        let header = self.header_for(FrameKind::Cells, 0, first_cell, cell_count);
-        self.prev_crc = header.close(&mut slot.bytes_mut()[..bytes]);
-        self.send(slot, &header, opened_ns);
-    }
-
-    /// The seal: a frame without cells that ends a segment.
-    fn submit_page(&mut self, flags: u8) {
-        let mut slot = self.page_slot.take().expect("only one page is under way");
-        let first_cell = self
-            .waiting
-            .front()
-            .map_or(self.open_first, |frame| frame.first_cell);
-        let header = self.header_for(FrameKind::Seal, flags, first_cell, 0);
-        self.prev_crc = header.close(slot.bytes_mut());
-        self.send(slot, &header, self.now_ns);
-    }
-
-    fn header_for(
-        &self,
-        kind: FrameKind,
-        flags: u8,
-        first_cell: u64,
-        cell_count: usize,
-    ) -> FrameHeader {
-        FrameHeader {
-            frame_bytes: frame_bytes(cell_count) as u32,
-            first_cell,
-            durable_upto: self.durable_upto,
-            cell_count: cell_count as u32,
-            prev_crc: self.prev_crc,
-            salt: self.salt,
-            epoch: self.epoch,
-            segment: self.segment,
-            page: (self.offset / PAGE) as u32,
-            kind: kind as u8,
-            flags,
-            schema: RECORD_SCHEMA,
-        }
-    }
-
-    fn send(&mut self, slot: Slot, header: &FrameHeader, opened_ns: u64) {
-        let token = self.token_first + self.in_flight.len() as u64;
-        self.in_flight.push_back(InFlight {
-            end_cell: header.end_cell(),
-            cell_count: header.cell_count,
-            bytes: header.frame_bytes,
-            opened_ns,
-            submitted_ns: self.now_ns,
-            done: false,
-        });
-        let offset = self.offset;
-        self.offset += u64::from(header.frame_bytes);
-        assert!(
-            self.offset <= self.config.segment_bytes,
-            "a frame stays in its segment"
-        );
-        self.disk.write(
-            self.segment,
-            offset,
-            slot,
-            header.frame_bytes as usize,
-            token,
-        );
-    }
-
-    /// False while no segment is ready.
-    fn begin_next_segment(&mut self) -> bool {
-        let Some(next) = self.spares.pop_front() else {
-            return false;
-        };
-        assert_eq!(next, self.segment + 1, "segments are begun in order");
-        self.disk.release(self.segment);
-        let before = Before {
-            how: BeforeEnd::Sealed,
-            end_bytes: self.offset,
-            crc: self.prev_crc,
-        };
-        let mut slot = self
-            .page_slot
-            .take()
-            .expect("the seal is durable, its slot is back");
-        self.fill_header(&mut slot, next, before);
-        self.phase = Phase::Header;
-        self.stats.segments += 1;
-        self.disk.write(next, 0, slot, PAGE_BYTES, HEADER_TOKEN);
-        self.prepare_more();
-        true
-    }
-
-    /// Writes the header of `segment` into `slot`, and makes it the current segment.
-    fn fill_header(&mut self, slot: &mut Slot, segment: u64, before: Before) {
-        let config = &self.config;
-        let header = SegmentHeader {
-            uuid: config.uuid,
-            segment,
-            first_cell: self
-                .waiting
-                .front()
-                .map_or(self.open_first, |frame| frame.first_cell),
-            salt: SegmentHeader::salt(&config.uuid, segment, self.epoch),
-            epoch: self.epoch,
-            before,
-            segment_bytes: config.segment_bytes,
-            frame_bytes_max: config.frame_bytes_max as u32,
-            frames_in_flight_max: config.frames_in_flight_max as u32,
-            build_hash: config.build_hash,
-            config_hash: config.config_hash,
-            retained_from: 0,
-        };
-        self.salt = header.salt;
-        self.prev_crc = header.write(slot.bytes_mut());
-        self.segment = segment;
-        self.offset = PAGE;
-    }
-
-    fn prepare_more(&mut self) {
-        while self.full.is_none() && self.spares.len() + self.preparing < self.config.spares {
-            self.prepare_one();
-        }
-    }
-
-    fn prepare_one(&mut self) {
-        self.disk.prepare(self.prepare_next);
-        self.prepare_next += 1;
-        self.preparing += 1;
-    }
-
-    /// The disk is full, and everything appended is durable, or can no longer get smaller: the
-    /// caller who waits for room would wait for ever.
-    fn end_of_space(&self) -> Option<DiskError> {
-        let error = self.full.as_ref()?;
-        let is_at_rest =
-            self.open_next == 1 && self.waiting.is_empty() && self.in_flight.is_empty();
-        let is_short = self.free.len() > self.places_left();
-        (is_at_rest && is_short).then(|| error.clone())
-    }
-
-    /// What was prepared and is not needed goes, from the last to the first so that the numbers
-    /// have no hole, and so do the zeros after the last seal.
-    fn give_back_space(&mut self) -> Result<(), LogError> {
-        while let Some(spare) = self.spares.pop_back() {
-            self.disk.remove(spare).map_err(disk_error)?;
-        }
-        self.disk.release(self.segment);
-        self.disk
-            .trim(self.segment, self.offset)
-            .map_err(disk_error)
     }
 }

@@ -22,7 +22,10 @@ impl Dir {
     }
 
     fn config(&self) -> LogConfig {
-        LogConfig { dir: self.0.clone(), ..small() }
+        LogConfig {
+            dir: self.0.clone(),
+            ..small()
+        }
     }
 }
 
@@ -50,15 +53,13 @@ fn round_trip(dir: &Dir, backend: Backend) {
     assert!(recovered.finished && recovered.segments > 10);
 
     // Once more, and not ended in order.
-    let (mut log, again) =
-        Log::resume(config.clone(), config.open_disk(backend).unwrap()).unwrap();
+    let (mut log, again) = Log::resume(config.clone(), config.open_disk(backend).unwrap()).unwrap();
     assert_eq!(again, recovered);
     fill(&mut log, 30_000).unwrap();
     let durable = log.durable_upto();
     assert!(durable > 20_000);
     drop(log);
-    let (mut log, found) =
-        Log::resume(config.clone(), config.open_disk(backend).unwrap()).unwrap();
+    let (mut log, found) = Log::resume(config.clone(), config.open_disk(backend).unwrap()).unwrap();
     assert!(found.cells >= durable && !found.finished);
     assert_eq!((found.epoch, log.next_cell()), (1, found.cells));
     append(&mut log);
@@ -95,11 +96,21 @@ fn a_second_writer_is_refused() {
     let config = dir.config();
     let log = create(&config, Backend::Plain);
     let refused = config.open_disk(Backend::Best).unwrap_err();
-    let LogError::InUse { pid, .. } = &refused else { panic!("{refused}") };
-    assert_eq!(pid.as_deref(), Some(std::process::id().to_string().as_str()));
+    let LogError::InUse { pid, .. } = &refused else {
+        panic!("{refused}")
+    };
+    assert_eq!(
+        pid.as_deref(),
+        Some(std::process::id().to_string().as_str())
+    );
     drop(log);
     let disk = config.open_disk(Backend::Plain).unwrap();
     let exists = Log::create(config.clone(), disk).unwrap_err();
     assert!(matches!(exists, LogError::Exists { .. }), "{exists}");
-    assert!(exists.to_string().ends_with("0000000000.seg: there already is a log"), "{exists}");
+    assert!(
+        exists
+            .to_string()
+            .ends_with("0000000000.seg: there already is a log"),
+        "{exists}"
+    );
 }

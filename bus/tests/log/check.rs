@@ -27,7 +27,11 @@ pub(crate) fn record_at(cell: u64) -> Record {
         let body = Body::Broken(bus::signal::Broken { match_number: cell });
         Record::Signal(Signal::new(Ts(cell as i64), cell, 5, 1, 2, body))
     } else {
-        Record::Event(Event { seq: cell, order: !cell, ..Event::new(Kind::Add) })
+        Record::Event(Event {
+            seq: cell,
+            order: !cell,
+            ..Event::new(Kind::Add)
+        })
     }
 }
 
@@ -47,7 +51,11 @@ pub(crate) fn read_all(files: impl Files) -> Result<Recovered, LogError> {
     for item in &mut reader {
         let (cell, record) = item?;
         assert_eq!(cell, next, "cells follow each other");
-        assert_eq!(record, record_at(cell), "cell {cell} holds what was put there");
+        assert_eq!(
+            record,
+            record_at(cell),
+            "cell {cell} holds what was put there"
+        );
         next += match record {
             Record::Event(_) => 1,
             Record::Signal(_) => 2,

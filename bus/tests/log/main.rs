@@ -2,3 +2,6 @@
 
 mod backends;
 mod check;
+mod crash;
+mod damage;
+mod faults;
