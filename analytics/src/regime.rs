@@ -140,7 +140,7 @@ pub struct Regime {
     /// times the baseline, the one with the weights of the estimate, the other with its own.
     recent: f64,
     baseline: f64,
-    samples: u32,
+    samples: u64,
 }
 
 /// One jump of the mid, as when a thin book loses its best order, is no storm: alone it cannot
@@ -211,10 +211,11 @@ impl Regime {
             self.due = self.due.max(self.sampled.plus_ns(sample_ns));
             // Between the last sample and the one now due nothing moved.
             let slept = (self.due.since(self.sampled) / sample_ns - 1) as u64;
-            let fast_kept = power(common.fast_keep, slept);
+            let fast_kept = kept(common.fast_keep, self.samples, slept);
             self.realised *= fast_kept;
             self.recent *= fast_kept;
-            self.baseline *= power(common.slow_keep, slept);
+            self.baseline *= kept(common.slow_keep, self.samples, slept);
+            self.samples = self.samples.saturating_add(slept);
         }
     }
 
@@ -236,7 +237,7 @@ impl Regime {
         let bps = (mid as f64 - before as f64) * 10_000.0 / before as f64;
         self.take(common, bps * bps);
         view.sigma_bps = (self.realised * common.samples_per_second).sqrt();
-        if self.samples < common.config.warmup_samples {
+        if self.samples < u64::from(common.config.warmup_samples) {
             return;
         }
         view.regime_known = true;
@@ -267,7 +268,7 @@ impl Regime {
         let plain = 1.0 / self.samples as f64;
         let fast_weight = plain.max(1.0 - common.fast_keep);
         let slow_weight = plain.max(1.0 - common.slow_keep);
-        let is_warm = self.samples > common.config.warmup_samples;
+        let is_warm = self.samples > u64::from(common.config.warmup_samples);
         // Nothing is cut while there is no baseline to cut at.
         let unit = if is_warm {
             self.baseline.max(common.floor_variance)
@@ -280,6 +281,19 @@ impl Regime {
         self.recent += (recent_square - self.recent) * fast_weight;
         self.baseline += (baseline_square - self.baseline) * slow_weight;
     }
+}
+
+/// What of a mean over `samples` remains after as many returns of zero as were `slept` through:
+/// what `take` does to it, in one step. A mean is plain while that weighs a sample more.
+fn kept(keep: f64, samples: u64, slept: u64) -> f64 {
+    debug_assert!(
+        samples > 0,
+        "a symbol sleeps after a return at the earliest"
+    );
+    let plain_max = (1.0 / (1.0 - keep)) as u64;
+    let after = samples + slept.min(plain_max.saturating_sub(samples));
+    let plain = samples as f64 / after as f64;
+    plain * power(keep, slept - (after - samples))
 }
 
 /// The regime at this level, coming from that one.

@@ -5,7 +5,7 @@ use bus::{Notional, Phase, Price, Qty, Quote, Ts};
 
 /// What is known of one symbol now; each analytic fills its own fields and may read the rest.
 ///
-/// The first line is what a change of the quote needs, the second what a trade needs.
+/// The first cache line has all that a change of the quote needs; a trade needs the second too.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub struct View {
@@ -45,7 +45,7 @@ pub struct View {
     pub broken_count: u32,
 }
 
-const _: () = assert!(size_of::<View>() <= 192);
+const _: () = assert!(size_of::<View>() == 128);
 
 impl View {
     /// Nothing is known.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use analytics::{SpreadConfig, WindowConfig};
-use bus::signal::Window;
+use analytics::{RegimeConfig, SpreadConfig, WindowConfig};
+use bus::signal::{Volatility, Window};
 use bus::{Notional, Price, Qty, Quote, Ts};
 
 /// What happens to one symbol.
@@ -107,6 +107,65 @@ pub(crate) fn spreads(steps: &[Step], config: &SpreadConfig, until: Ts) -> Vec<(
         while index < quotes.len() && quotes[index].0 <= at {
             index += 1;
         }
+    }
+    said
+}
+
+/// Regime changes and the volatility at each, by looking at every sample of the grid, asleep or
+/// not, with quotes that are all open and measured against the symbol's own baseline.
+pub(crate) fn regimes(
+    steps: &[Step],
+    config: &RegimeConfig,
+    until: Ts,
+) -> Vec<(Ts, Volatility, f64)> {
+    let mids: Vec<(Ts, f64)> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Quote(ts, quote) => Some((*ts, (quote.bid.0 + quote.ask.0) as f64)),
+            Step::Trade(..) | Step::Watermark(_) => None,
+        })
+        .collect();
+    let seconds = |ns: i64| ns as f64 / Ts::SECOND_NS as f64;
+    let weight =
+        |half_life_ns: i64| 1.0 - (-seconds(config.sample_ns) / seconds(half_life_ns)).exp2();
+    let floor = config.floor_bps * config.floor_bps * seconds(config.sample_ns);
+    let (mut all, mut cut, mut own, mut count) = (0.0, 0.0, 0.0, 0.0f64);
+    let (mut state, mut said) = (Volatility::Normal, Vec::new());
+    let mut at = mids[0].0.floor(config.sample_ns).plus_ns(config.sample_ns);
+    let mut before = None;
+    while at <= until {
+        let index = mids.partition_point(|mid| mid.0 < at) - 1;
+        let mid = mids[index].1;
+        if let Some(before) = before.replace(mid) {
+            count += 1.0;
+            let square = ((mid - before) / before * 10_000.0).powi(2);
+            let fast = weight(config.half_life_ns).max(1.0 / count);
+            let slow = weight(config.baseline_ns).max(1.0 / count);
+            let unit = match count as u32 > config.warmup_samples {
+                true => f64::max(own, floor),
+                false => f64::INFINITY,
+            };
+            all = all * (1.0 - fast) + square * fast;
+            cut = cut * (1.0 - fast) + square.min(16.0 * unit) * fast;
+            own = own * (1.0 - slow) + square.min(4.0 * unit) * slow;
+            let level = (cut / f64::max(own, floor)).sqrt();
+            let stays = match state {
+                Volatility::Stressed => level >= config.stressed * (1.0 - config.hysteresis),
+                Volatility::Normal => true,
+                Volatility::Calm => level <= config.calm * (1.0 + config.hysteresis),
+            };
+            let next = match stays {
+                _ if level > config.stressed => Volatility::Stressed,
+                _ if level < config.calm => Volatility::Calm,
+                true => state,
+                false => Volatility::Normal,
+            };
+            if next != state && count as u32 >= config.warmup_samples {
+                state = next;
+                said.push((at, state, (all / seconds(config.sample_ns)).sqrt()));
+            }
+        }
+        at = at.plus_ns(config.sample_ns);
     }
     said
 }

@@ -138,10 +138,11 @@ fn known_regimes_are_found_on_a_simulated_series() {
     });
     println!("of {seeds} series, found and after how many seconds (median, longest):");
     println!("stressed {begin:.2?}, its end {end:.2?}, calm {calm:.2?}, falsely {false_count}");
+    let all = seeds as usize;
     assert_eq!(
-        (begin.0, calm.0),
-        (seeds as usize, seeds as usize),
-        "every storm, every calm"
+        (begin.0, end.0, calm.0),
+        (all, all, all),
+        "every storm, its end, every calm"
     );
     assert!(
         begin.1 < 2.5 && begin.2 < 6.0,

@@ -242,6 +242,60 @@ fn spread_alerts_equal_looking_at_whole_stretches() {
     assert!(count > 1000);
 }
 
+#[test]
+fn regimes_equal_looking_at_every_sample() {
+    let mut count = 0;
+    for seed in 0..100 {
+        let random = &mut Random(seed);
+        let mut now = MIDNIGHT.plus_ns(34_200 * Ts::SECOND_NS);
+        let mut mid = 10_000 * CENT;
+        let mut plain = Vec::new();
+        // Busy and quiet stretches; in some of the quiet ones a calm symbol sleeps.
+        while plain.len() < 1500 {
+            let pause_ns = [60_000_000, 60_000_000, 2_000_000_000, 40_000_000_000];
+            let pause_ns = pause_ns[(random.below(100) >= 95) as usize * random.below(4) as usize];
+            now = now.plus_ns(1 + random.below(pause_ns));
+            mid += (random.normal() * [1.0, 8.0][(plain.len() / 200) % 2]) as i64 * CENT;
+            let (bid, ask) = (Price(mid - CENT), Price(mid + CENT));
+            plain.push(Step::Quote(
+                now,
+                Quote {
+                    bid,
+                    ask,
+                    bid_qty: Qty(1),
+                    ask_qty: Qty(1),
+                },
+            ));
+            if random.below(4) == 0 {
+                plain.push(Step::Watermark(now));
+            }
+        }
+        plain.push(Step::Watermark(now));
+        let config = SuiteConfig::standard(1);
+        let want = reference::regimes(&plain, &config.regime, now);
+        let steps: Vec<(u32, Step)> = plain.into_iter().map(|step| (1, step)).collect();
+        let mut said = Vec::new();
+        for signal in run(&config, &steps, true) {
+            if let Some(Body::Regime(change)) = signal.body() {
+                said.push((signal.ts_event, change.to, change.bps));
+            }
+        }
+        let times = |list: &[(Ts, _, f64)]| -> Vec<(Ts, _)> {
+            list.iter().map(|change| (change.0, change.1)).collect()
+        };
+        assert_eq!(times(&said), times(&want), "seed {seed}");
+        for (got, want) in said.iter().zip(&want) {
+            assert!(
+                (got.2 - want.2).abs() <= 1e-9 * want.2,
+                "seed {seed}: {got:?} {want:?}"
+            );
+        }
+        count += said.len();
+    }
+    println!("{count} changes");
+    assert!(count > 1000);
+}
+
 fn steps_end(steps: &[Step]) -> Ts {
     let times = steps.iter().map(|step| match step {
         Step::Trade(ts, ..) | Step::Quote(ts, _) | Step::Watermark(ts) => *ts,
