@@ -118,7 +118,7 @@ const UNNUMBERED: u16 = u16::MAX;
 pub enum Bad {
     /// Too short for a header.
     Short,
-    /// It would open a session, but is not exactly one header and its messages.
+    /// It is of no session that is known, and not exactly one header and its messages.
     NotMoldUdp64,
     /// Its messages are not whole, or bytes are left behind them; the whole ones count.
     Cut,
@@ -135,7 +135,7 @@ impl Bad {
     pub const fn what(self) -> &'static str {
         match self {
             Bad::Short => "payload is shorter than a MoldUDP64 header of 20 bytes",
-            Bad::NotMoldUdp64 => "payload of a new session is not one MoldUDP64 packet",
+            Bad::NotMoldUdp64 => "payload is not a MoldUDP64 packet",
             Bad::Cut => "message count does not match the payload's bytes",
             Bad::Overflow => "sequence number and count pass 64 bits",
             Bad::TooLarge => "packet is out of order and too large to be held",
@@ -350,7 +350,7 @@ impl Arbiter {
             self.now = packet.ts_recv;
         }
         if header.sequence == 0 {
-            return self.offer_unnumbered(packet, &header);
+            return self.offer_unnumbered(packet, &header, blocks);
         }
         let index = match self.sessions.get(self.current) {
             Some(session) if session.id == header.session => self.current,
@@ -509,10 +509,12 @@ impl Arbiter {
 
     /// A packet whose numbers were blanked, as in collections of single packets.
     #[cold]
-    fn offer_unnumbered(&mut self, packet: &Packet<'_>, header: &Header) -> Offer {
+    fn offer_unnumbered(&mut self, packet: &Packet<'_>, header: &Header, blocks: &[u8]) -> Offer {
+        if !is_right(header, packet, blocks) {
+            return Offer::Bad(Bad::NotMoldUdp64);
+        }
         self.count_unnumbered(packet, 0);
-        let stats = self.unnumbered(packet.line);
-        stats.count_kind(header.count);
+        self.unnumbered(packet.line).count_kind(header.count);
         Offer::Now(Turn {
             session: UNNUMBERED,
             line: packet.line,
@@ -529,22 +531,14 @@ impl Arbiter {
             self.current = index;
             return Ok(index);
         }
-        // Any bytes make a header. Only a packet that is right to its last byte opens a session.
-        let count = header.message_count();
-        let is_cut = packet.wire_bytes as usize > packet.payload.len();
-        let (found, left) = whole(blocks, count);
-        let is_right = if is_cut {
-            found > 0
-        } else {
-            found == count && left == 0
-        };
-        if !is_right {
+        if !is_right(header, packet, blocks) {
             return Err(Bad::NotMoldUdp64);
         }
         if self.sessions.len() == SESSIONS_MAX {
             return Err(Bad::Sessions);
         }
-        self.sessions.push(Session::new(header.session));
+        self.sessions
+            .push(Session::new(header.session, self.rule.hold_packets));
         self.current = self.sessions.len() - 1;
         Ok(self.current)
     }
@@ -713,6 +707,19 @@ impl Arbiter {
     }
 }
 
+/// Any bytes make a header. Only a packet that is right to its last byte is believed where its
+/// session is not known yet.
+fn is_right(header: &Header, packet: &Packet<'_>, blocks: &[u8]) -> bool {
+    let count = header.message_count();
+    let (found, left) = whole(blocks, count);
+    let is_cut = packet.wire_bytes as usize > packet.payload.len();
+    if is_cut {
+        found > 0
+    } else {
+        found == count && left == 0
+    }
+}
+
 enum Step {
     Nothing,
     Packet(Held, u16),
@@ -721,14 +728,14 @@ enum Step {
 }
 
 impl Session {
-    fn new(id: SessionId) -> Session {
+    fn new(id: SessionId, hold_packets: usize) -> Session {
         Session {
             id,
             expected: 1,
             is_joining: true,
             first: None,
             agreeing: 0,
-            held: VecDeque::new(),
+            held: VecDeque::with_capacity(hold_packets),
             hole: NO_HOLE,
             aside: None,
             dropped: VecDeque::new(),

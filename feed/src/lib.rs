@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arbiter;
+pub mod inspect;
 pub mod link;
 pub mod moldudp64;
 pub mod protocol;

@@ -168,7 +168,7 @@ pub struct ReaderStats {
     pub bytes: u64,
     /// Messages delivered, in order and once each, refused ones included.
     pub messages: u64,
-    /// The same by their type letter.
+    /// The same by their type letter; a message of no bytes has none.
     pub by_type: [u64; 256],
     /// The last `seq` given.
     pub seq: u64,

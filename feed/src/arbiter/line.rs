@@ -137,9 +137,18 @@ const SPANS_MAX: usize = 32;
 
 /// The newest spans of numbers, each from its first up to but not including its end. Older ones
 /// are forgotten: they only make statistics exact.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Spans {
     spans: Vec<(u64, u64)>,
+}
+
+impl Default for Spans {
+    fn default() -> Spans {
+        // One more than is kept: a cut in the middle of a span makes two.
+        Spans {
+            spans: Vec::with_capacity(SPANS_MAX + 1),
+        }
+    }
 }
 
 impl Spans {

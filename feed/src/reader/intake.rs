@@ -145,8 +145,8 @@ impl<P: Protocol> Intake<P> {
             is_cut: false,
             troubles: 0,
             anomalies: Anomalies::default(),
-            examples: Vec::new(),
-            gaps: Vec::new(),
+            examples: Vec::with_capacity(EXAMPLES_MAX),
+            gaps: Vec::with_capacity(GAPS_LISTED_MAX),
         }
     }
 
