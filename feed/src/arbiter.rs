@@ -25,7 +25,9 @@
 //! as lost: so packets that are swapped at the join are still put in order.
 //!
 //! A packet more than `jump_max` beyond all others is put aside until a second one near it says
-//! the same. One forged packet therefore cannot make the arbiter skip a session.
+//! the same. One forged packet therefore cannot make the arbiter skip a session. For each second
+//! that the session was silent, a million messages more are believed: excerpts of a day have such
+//! jumps.
 
 use std::collections::VecDeque;
 
@@ -41,6 +43,9 @@ use line::{SessionLine, Spans};
 
 /// How near a second packet must be to confirm one that was put aside, in messages.
 const CONFIRM_SPAN: u64 = 10_000;
+
+/// How many nanoseconds of silence explain one missing message: the mean of a very busy feed.
+const SILENCE_NS: i64 = 1_000;
 
 /// How many sessions there can be. Each is small; a forged packet can make one.
 pub const SESSIONS_MAX: usize = 256;
@@ -225,6 +230,9 @@ struct Session {
     expected: u64,
     /// Nothing was delivered yet, and `expected` is only the lowest number possible.
     is_joining: bool,
+    /// When its last packet arrived, and the one before.
+    last: Option<Ts>,
+    before: Option<Ts>,
     first: Option<u64>,
     /// How many packets that agree with each other came while joining.
     agreeing: u32,
@@ -360,6 +368,7 @@ impl Arbiter {
             },
         };
         let session = &mut self.sessions[index];
+        (session.before, session.last) = (session.last, packet.ts_recv);
         let line = session.line(packet.line);
         line.arrived(packet, &header);
         let count = header.message_count();
@@ -733,6 +742,8 @@ impl Session {
             id,
             expected: 1,
             is_joining: true,
+            last: None,
+            before: None,
             first: None,
             agreeing: 0,
             held: VecDeque::with_capacity(hold_packets),
@@ -779,12 +790,16 @@ impl Session {
 
     /// Whether a packet is too far from all others to be believed alone.
     fn is_far(&self, held: &Held, jump_max: u64) -> bool {
+        let silent_ns = match (self.last, self.before) {
+            (Some(last), Some(before)) => last.since(before).max(0),
+            _ => 0,
+        };
+        let jump_max = jump_max.saturating_add((silent_ns / SILENCE_NS) as u64);
         if !self.is_joining {
             return held.sequence - self.expected > jump_max;
         }
-        self.held
-            .front()
-            .is_some_and(|front| front.sequence.abs_diff(held.sequence) > jump_max)
+        let front = self.held.front();
+        front.is_some_and(|front| front.sequence.abs_diff(held.sequence) > jump_max)
     }
 
     /// Puts a far packet aside; gives back the one that was aside before if the two agree.

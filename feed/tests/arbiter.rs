@@ -460,6 +460,17 @@ fn a_far_jump_that_others_confirm_is_a_gap() {
 }
 
 #[test]
+fn an_excerpt_of_a_day_jumps_far_after_a_silence() {
+    let script = [sent(0, 0, 1, 3), sent(24_000, 0, 3_000_000, 3_000_005)];
+    let bench = run(GapRule::default(), &script);
+    let gap = vec![Out::Gap(3, 2_999_997)];
+    assert_eq!(
+        bench.out,
+        [numbers(1..3), gap, numbers(3_000_000..3_000_005)].concat()
+    );
+}
+
+#[test]
 fn a_join_in_the_middle_is_put_in_order_and_is_no_loss() {
     let script = [
         sent(0, 0, 52, 53),
