@@ -1,0 +1,342 @@
+//! A run that is killed at any moment goes on where it was, and ends as if it had not been.
+//!
+//! The real program is killed with SIGKILL, again and again, at moments drawn from a seed;
+//! `TAPELINE_SEED` repeats the draws, though of course not what the machine made of them.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use support::{
+    Folder, Random, Started, alone, digests, manifest, orders_in, orders_of, program, tapeline,
+};
+
+/// At this pace the session takes about 300 ms.
+const PACE: &str = "24x";
+/// A killed process may have come this far, in milliseconds: past the end of most runs.
+const LIFE_MS: u64 = 450;
+/// So far it is still setting up, which is worth more kills than its share of the time.
+const SETUP_MS: u64 = 40;
+
+/// Small segments, so that a log has several, and a strategy that trades a lot.
+const CONFIG: &str = r#"
+[log]
+segment = "1MiB"
+frame = "32KiB"
+
+[momentum]
+lookback = "200ms"
+threshold = "1bps"
+sigmas = 0.2
+imbalance = 0.1
+cooldown = "50ms"
+
+[risk]
+orders_per_second = 100
+"#;
+
+/// A session, and the run of it that nothing disturbed.
+struct Twin {
+    folder: Folder,
+    capture: PathBuf,
+    config: PathBuf,
+    shards: usize,
+    digests: String,
+    orders: Vec<Vec<String>>,
+}
+
+impl Twin {
+    fn new(name: &str, shards: usize) -> Twin {
+        let folder = Folder::new(name);
+        let capture = folder.join("session.pcap");
+        let sample = "sample itch --symbols 16 --seconds 4 --rate 5000 --loss-a 0.05 --loss-b 0.05 \
+                      --duplicate 0.01 --reorder 8 -o";
+        tapeline(
+            sample
+                .split(' ')
+                .map(OsString::from)
+                .chain([capture.clone().into()]),
+        )
+        .expect(0);
+        let config = folder.write("run.toml", CONFIG);
+        let mut twin = Twin {
+            folder,
+            capture,
+            config,
+            shards,
+            digests: String::new(),
+            orders: Vec::new(),
+        };
+        let run = twin.folder.join("twin");
+        twin.start(&run, &twin.config, "max")
+            .wait_for_end()
+            .expect(0);
+        twin.digests = digests(&run);
+        twin.orders = orders_of(&run, shards);
+        let count: usize = twin.orders.iter().map(Vec::len).sum();
+        assert!(count > 100, "only {count} orders: too few to lose one of");
+        assert!(
+            twin.digests.lines().count() > 16,
+            "too few digests: {}",
+            twin.digests
+        );
+        assert_eq!(manifest(&run)["counts"]["lost_messages"], 0);
+        twin
+    }
+
+    fn start(&self, run: &Path, config: &Path, speed: &str) -> Started {
+        let mut command = program();
+        command
+            .arg("replay")
+            .arg(&self.capture)
+            .arg("-o")
+            .arg(run)
+            .arg("-c")
+            .arg(config);
+        Started::new(command.args(["--shards", &self.shards.to_string(), "--speed", speed]))
+    }
+
+    /// What has to be true of a run at its end, whatever happened to it before.
+    fn check(&self, run: &Path) {
+        assert!(
+            digests(run) == self.digests,
+            "other digests in {}",
+            run.display()
+        );
+        let twin = self.folder.join("twin");
+        tapeline(["diff".into(), OsString::from(run), twin.into()]).expect(0);
+        let manifest = manifest(run);
+        assert_eq!(manifest["state"], "complete");
+        let count: usize = self.orders.iter().map(Vec::len).sum();
+        assert_eq!(
+            manifest["counts"]["sent"], count,
+            "orders that the log knows to be sent"
+        );
+    }
+}
+
+fn resume(run: &Path, speed: &str) -> Started {
+    let mut command = program();
+    Started::new(
+        command
+            .arg("replay")
+            .arg("--resume")
+            .arg(run)
+            .args(["--speed", speed]),
+    )
+}
+
+fn seeded(shards: usize) -> Random {
+    let from_env = std::env::var("TAPELINE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let clock = || {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_nanos()
+    };
+    let seed: u64 = from_env.unwrap_or_else(|| clock() as u64);
+    println!("TAPELINE_SEED={seed}, {shards} shards");
+    Random(seed)
+}
+
+/// What became of the kills.
+#[derive(Debug, Default)]
+struct Kills {
+    /// There was a run to go on with.
+    effective: usize,
+    /// Before there was one: it had to be started anew.
+    early: usize,
+    /// Of the effective ones, those that hit a run that was going on already.
+    again: usize,
+    /// The run was over before its time to be killed.
+    late: usize,
+}
+
+/// Starts, kills and resumes runs until so many kills have hit; `check` looks at each at its end.
+fn kill_often(twin: &Twin, wanted: usize, check: impl Fn(&Path)) {
+    let mut random = seeded(twin.shards);
+    let mut kills = Kills::default();
+    let run = twin.folder.join("run");
+    while kills.effective < wanted {
+        let _ = fs::remove_dir_all(&run);
+        let started = twin.start(&run, &twin.config, PACE);
+        if kill_until_it_ends(started, &run, &mut random, &mut kills) {
+            check(&run);
+        }
+    }
+    println!("{kills:?}");
+    assert!(kills.again > 0, "no run was killed twice: {kills:?}");
+}
+
+/// Kills a run and resumes it, until it is let alone and ends. Says whether there is one: not
+/// where the first kill came before the manifest.
+fn kill_until_it_ends(
+    mut process: Started,
+    run: &Path,
+    random: &mut Random,
+    kills: &mut Kills,
+) -> bool {
+    let mut is_resumed = false;
+    // A run just begun is always to be killed, a resumed one in one case of three.
+    while !is_resumed || random.within(0..3) == 0 {
+        let is_early = random.within(0..4) == 0;
+        let life_ms = random.within(0..if is_early { SETUP_MS } else { LIFE_MS });
+        if let Some(ended) = process.wait(Duration::from_millis(life_ms)) {
+            ended.expect(0);
+            kills.late += 1;
+            return true;
+        }
+        process.kill();
+        if !run.join("manifest.json").exists() {
+            kills.early += 1;
+            return false;
+        }
+        kills.effective += 1;
+        kills.again += usize::from(is_resumed);
+        let speed = if random.within(0..3) == 0 {
+            PACE
+        } else {
+            "max"
+        };
+        process = resume(run, speed);
+        is_resumed = true;
+    }
+    process.wait_for_end().expect(0);
+    true
+}
+
+/// To files, every order comes exactly once, in the twin's order.
+fn check_files(name: &str, shards: usize, kills: usize) {
+    let _alone = alone();
+    let twin = Twin::new(name, shards);
+    kill_often(&twin, kills, |run| {
+        twin.check(run);
+        let orders = orders_of(run, shards);
+        assert!(
+            orders == twin.orders,
+            "{orders:?}, the twin sent {:?}",
+            twin.orders
+        );
+    });
+}
+
+#[test]
+fn a_run_of_one_shard_survives_kills() {
+    check_files("resume-one", 1, 20);
+}
+
+#[test]
+fn a_run_of_two_shards_survives_kills() {
+    check_files("resume-two", 2, 20);
+}
+
+/// A peer that takes orders from one connection after another, and keeps them apart.
+struct Peer {
+    address: SocketAddr,
+    is_over: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<Vec<Vec<u8>>>>,
+}
+
+impl Peer {
+    fn new() -> Peer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_over);
+        let accepting = std::thread::spawn(move || {
+            let mut readers: Vec<JoinHandle<Vec<u8>>> = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                if flag.load(Ordering::Acquire) {
+                    break;
+                }
+                readers.push(std::thread::spawn(move || {
+                    let mut received = Vec::new();
+                    // A killed process may end a connection by a reset; what came before counts.
+                    let _ = stream.read_to_end(&mut received);
+                    received
+                }));
+            }
+            readers
+                .into_iter()
+                .map(|reader| reader.join().unwrap())
+                .collect()
+        });
+        Peer {
+            address,
+            is_over,
+            accepting: Some(accepting),
+        }
+    }
+
+    /// What came on each connection, once all processes are gone.
+    fn finish(mut self) -> Vec<Vec<u8>> {
+        self.is_over.store(true, Ordering::Release);
+        drop(TcpStream::connect(self.address));
+        self.accepting.take().unwrap().join().unwrap()
+    }
+}
+
+/// The whole messages in what a connection brought: a kill may have cut the last one.
+fn whole(bytes: &[u8]) -> &[u8] {
+    let last = bytes.windows(4).rposition(|window| window == b"\x0110=");
+    let end = last.and_then(|at| {
+        let check = bytes[at + 1..].iter().position(|byte| *byte == 1)?;
+        Some(at + check + 2)
+    });
+    &bytes[..end.unwrap_or(0)]
+}
+
+/// Over TCP nobody can say what arrived before a crash: every order comes at least once, and one
+/// that may have come before says so.
+#[test]
+fn a_peer_gets_every_order_and_repeats_say_that_they_may_be() {
+    let _alone = alone();
+    let shards = 2;
+    let twin = Twin::new("resume-tcp", shards);
+    let wanted: BTreeSet<&String> = twin.orders.iter().flatten().collect();
+    let mut total = Kills::default();
+    let mut random = seeded(shards);
+    let run = twin.folder.join("run");
+    let mut repeats = 0;
+    while total.effective < 16 {
+        let _ = fs::remove_dir_all(&run);
+        let peer = Peer::new();
+        let orders = format!("{CONFIG}\n[orders]\ntcp = \"{}\"\n", peer.address);
+        let config = twin.folder.write("tcp.toml", orders);
+        let started = twin.start(&run, &config, PACE);
+        let is_complete = kill_until_it_ends(started, &run, &mut random, &mut total);
+        let received = peer.finish();
+        if !is_complete {
+            continue;
+        }
+        twin.check(&run);
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for (connection, bytes) in received.iter().enumerate() {
+            for (id, is_flagged) in orders_in(whole(bytes)) {
+                let count = seen.entry(id.clone()).or_default();
+                *count += 1;
+                let is_repeat = *count > 1;
+                repeats += usize::from(is_repeat);
+                assert!(
+                    is_flagged || !is_repeat,
+                    "{id} came again, on connection {connection}, without 97=Y"
+                );
+            }
+        }
+        let arrived: BTreeSet<&String> = seen.keys().collect();
+        assert_eq!(arrived, wanted, "what arrived, and what the twin sent");
+    }
+    println!("{total:?}, {repeats} orders came again");
+}
