@@ -230,10 +230,7 @@ impl Rest<'_> {
             }
             Kind::Gap => {
                 *self.gap_messages += event.qty.0 as u64;
-                let quote = bus::Quote::EMPTY;
-                let (out, intents) = (&mut *self.out, &mut *self.intents);
-                let phase = bus::Phase::Unknown;
-                self.suites.on_event(event, &Applied::NOTHING, &quote, phase, true, out, intents);
+                self.suites.on_gap();
             }
             // ITCH 5.0, section 4.1: `Q` starts market hours, `M` ends them; `O` and `S` come before
             // and `E` and `C` after.

@@ -18,7 +18,7 @@ use bus::ring;
 use bus::{Signal, SignalKind};
 use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
-use tapeline::config::Config;
+use tapeline::config::{Config, Ratio, Span};
 use tapeline::pipeline::core;
 use tapeline::shard::{Parts, Shard, ShardConfig};
 
@@ -41,9 +41,9 @@ const MIDNIGHT: Ts = Ts(1_767_589_200_000_000_000);
 fn script(seed: u64) -> Vec<SimStep> {
     let session = exchange::Session {
         symbols: 8,
-        seconds: 3,
+        seconds: 5,
         seed,
-        rate: 2_000,
+        rate: 1_500,
         ..exchange::Session::default()
     };
     let mut messages: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -96,10 +96,14 @@ fn config() -> Config {
     config.limits.symbols = 64;
     config.limits.orders = 1 << 16;
     config.limits.levels = 1 << 16;
-    config.momentum.threshold = tapeline::config::Ratio(100);
-    config.momentum.sigmas = 0.5;
-    config.momentum.imbalance = 0.2;
-    config.momentum.cooldown = tapeline::config::Span(100_000_000);
+    // Ready to trade at once and often, so that there are orders to lose.
+    config.regime.sample = Span(20_000_000);
+    config.regime.warmup_samples = 2;
+    config.momentum.lookback = Span(200_000_000);
+    config.momentum.threshold = Ratio(50);
+    config.momentum.sigmas = 0.0;
+    config.momentum.imbalance = 0.1;
+    config.momentum.cooldown = Span(50_000_000);
     config
 }
 
@@ -180,7 +184,8 @@ fn run(script: &[SimStep], seed: u64, mishaps: bool) -> Left {
         let source = SimSource::new(&["A", "B"], script.to_vec());
         let mut reader = Some(Reader::new(source, reader_config, vec![event_tx]));
         // Late crashes must come too, so some lives are long.
-        let life = if mishaps { random.below(1 << random.below(14)) } else { u64::MAX };
+        let scale = random.below(14);
+        let life = if mishaps { random.below(1 << scale) } else { u64::MAX };
         let mut turns = 0;
         let crashed = loop {
             if turns == life {
@@ -239,7 +244,7 @@ fn orders(received: &[Vec<u8>]) -> BTreeMap<Vec<u8>, [u32; 2]> {
 fn a_run_with_crashes_concludes_and_sends_what_a_run_without_does() {
     let seeds: u64 = std::env::var("TAPELINE_SEEDS")
         .ok()
-        .map_or(25, |text| text.parse().expect("TAPELINE_SEEDS is a number"));
+        .map_or(100, |text| text.parse().expect("TAPELINE_SEEDS is a number"));
     let (mut crashes, mut sent, mut repeats) = (0, 0, 0);
     for seed in 1..=seeds {
         let script = script(seed);

@@ -70,9 +70,11 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gaps {
-    /// How long, in arrival time, to wait for another line to bring them.
+    /// How long, in arrival time, to wait for another line to bring them. Where both lines bring
+    /// packets, `reorder_packets` decides much sooner; this is for when one is silent.
     pub wait: Span,
-    /// How many packets a line may be out of order.
+    /// How many packets a line may be out of order: once every line has brought more than these
+    /// behind the missing one, it is lost.
     pub reorder_packets: u32,
     /// How many packets to hold meanwhile.
     pub hold_packets: u32,
@@ -194,14 +196,26 @@ pub struct Regime {
     pub baseline: Span,
     /// Samples before the first verdict.
     pub warmup_samples: u32,
-    /// Stressed above this multiple of the long-run volatility.
+    /// What `stressed` and `calm` are measured in.
+    pub measure: Measure,
+    /// Stressed above this.
     pub stressed: f64,
-    /// Calm below this multiple.
+    /// Calm below this.
     pub calm: f64,
     /// How far back, as a share of the threshold, it must come to leave a state.
     pub hysteresis: f64,
     /// The long-run volatility is taken as at least this, per square root of a second.
     pub floor: Ratio,
+}
+
+/// What the thresholds of a regime are measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// Multiples of the symbol's own long-run volatility.
+    Baseline,
+    /// Basis points per square root of a second.
+    Absolute,
 }
 
 /// The momentum strategy.
@@ -292,7 +306,7 @@ impl Default for Source {
 impl Default for Gaps {
     fn default() -> Gaps {
         Gaps {
-            wait: Span(20 * MILLI),
+            wait: Span(SECOND),
             reorder_packets: 64,
             hold_packets: 1024,
         }
@@ -367,6 +381,7 @@ impl Default for Regime {
             half_life: Span(2 * SECOND),
             baseline: Span(30 * SECOND),
             warmup_samples: 20,
+            measure: Measure::Baseline,
             stressed: 2.0,
             calm: 0.5,
             hysteresis: 0.2,
@@ -380,8 +395,8 @@ impl Default for Momentum {
         Momentum {
             enabled: true,
             lookback: Span(SECOND),
-            threshold: Ratio(300),
-            sigmas: 2.0,
+            threshold: Ratio(500),
+            sigmas: 3.0,
             imbalance: 0.5,
             cooldown: Span(5 * SECOND),
             qty: 100,

@@ -44,7 +44,10 @@ impl Config {
                 half_life_ns: self.regime.half_life.0,
                 baseline_ns: self.regime.baseline.0,
                 warmup_samples: self.regime.warmup_samples,
-                measure: Measure::Baseline,
+                measure: match self.regime.measure {
+                    super::Measure::Baseline => Measure::Baseline,
+                    super::Measure::Absolute => Measure::Absolute,
+                },
                 stressed: self.regime.stressed,
                 calm: self.regime.calm,
                 hysteresis: self.regime.hysteresis,

@@ -158,7 +158,8 @@ impl UringDisk {
             if let (Some(written), Some(synced)) = (flight.written, flight.synced) {
                 let flight = self.flights[index].take().expect("just seen");
                 self.flight_count -= 1;
-                let path = segment_path(self.locked.directory.dir(), flight.segment);
+                // The path is for an error only, and making it allocates.
+                let path = || segment_path(self.locked.directory.dir(), flight.segment);
                 let result = judge(path, flight.bytes, written, synced);
                 return Some(Done::Written {
                     token: flight.token,
@@ -184,20 +185,25 @@ impl UringDisk {
     }
 }
 
-fn judge(path: PathBuf, bytes: usize, written: i32, synced: i32) -> Result<(), DiskError> {
+fn judge(
+    path: impl Fn() -> PathBuf,
+    bytes: usize,
+    written: i32,
+    synced: i32,
+) -> Result<(), DiskError> {
     if written < 0 {
-        return Err(DiskError::new(Op::Write, path, -written));
+        return Err(DiskError::new(Op::Write, path(), -written));
     }
     if written as usize != bytes {
         return Err(DiskError::short(
             Op::Write,
-            path,
+            path(),
             written as u64,
             bytes as u64,
         ));
     }
     if synced < 0 {
-        return Err(DiskError::new(Op::Sync, path, -synced));
+        return Err(DiskError::new(Op::Sync, path(), -synced));
     }
     Ok(())
 }

@@ -1,0 +1,150 @@
+//! After its start, the hot path does not allocate: reader, ring, log, books, analytics, risk.
+//!
+//! The test has a binary of its own, because the allocator counts for the whole process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::AtomicBool;
+
+use bus::Ts;
+use bus::clock::MachineClock;
+use bus::disk::Backend;
+use bus::log::{Log, LogConfig};
+use bus::oms::{Date, Encoder, File, FixConfig};
+use bus::ring;
+use feed::reader::{Reader, ReaderConfig, Turned};
+use feed::source::{SimSource, SimStep};
+use tapeline::config::Config;
+use tapeline::pipeline::core;
+use tapeline::shard::{Parts, Shard, ShardConfig};
+
+/// Counts the allocations of this thread: the log's helper thread may do as it likes.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the counter is a plain cell of
+// this thread, made without allocating.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: as the caller promised.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MIDNIGHT: Ts = Ts(1_767_589_200_000_000_000);
+
+/// A session as pieces of an ITCH file, 30 messages each.
+fn pieces() -> Vec<SimStep> {
+    let session = exchange::Session {
+        symbols: 50,
+        seconds: 30,
+        seed: 3,
+        rate: 4_000,
+        ..exchange::Session::default()
+    };
+    let (mut pieces, mut piece, mut count) = (Vec::new(), Vec::new(), 0);
+    exchange::run(&session, &mut |_, message| {
+        piece.extend_from_slice(&(message.len() as u16).to_be_bytes());
+        piece.extend_from_slice(message);
+        count += 1;
+        if count % 30 == 0 {
+            pieces.push(SimStep::messages(&piece));
+            piece.clear();
+        }
+        Ok(())
+    })
+    .unwrap();
+    pieces.push(SimStep::messages(&piece));
+    pieces
+}
+
+#[test]
+fn the_hot_path_does_not_allocate_after_warm_up() {
+    let folder = std::env::temp_dir().join(format!("tapeline-alloc-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut config = Config::default();
+    config.momentum.sigmas = 0.0;
+    config.momentum.cooldown = tapeline::config::Span(100_000_000);
+    let log_config = LogConfig {
+        dir: folder.join("log"),
+        segment_bytes: 2 << 20,
+        frame_bytes_max: 64 << 10,
+        frames_in_flight_max: 3,
+        frames_waiting_max: 5,
+        spares: 2,
+        commit_age_ns: 200_000,
+        uuid: [1; 16],
+        build_hash: 0,
+        config_hash: 0,
+    };
+    let disk = log_config.open_disk(Backend::Best).unwrap();
+    let fix = FixConfig {
+        sender: "A".into(),
+        target: "B".into(),
+        sender_sub: None,
+        account: None,
+    };
+    let (event_tx, event_rx) = ring::ring(4096);
+    let (_stamps, stamp_rx) = ring::ring(16);
+    let kill = AtomicBool::new(false);
+    let parts = Parts {
+        events: event_rx,
+        stamps: stamp_rx,
+        core: core(&config, MIDNIGHT, None).unwrap(),
+        log: Log::create(log_config, disk).unwrap(),
+        encoder: Encoder::new(&fix).unwrap(),
+        gateway: File::create(&folder.join("orders.fix")).unwrap(),
+        clock: MachineClock::new(),
+        kill: &kill,
+    };
+    let date = Date { year: 2026, month: 1, day: 5 };
+    let shard_config = ShardConfig { date, is_durable: true, is_live: false };
+    let mut shard = Shard::new(shard_config, parts, 1 << 16);
+    let source = SimSource::new(&["A"], pieces());
+    let mut reader = Reader::new(source, ReaderConfig::new(MIDNIGHT), vec![event_tx]);
+
+    let warm_up_events = 20_000;
+    let (mut before, mut at_start) = (None, 0);
+    loop {
+        let ended = reader.turn().unwrap() == Turned::Ended;
+        shard.turn().unwrap();
+        if before.is_none() && shard.events_taken() > warm_up_events {
+            before = Some(COUNT.with(Cell::get));
+            at_start = shard.events_taken();
+        }
+        if ended {
+            break;
+        }
+    }
+    let after = COUNT.with(Cell::get);
+    drop(reader);
+    while !shard.is_done() {
+        shard.turn().unwrap();
+    }
+    let events = shard.events_taken() - at_start;
+    let finished = shard.finish().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let allocations = after - before.expect("the session is longer than the warm-up");
+    println!("{events} events, {} orders, {allocations} allocations", finished.counts.sent);
+    assert!(events > 50_000 && finished.counts.sent > 50, "too little was done to tell");
+    assert_eq!(allocations, 0, "the hot path allocates");
+}
