@@ -20,6 +20,9 @@
 //! - the hold has no free slot left,
 //! - the input ends.
 //!
+//! The wait starts anew when a packet shows the hole to be smaller, or a heartbeat says that
+//! nothing is missing: so a forged packet somewhat ahead is outlived by the true ones.
+//!
 //! A session that is joined in its middle begins with such a hole in front of its first packet;
 //! it is given up by the same rules, but not before a second packet came, and nothing is counted
 //! as lost: so packets that are swapped at the join are still put in order.
@@ -29,23 +32,19 @@
 //! that the session was silent, a million messages more are believed: excerpts of a day have such
 //! jumps.
 
-use std::collections::VecDeque;
-
 use bus::Ts;
 
 use crate::moldudp64::{END_OF_SESSION, Header, SessionId, whole};
 use crate::source::{Packet, Place};
 
+mod hold;
 mod line;
+mod session;
 
+use hold::Hold;
 pub use line::LineStats;
-use line::{SessionLine, Spans};
-
-/// How near a second packet must be to confirm one that was put aside, in messages.
-const CONFIRM_SPAN: u64 = 10_000;
-
-/// How many nanoseconds of silence explain one missing message: the mean of a very busy feed.
-const SILENCE_NS: i64 = 1_000;
+pub use session::SessionStats;
+use session::{Held, NO_HOLE, Session};
 
 /// How many sessions there can be. Each is small; a forged packet can make one.
 pub const SESSIONS_MAX: usize = 256;
@@ -180,29 +179,6 @@ pub struct Released<'a> {
     pub place: Place,
 }
 
-/// What is known of one session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionStats {
-    /// Its name.
-    pub id: SessionId,
-    /// The first number that was delivered; `None` while nothing was.
-    pub first: Option<u64>,
-    /// The number that is expected next.
-    pub next: u64,
-    /// How many messages were delivered.
-    pub messages: u64,
-    /// How many times messages were lost on all lines.
-    pub gap_count: u64,
-    /// How many messages were lost on all lines.
-    pub lost: u64,
-    /// How many packets were dropped because nothing confirmed their far jump.
-    pub dropped_packets: u64,
-    /// Whether its end was announced, and everything before it was delivered or given up.
-    pub is_ended: bool,
-    /// The lines that brought it: their index, and what they brought of it.
-    pub lines: Vec<(u8, LineStats)>,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Arbiter {
@@ -221,108 +197,6 @@ pub struct Arbiter {
     is_ending: bool,
     /// The slot that the last release lent out.
     lent: Option<u32>,
-}
-
-#[derive(Debug)]
-struct Session {
-    id: SessionId,
-    /// The next number to deliver.
-    expected: u64,
-    /// Nothing was delivered yet, and `expected` is only the lowest number possible.
-    is_joining: bool,
-    /// When its last packet arrived, and the one before.
-    last: Option<Ts>,
-    before: Option<Ts>,
-    first: Option<u64>,
-    /// How many packets that agree with each other came while joining.
-    agreeing: u32,
-    /// What came too early, by number.
-    held: VecDeque<Held>,
-    hole: Hole,
-    aside: Option<Held>,
-    dropped: VecDeque<Held>,
-    /// The number after the last one, once the session's end was announced.
-    end: Option<u64>,
-    must_give_up: bool,
-    lines: Vec<SessionLine>,
-    given_up: Spans,
-    messages: u64,
-    gap_count: u64,
-    lost: u64,
-    dropped_packets: u64,
-}
-
-/// The first hole: from `expected` to the front of `held`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Hole {
-    expected: u64,
-    front: u64,
-    since: Option<Ts>,
-}
-
-const NO_HOLE: Hole = Hole {
-    expected: 0,
-    front: 0,
-    since: None,
-};
-
-/// A packet in the hold. A heartbeat that announces a gap is one of no messages and no slot.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    sequence: u64,
-    count: u16,
-    line: u8,
-    slot: Option<u32>,
-    len_bytes: u32,
-    ts_recv: Option<Ts>,
-    place: Place,
-}
-
-impl Held {
-    fn end(&self) -> u64 {
-        self.sequence + u64::from(self.count)
-    }
-}
-
-/// Memory for packets that wait, reserved once; the system gives pages when they are used.
-#[derive(Debug)]
-struct Hold {
-    bytes: Vec<u8>,
-    free: Vec<u32>,
-    slot_bytes: usize,
-}
-
-impl Hold {
-    fn new(rule: &GapRule) -> Hold {
-        let slots = u32::try_from(rule.hold_packets).expect("fewer than 2^32 held packets");
-        Hold {
-            bytes: vec![0; rule.hold_packets * rule.hold_packet_bytes],
-            free: (0..slots).rev().collect(),
-            slot_bytes: rule.hold_packet_bytes,
-        }
-    }
-
-    /// Keeps a copy; `None` when it is too large. There is a free slot whenever a packet is
-    /// offered, as running out of them makes a hole be given up at once.
-    fn keep(&mut self, bytes: &[u8]) -> Option<u32> {
-        if bytes.len() > self.slot_bytes {
-            return None;
-        }
-        let slot = self.free.pop()?;
-        let from = slot as usize * self.slot_bytes;
-        self.bytes[from..from + bytes.len()].copy_from_slice(bytes);
-        Some(slot)
-    }
-
-    fn get(&self, slot: Option<u32>, len_bytes: u32) -> &[u8] {
-        let Some(slot) = slot else { return &[] };
-        let from = slot as usize * self.slot_bytes;
-        &self.bytes[from..from + len_bytes as usize]
-    }
-
-    fn put_back(&mut self, slot: Option<u32>) {
-        self.free.extend(slot);
-    }
 }
 
 impl Arbiter {
@@ -734,194 +608,4 @@ enum Step {
     Packet(Held, u16),
     Gap(Gap),
     Dropped(Held),
-}
-
-impl Session {
-    fn new(id: SessionId, hold_packets: usize) -> Session {
-        Session {
-            id,
-            expected: 1,
-            is_joining: true,
-            last: None,
-            before: None,
-            first: None,
-            agreeing: 0,
-            held: VecDeque::with_capacity(hold_packets),
-            hole: NO_HOLE,
-            aside: None,
-            dropped: VecDeque::new(),
-            end: None,
-            must_give_up: false,
-            lines: Vec::new(),
-            given_up: Spans::default(),
-            messages: 0,
-            gap_count: 0,
-            lost: 0,
-            dropped_packets: 0,
-        }
-    }
-
-    #[inline]
-    fn line(&mut self, line: u8) -> &mut SessionLine {
-        let index = usize::from(line);
-        if index >= self.lines.len() {
-            self.lines.resize(index + 1, SessionLine::default());
-        }
-        &mut self.lines[index]
-    }
-
-    fn is_ended(&self) -> bool {
-        self.end.is_some_and(|end| self.expected >= end) && self.held.is_empty()
-    }
-
-    /// Whether all of a packet's messages are in one that is held.
-    fn is_held(&self, held: &Held) -> bool {
-        let behind = self.held.partition_point(|h| h.sequence <= held.sequence);
-        let before = behind.checked_sub(1).map(|index| &self.held[index]);
-        let is_inside = before.is_some_and(|h| h.end() >= held.end());
-        // A heartbeat says nothing new if something is held behind its number.
-        is_inside || (held.count == 0 && self.held.back().is_some_and(|h| h.end() >= held.end()))
-    }
-
-    fn insert(&mut self, held: Held) {
-        let index = self.held.partition_point(|h| h.sequence <= held.sequence);
-        self.held.insert(index, held);
-    }
-
-    /// Whether a packet is too far from all others to be believed alone.
-    fn is_far(&self, held: &Held, jump_max: u64) -> bool {
-        let silent_ns = match (self.last, self.before) {
-            (Some(last), Some(before)) => last.since(before).max(0),
-            _ => 0,
-        };
-        let jump_max = jump_max.saturating_add((silent_ns / SILENCE_NS) as u64);
-        if !self.is_joining {
-            return held.sequence - self.expected > jump_max;
-        }
-        let front = self.held.front();
-        front.is_some_and(|front| front.sequence.abs_diff(held.sequence) > jump_max)
-    }
-
-    /// Puts a far packet aside; gives back the one that was aside before if the two agree.
-    fn put_aside(&mut self, held: Held) -> Option<Held> {
-        if let Some(first) = self.aside.take() {
-            let is_near = first.sequence.abs_diff(held.sequence) <= CONFIRM_SPAN;
-            let is_copy = first.sequence == held.sequence && first.line == held.line;
-            if is_near && !is_copy {
-                return Some(first);
-            }
-            self.drop_held(first);
-        }
-        self.aside = Some(held);
-        None
-    }
-
-    /// Two packets agree on a far place: the first one joins the held ones. While joining, a
-    /// single packet elsewhere was the forged one.
-    fn take_in(&mut self, first: Held) {
-        if self.is_joining && self.held.len() == 1 {
-            let forged = self.held.pop_front().expect("there is one");
-            self.drop_held(forged);
-            self.agreeing = 1;
-        }
-        let line = &mut self.lines[usize::from(first.line)];
-        line.received(first.sequence, first.end(), &self.given_up);
-        self.insert(first);
-    }
-
-    fn drop_held(&mut self, held: Held) {
-        self.dropped_packets += 1;
-        self.dropped.push_back(held);
-    }
-
-    /// Starts the hole's time anew if it is another one than before.
-    fn note_hole(&mut self, now: Option<Ts>) {
-        let Some(front) = self.held.front() else {
-            return;
-        };
-        if (self.hole.expected, self.hole.front) != (self.expected, front.sequence) {
-            let is_same_start = self.hole.expected == self.expected;
-            self.hole = Hole {
-                expected: self.expected,
-                front: front.sequence,
-                since: now,
-            };
-            for line in &mut self.lines {
-                if !is_same_start {
-                    line.beyond = 0;
-                }
-            }
-        }
-    }
-
-    fn is_hole_lost(&self, rule: &GapRule, now: Option<Ts>) -> bool {
-        if self.is_joining && self.agreeing < 2 {
-            // The only packet of a session may be a forged one.
-            return false;
-        }
-        let waited_ns = match (now, self.hole.since) {
-            (Some(now), Some(since)) => now.since(since),
-            _ => 0,
-        };
-        if waited_ns >= rule.wait_ns {
-            return true;
-        }
-        let mut alive = self
-            .lines
-            .iter()
-            .filter(|line| line.is_alive(now, rule.alive_ns));
-        let mut has_line = false;
-        alive.all(|line| {
-            has_line = true;
-            line.beyond > rule.reorder_max
-        }) && has_line
-    }
-
-    fn count_released(&mut self, held: &Held, skip: u16) {
-        let line = &mut self.lines[usize::from(held.line)];
-        let fresh = u64::from(held.count - skip);
-        line.stats.first_copies += fresh;
-        line.stats.duplicates += u64::from(skip);
-        self.messages += fresh;
-        if self.first.is_none() && fresh > 0 {
-            self.first = Some(held.sequence + u64::from(skip));
-        }
-    }
-
-    fn count_lost(&mut self, gap: &Gap) {
-        self.gap_count += 1;
-        self.lost += gap.count;
-        let (first, end) = (gap.first, gap.first + gap.count);
-        for line in &mut self.lines {
-            line.stats.lost += line.missing.overlap(first, end);
-        }
-        self.given_up.push(first, end);
-    }
-
-    fn stats(&self, is_ending: bool) -> SessionStats {
-        let lines = self
-            .lines
-            .iter()
-            .enumerate()
-            .filter(|(_, line)| line.stats.packets > 0);
-        SessionStats {
-            id: self.id,
-            first: self.first,
-            next: self.expected,
-            messages: self.messages,
-            gap_count: self.gap_count,
-            lost: self.lost,
-            dropped_packets: self.dropped_packets,
-            is_ended: self.is_ended(),
-            lines: lines
-                .map(|(index, line)| {
-                    let mut line = line.clone();
-                    if is_ending && !self.is_joining {
-                        line.received(self.expected, self.expected, &self.given_up);
-                    }
-                    (index as u8, line.stats)
-                })
-                .collect(),
-        }
-    }
 }

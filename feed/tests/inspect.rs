@@ -129,15 +129,23 @@ fn real(files: impl IntoIterator<Item = PathBuf>) -> Report {
 #[test]
 fn real_captures_are_told_apart() {
     let Some(data) = shared_data() else { return };
-    let folder = data.join("itch50/omi-packets/Nasdaq.Equities.TotalView.Itch.v5.0");
-    let files = std::fs::read_dir(folder).expect("it is there");
-    let report_itch = real(files.map(|file| file.expect("it is readable").path()));
+    let all_of = |name: &str| {
+        let folder = data.join("itch50/omi-packets").join(name);
+        let files = std::fs::read_dir(folder).expect("it is there");
+        real(files.map(|file| file.expect("it is readable").path()))
+    };
+    let report_itch = all_of("Nasdaq.Equities.TotalView.Itch.v5.0");
     assert_eq!((report_itch.messages, report_itch.refused), (46, 0));
     assert_eq!(report_itch.sessions.len(), 1);
     assert_eq!(report_itch.sessions[0].id.to_string(), "000010059B");
     assert_eq!(report_itch.sessions[0].first, Some(14_757_701));
     assert_eq!(report_itch.sessions[0].dropped_packets, 0);
     assert_eq!(report_itch.not_moldudp64, 0);
+
+    // Their sessions and numbers are blanked.
+    let blanked = all_of("Nasdaq.Equities.TotalView.Itch.v5.0.20230822");
+    assert_eq!((blanked.messages, blanked.refused), (71, 0));
+    assert!(blanked.sessions.is_empty() && blanked.not_moldudp64 == 0);
 
     let iex = real([data.join("iex/IEX_TOPS16_sample_20170710.pcapng.gz")]);
     assert!(iex.packets > 0);
