@@ -11,7 +11,7 @@ use crate::orders::{Order, Orders};
 use crate::sides::{Entry, Found, Piece, Sides, key_of, price_of};
 
 /// How many events are looked at ahead of the one that is applied.
-const AHEAD_EVENTS: usize = 64;
+const STEP_EVENTS: usize = 6;
 
 /// What is to be held at most. Address space for all of it is reserved at the start; memory is
 /// taken when it is first used. What comes beyond is [`Anomaly::Full`]: it is left out, and its
@@ -65,7 +65,8 @@ pub struct Books {
     gap_passed: bool,
 }
 
-/// One symbol's book: one cache line, all zero at the start.
+/// One symbol's book, all zero at the start: a cache line of its own, and one for each side, of
+/// which only the one is needed that is added to.
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Book {
@@ -83,9 +84,23 @@ pub(crate) struct Book {
     reserved: [u8; 2],
     evidence: u32,
     reserved_too: u32,
+    /// The level that each price near the best probably has: by the last bits of its number of
+    /// ticks, for each side. What is found here must be checked.
+    near: [[u32; NEAR]; 2],
 }
 
-const _: () = assert!(size_of::<Book>() == 64);
+const _: () = assert!(size_of::<Book>() == 3 * 64);
+const _: () = assert!(std::mem::offset_of!(Book, near) == 64);
+
+const NEAR: usize = 16;
+/// One cent, the usual distance of prices. Where it is another one, more has to be searched.
+const TICK: u64 = 10_000_000;
+
+/// Where a price has its level among the near ones.
+#[inline(always)]
+fn near_index(price: Price) -> usize {
+    (price.0 as u64 / TICK) as usize % NEAR
+}
 
 /// The last entry of a side and its level's quantity; zeros for an empty side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable)]
@@ -164,25 +179,36 @@ impl Books {
 
     /// Asks the caches for what applying these events will touch. Changes no result; worth it for
     /// some 16 to 64 events, called right before they are applied one by one.
-    ///
-    /// One pass asks for what the events name, the next for what that names in turn; by the time
-    /// of the second, what the first asked for has come. Neither branches on the kind of an event:
-    /// to ask in vain costs less than a branch that is guessed wrong.
+    /// [`Books::apply_block`] does better.
     #[inline]
     pub fn prefetch(&self, events: &[Event]) {
-        for block in events.chunks(AHEAD_EVENTS) {
-            let mut slots = [0; AHEAD_EVENTS];
-            for (event, slot) in block.iter().zip(&mut slots) {
-                mem::prefetch(&self.books, event.symbol as usize);
-                *slot = self.orders.prefetch(event.order);
-            }
-            for (event, slot) in block.iter().zip(slots) {
-                self.levels.prefetch(self.orders.get(slot).level());
-                if let Some(book) = self.books.get(event.symbol as usize) {
-                    self.sides
-                        .prefetch(book.pieces[usize::from(event.side == Side::Sell)]);
-                }
-            }
+        for event in events {
+            self.prefetch_named(event);
+        }
+        for event in events {
+            self.prefetch_behind(event);
+        }
+    }
+
+    /// Asks for what an event names.
+    #[inline(always)]
+    fn prefetch_named(&self, event: &Event) {
+        mem::prefetch(&self.books, event.symbol as usize);
+        // The number of a side is that of its line; who has no side asks for the same line again.
+        mem::prefetch_line(&self.books, event.symbol as usize, event.side as usize);
+        self.orders.prefetch(event.order);
+    }
+
+    /// Asks for what lies behind what an event names, which by now should be there.
+    #[inline(always)]
+    fn prefetch_behind(&self, event: &Event) {
+        self.levels
+            .prefetch(self.orders.get(self.orders.find_near(event.order)).level());
+        if let Some(book) = self.books.get(event.symbol as usize) {
+            let side = usize::from(event.side == Side::Sell);
+            self.sides.prefetch(book.pieces[side]);
+            self.levels
+                .prefetch(book.near[side][near_index(event.price)]);
         }
     }
 
@@ -190,12 +216,21 @@ impl Books {
     /// `each` after each.
     #[inline]
     pub fn apply_block(&mut self, events: &[Event], mut each: impl FnMut(&Books, &Event, Applied)) {
-        for block in events.chunks(AHEAD_EVENTS) {
-            self.prefetch(block);
-            for event in block {
-                let applied = self.apply_inlined(event);
-                each(self, event, applied);
+        for event in events.iter().take(2 * STEP_EVENTS) {
+            self.prefetch_named(event);
+        }
+        for event in events.iter().take(STEP_EVENTS) {
+            self.prefetch_behind(event);
+        }
+        for (index, event) in events.iter().enumerate() {
+            if let Some(later) = events.get(index + 2 * STEP_EVENTS) {
+                self.prefetch_named(later);
             }
+            if let Some(later) = events.get(index + STEP_EVENTS) {
+                self.prefetch_behind(later);
+            }
+            let applied = self.apply_inlined(event);
+            each(self, event, applied);
         }
     }
 
@@ -447,12 +482,12 @@ impl Books {
         if self.orders.is_full() || self.levels.is_full() {
             self.refuse_full(symbol, side, key)?;
         }
-        let id = match self
-            .sides
-            .search(self.books[symbol as usize].pieces[side], key)
-        {
-            Found::Level(id) => id,
-            Found::Place(index) => self.open_level(symbol, side, key, index)?,
+        let near = self.books[symbol as usize].near[side][near_index(price)];
+        let hinted = self.levels.get(near);
+        let id = if hinted.key == key && hinted.side == symbol << 1 | side as u32 {
+            near
+        } else {
+            self.find_level(symbol, side, price)?
         };
         let slot = self.orders.claim(slot, reference);
         let level = self.levels.get_mut(id);
@@ -534,8 +569,23 @@ impl Books {
         }
     }
 
-    /// A level for a price that its side does not have.
+    /// The level of a price that is not among the near ones.
     #[inline(never)]
+    fn find_level(&mut self, symbol: u32, side: usize, price: Price) -> Result<u32, Anomaly> {
+        let key = key_of(price, side);
+        let id = match self
+            .sides
+            .search(self.books[symbol as usize].pieces[side], key)
+        {
+            Found::Level(id) => id,
+            Found::Place(index) => self.open_level(symbol, side, key, index)?,
+        };
+        self.books[symbol as usize].near[side][near_index(price)] = id;
+        Ok(id)
+    }
+
+    /// A level for a price that its side does not have.
+    #[inline(always)]
     fn open_level(
         &mut self,
         symbol: u32,

@@ -29,7 +29,8 @@ pub(crate) struct Level {
     pub(crate) key: u64,
     /// The sum over its orders.
     pub(crate) qty: i64,
-    /// Twice the symbol, and one more for asks.
+    /// Twice the symbol, and one more for asks; [`NO_SIDE`] for a free level, so that nobody who
+    /// still has its id takes it for one of his side.
     pub(crate) side: u32,
     pub(crate) count: u32,
     /// Slot of the first order of a linked queue, [`NOBODY`] for a short one; of a free level, the
@@ -41,6 +42,8 @@ pub(crate) struct Level {
 }
 
 const _: () = assert!(size_of::<Level>() == 64);
+
+const NO_SIDE: u32 = u32::MAX;
 
 /// First place 0, then 1, and so on.
 const IN_ORDER: u32 = 0x7654_3210;
@@ -221,6 +224,7 @@ impl Levels {
     pub(crate) fn close(&mut self, id: u32) {
         let level = &mut self.pool[id as usize];
         debug_assert!(level.count == 0 && level.qty == 0);
+        level.side = NO_SIDE;
         level.head = self.free;
         self.free = id;
     }

@@ -145,15 +145,18 @@ impl Orders {
         self.slots[slot as usize]
     }
 
-    /// Asks for the slot of this reference, and says which it is. Never looks beyond the
-    /// directory.
+    /// As `find`, but never looks beyond the directory.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, reference: u64) -> u32 {
+    pub(crate) fn find_near(&self, reference: u64) -> u32 {
         let number = (reference >> PAGE_BITS) as usize;
         let page = self.directory.get(number).copied().unwrap_or(0);
-        let slot = page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1));
-        mem::prefetch(&self.slots, slot as usize);
-        slot
+        page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1))
+    }
+
+    /// Asks for the slot of this reference.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, reference: u64) {
+        mem::prefetch(&self.slots, self.find_near(reference) as usize);
     }
 
     /// The slot for an order that comes to life: `set` must follow. `found` is the vacant slot

@@ -105,7 +105,6 @@ impl Sides {
     pub(crate) fn prefetch(&self, piece: Piece) {
         let end = piece.start + piece.len;
         mem::prefetch(&self.entries, end.wrapping_sub(1) as usize);
-        mem::prefetch(&self.entries, end.wrapping_sub(5) as usize);
     }
 
     #[inline(always)]
