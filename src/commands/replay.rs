@@ -250,7 +250,7 @@ fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
 }
 
 /// The configured date, else that of the first capture time, else that in a file's name.
-fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<TradingDay, Failure> {
+pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<TradingDay, Failure> {
     let timezone = &config.source.timezone;
     if let Some(date) = &config.source.date {
         return TradingDay::new(date, timezone).map_err(Failure::usage);
