@@ -4,9 +4,11 @@
 //! The kernel starts the sync only if the whole write succeeded, and cancels it otherwise. Both
 //! answers are looked at, and the length.
 //!
-//! Completions run in the thread that drives the log, when it asks: with COOP_TASKRUN no other
-//! processor interrupts it, and a flag in shared memory says whether asking is worth a system
-//! call. There is no kernel thread that polls: it would take one of two cores.
+//! Completions run in the thread that drives the log when it enters the kernel anyway: with
+//! COOP_TASKRUN no other processor interrupts it, and a flag in shared memory says whether asking
+//! is worth a system call. DEFER_TASKRUN took as long to a commit and three more system calls for
+//! each frame, and would tie the log to one thread. Registered buffers make handing over 256 KiB
+//! 5 us cheaper (18 of 23). There is no kernel thread that polls: it would take one of two cores.
 
 #![allow(unsafe_code)]
 

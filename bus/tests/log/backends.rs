@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bus::disk::{Backend, Directory, Disk, RealDisk};
+use bus::disk::{Backend, Directory, Disk, Geometry, RealDisk};
 use bus::log::{End, Log, LogConfig, LogError, verify};
 
 use crate::check::{append, fill, read_all, small};
@@ -77,6 +77,21 @@ fn plain_files_give_back_what_was_put_in() {
 #[test]
 fn io_uring_gives_back_what_was_put_in() {
     round_trip(&Dir::new("best"), Backend::Best);
+}
+
+/// More requests than a ring takes stand for a system that forbids rings.
+#[test]
+fn where_io_uring_is_refused_plain_files_take_over_and_say_so() {
+    let dir = Dir::new("refused");
+    let geometry = Geometry {
+        segment_bytes: 8192,
+        slot_bytes: 4096,
+        slot_count: 17_000,
+    };
+    let disk = RealDisk::open(&dir.0, geometry, Backend::Best).unwrap();
+    let said = disk.describe();
+    let want = "log: pwrite and fdatasync on a thread (io_uring is refused: Invalid argument";
+    assert!(said.starts_with(want), "{said}");
 }
 
 #[test]
