@@ -83,9 +83,9 @@ fn write_all(dir: &Path, jobs: &Receiver<Job>, done: &SyncSender<Done>) {
             let result = written.and_then(|()| match &synced {
                 Some((segment, result)) if *segment == job.segment => result.clone(),
                 _ => {
-                    let path = segment_path(dir, job.segment);
-                    let result = job.file.sync_data();
-                    let result = result.map_err(|error| DiskError::io(Op::Sync, path, &error));
+                    let result = job.file.sync_data().map_err(|error| {
+                        DiskError::io(Op::Sync, segment_path(dir, job.segment), &error)
+                    });
                     synced = Some((job.segment, result.clone()));
                     result
                 }

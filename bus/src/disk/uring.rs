@@ -21,7 +21,7 @@ use std::sync::Arc;
 use io_uring::{IoUring, opcode, squeue, types};
 
 use super::files::{Caching, Locked, Made, Open, segment_path};
-use super::{Disk, DiskError, Done, Files, Geometry, Op, Page, Slot};
+use super::{Cause, Disk, DiskError, Done, Files, Geometry, Op, Page, Slot};
 
 /// A ring, and the slots it knows.
 pub(super) struct Ring {
@@ -161,8 +161,11 @@ impl UringDisk {
                 let flight = self.flights[index].take().expect("just seen");
                 self.flight_count -= 1;
                 // The path is for an error only, and making it allocates.
-                let path = || segment_path(self.locked.directory.dir(), flight.segment);
-                let result = judge(path, flight.bytes, written, synced);
+                // The path is made only for an error: this runs between events.
+                let result = judge(flight.bytes, written, synced).map_err(|(op, cause)| {
+                    let path = segment_path(self.locked.directory.dir(), flight.segment);
+                    DiskError { op, path, cause }
+                });
                 return Some(Done::Written {
                     token: flight.token,
                     slot: flight.slot,
@@ -187,25 +190,16 @@ impl UringDisk {
     }
 }
 
-fn judge(
-    path: impl Fn() -> PathBuf,
-    bytes: usize,
-    written: i32,
-    synced: i32,
-) -> Result<(), DiskError> {
+fn judge(bytes: usize, written: i32, synced: i32) -> Result<(), (Op, Cause)> {
     if written < 0 {
-        return Err(DiskError::new(Op::Write, path(), -written));
+        return Err((Op::Write, Cause::Errno(-written)));
     }
     if written as usize != bytes {
-        return Err(DiskError::short(
-            Op::Write,
-            path(),
-            written as u64,
-            bytes as u64,
-        ));
+        let (got, want) = (written as u64, bytes as u64);
+        return Err((Op::Write, Cause::Short { got, want }));
     }
     if synced < 0 {
-        return Err(DiskError::new(Op::Sync, path(), -synced));
+        return Err((Op::Sync, Cause::Errno(-synced)));
     }
     Ok(())
 }
@@ -413,5 +407,31 @@ pub(super) fn forget_cache(file: &File) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::from_raw_os_error(errno))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_write_and_a_good_sync_count() {
+        assert_eq!(judge(4096, 4096, 0), Ok(()));
+        let short = Cause::Short {
+            got: 512,
+            want: 4096,
+        };
+        // The kernel cancels the sync of a write that failed or was short: the write is to blame.
+        assert_eq!(judge(4096, 512, -libc::ECANCELED), Err((Op::Write, short)));
+        let no_space = Cause::Errno(libc::ENOSPC);
+        assert_eq!(
+            judge(4096, -libc::ENOSPC, -libc::ECANCELED),
+            Err((Op::Write, no_space))
+        );
+        assert_eq!(
+            judge(4096, 4096, -libc::EIO),
+            Err((Op::Sync, Cause::Errno(libc::EIO)))
+        );
+        assert_eq!(judge(4096, 512, 0), Err((Op::Write, short)));
     }
 }

@@ -13,6 +13,8 @@ pub enum FrameKind {
     Cells = 1,
     /// The last frame of its segment; carries none.
     Seal = 2,
+    /// Carries none: only says how much was durable, when nothing else will for a while.
+    Mark = 3,
 }
 
 /// Set in the seal of a log that was ended in order.

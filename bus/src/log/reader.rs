@@ -234,6 +234,9 @@ impl<F: Files> LogReader<F> {
                     cells_at..cells_at + frame.cell_count as usize * CELL_BYTES,
                 ));
             }
+            if frame.kind == FrameKind::Mark as u8 {
+                continue;
+            }
             self.seal(&begun, frame.flags & FLAG_FINAL != 0, after)?;
             if self.end.is_some() {
                 return Ok(None);
@@ -287,7 +290,8 @@ impl<F: Files> LogReader<F> {
     /// is checked field by field.
     fn check(&self, begun: &Begun, frame: &FrameHeader) -> Result<(), LogError> {
         let header = &begun.header;
-        let is_seal = frame.kind == FrameKind::Seal as u8;
+        let has_cells = frame.kind == FrameKind::Cells as u8;
+        let is_bare = [FrameKind::Seal as u8, FrameKind::Mark as u8].contains(&frame.kind);
         let wrong = [
             (frame.salt != header.salt, "salt"),
             (frame.epoch != header.epoch, "epoch"),
@@ -296,8 +300,8 @@ impl<F: Files> LogReader<F> {
             (frame.first_cell != self.next_cell, "first cell"),
             (frame.prev_crc != self.prev_crc, "previous checksum"),
             (frame.durable_upto > frame.first_cell, "durable mark"),
-            (!is_seal && frame.kind != FrameKind::Cells as u8, "kind"),
-            (is_seal == (frame.cell_count > 0), "cell count"),
+            (!is_bare && !has_cells, "kind"),
+            (has_cells != (frame.cell_count > 0), "cell count"),
         ];
         if let Some((_, field)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
             return Err(self.corrupt_here(Damage::FrameField(field)));

@@ -15,7 +15,7 @@ mod submit;
 
 use std::collections::VecDeque;
 
-use super::frame::{FLAG_FINAL, frame_cells};
+use super::frame::{FLAG_FINAL, FrameKind, frame_cells};
 use super::{LogConfig, LogError};
 use crate::disk::{Disk, DiskError, Done, PAGE_BYTES, Slot};
 use crate::event::Event;
@@ -23,6 +23,8 @@ use crate::signal::Signal;
 
 const PAGE: u64 = PAGE_BYTES as u64;
 const COMMITS_KEPT: usize = 256;
+/// After so long a rest the log says that all of it is durable.
+const PROOF_AGE_NS: u64 = 100_000_000;
 
 /// One log's writer. See the module.
 #[derive(Debug)]
@@ -53,6 +55,10 @@ pub struct Log<D> {
     prev_crc: u32,
     salt: u32,
     durable_upto: u64,
+    /// What the last frame said of it.
+    proven_upto: u64,
+    /// When a frame last became durable.
+    committed_ns: u64,
     /// Prepared segments, in order.
     spares: VecDeque<u64>,
     /// The next segment to be prepared, and how many are being.
@@ -205,6 +211,7 @@ impl<D: Disk> Log<D> {
             self.close_frame();
         }
         work += self.submit();
+        work += self.mark_if_at_rest();
         if self.open_end == 0 {
             self.open_frame();
         }
@@ -229,7 +236,7 @@ impl<D: Disk> Log<D> {
             self.submit();
             self.wait_one()?;
         }
-        self.submit_page(FLAG_FINAL);
+        self.submit_page(FrameKind::Seal, FLAG_FINAL);
         while !self.in_flight.is_empty() || self.preparing > 0 {
             self.wait_one()?;
         }
@@ -348,6 +355,7 @@ impl<D: Disk> Log<D> {
             self.token_first += 1;
             assert!(frame.end_cell >= self.durable_upto, "durable only grows");
             self.durable_upto = frame.end_cell;
+            self.committed_ns = self.now_ns;
             if frame.cell_count == 0 {
                 continue;
             }

@@ -174,6 +174,29 @@ fn every_flipped_byte_of_a_finished_log_is_noticed_and_classed() {
     flip_every_byte(true);
 }
 
+/// Where the feed rests, the last frames too are known to have been durable.
+#[test]
+fn after_a_rest_damage_to_the_last_frame_is_no_torn_end() {
+    let config = tiny();
+    for rests in [false, true] {
+        let mut disk = sim(&config, 3, Faults::default());
+        let mut log = Log::create(config.clone(), &mut disk).unwrap();
+        append(&mut log);
+        for now in (0..10).map(|turn| turn * if rests { 100_000_000 } else { 1 }) {
+            log.turn(now, true).unwrap();
+        }
+        assert_eq!(log.durable_upto(), 1);
+        drop(log);
+        assert_eq!(read_all(&disk).unwrap().cells, 1);
+        disk.files_mut().get_mut(&0).unwrap()[PAGE + 70] ^= 1;
+        match class(verify_files(&disk)) {
+            Class::Corrupt { segment: 0 } => assert!(rests),
+            Class::Torn { cells: 0, .. } => assert!(!rests),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Zeros from some sector to the end of the log, as if nothing after it had been written.
 #[test]
 fn a_log_that_stops_at_any_sector_keeps_what_was_before() {

@@ -107,6 +107,8 @@ impl<D: Disk> Log<D> {
             prev_crc: 0,
             salt: 0,
             durable_upto: first_cell,
+            proven_upto: first_cell,
+            committed_ns: 0,
             prepare_next: spares.back().map_or(segment, |last| last + 1),
             spares,
             preparing: 0,

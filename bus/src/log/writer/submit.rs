@@ -1,6 +1,6 @@
 //! From waiting frames to the disk, and from one segment to the next.
 
-use super::{HEADER_TOKEN, InFlight, Log, PAGE, Phase, Waiting};
+use super::{HEADER_TOKEN, InFlight, Log, PAGE, PROOF_AGE_NS, Phase, Waiting};
 use crate::disk::{Disk, DiskError, PAGE_BYTES, Slot};
 use crate::log::LogError;
 use crate::log::frame::{FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes};
@@ -18,7 +18,10 @@ impl<D: Disk> Log<D> {
                     }
                     let bytes = frame_bytes(frame.cell_count) as u64;
                     if self.offset + bytes + PAGE > self.config.segment_bytes {
-                        self.submit_page(0);
+                        if self.page_slot.is_none() {
+                            break;
+                        }
+                        self.submit_page(FrameKind::Seal, 0);
                         self.phase = Phase::Sealed;
                     } else {
                         let frame = self.waiting.pop_front().expect("just seen");
@@ -53,14 +56,33 @@ impl<D: Disk> Log<D> {
         self.send(slot, &header, opened_ns);
     }
 
-    /// The seal: a frame without cells that ends a segment.
-    pub(super) fn submit_page(&mut self, flags: u8) {
+    /// When the feed rests, says in the log that all of it is durable. Without that, damage to
+    /// the last frames would look like an end that a crash left, until the next frame.
+    pub(super) fn mark_if_at_rest(&mut self) -> usize {
+        let is_at_rest = self.open_next == 1
+            && self.waiting.is_empty()
+            && self.in_flight.is_empty()
+            && self.phase == Phase::Taking;
+        // The page for it must not be the one that the open frame counts on.
+        let is_due = self.proven_upto < self.durable_upto
+            && self.now_ns.saturating_sub(self.committed_ns) >= PROOF_AGE_NS
+            && is_at_rest
+            && self.places_left() > 0
+            && self.offset + 2 * PAGE <= self.config.segment_bytes;
+        if is_due {
+            self.submit_page(FrameKind::Mark, 0);
+        }
+        usize::from(is_due)
+    }
+
+    /// A frame without cells: the seal that ends a segment, or a mark.
+    pub(super) fn submit_page(&mut self, kind: FrameKind, flags: u8) {
         let mut slot = self.page_slot.take().expect("only one page is under way");
         let first_cell = self
             .waiting
             .front()
             .map_or(self.open_first, |frame| frame.first_cell);
-        let header = self.header_for(FrameKind::Seal, flags, first_cell, 0);
+        let header = self.header_for(kind, flags, first_cell, 0);
         self.prev_crc = header.close(slot.bytes_mut());
         self.send(slot, &header, self.now_ns);
     }
@@ -98,6 +120,7 @@ impl<D: Disk> Log<D> {
             submitted_ns: self.now_ns,
             done: false,
         });
+        self.proven_upto = header.durable_upto;
         let offset = self.offset;
         self.offset += u64::from(header.frame_bytes);
         assert!(
