@@ -183,6 +183,9 @@ impl Books {
     #[inline]
     pub fn prefetch(&self, events: &[Event]) {
         for event in events {
+            self.orders.prefetch_page(event.order);
+        }
+        for event in events {
             self.prefetch_named(event);
         }
         for event in events {
@@ -216,6 +219,9 @@ impl Books {
     /// `each` after each.
     #[inline]
     pub fn apply_block(&mut self, events: &[Event], mut each: impl FnMut(&Books, &Event, Applied)) {
+        for event in events.iter().take(3 * STEP_EVENTS) {
+            self.orders.prefetch_page(event.order);
+        }
         for event in events.iter().take(2 * STEP_EVENTS) {
             self.prefetch_named(event);
         }
@@ -223,6 +229,9 @@ impl Books {
             self.prefetch_behind(event);
         }
         for (index, event) in events.iter().enumerate() {
+            if let Some(later) = events.get(index + 3 * STEP_EVENTS) {
+                self.orders.prefetch_page(later.order);
+            }
             if let Some(later) = events.get(index + 2 * STEP_EVENTS) {
                 self.prefetch_named(later);
             }

@@ -1,18 +1,22 @@
 //! Finds an order by its reference, in memory that follows the live orders.
 //!
 //! ```text
-//! reference   | ........ page number ........ | 6 bits |
-//!                  │                               │
-//!     near: page number < 2^26                     │
-//!     directory[number] ── page ──► slots[page * 64 + those bits]
-//!     far:  all others                     ▲
-//!     a hash table ─────────────── page ───┘
+//! reference   | ........ 56 bits ........ | 6 bits | 2 bits |
+//!                          │                  │        │
+//!                          └───── page number │ ───────┘
+//!                                  │          │
+//!     near: page number < 2^26     │          │
+//!     directory[page number] ── page ──► slots[page * 64 + 6 bits]
+//!     far:  all others            ▲
+//!     a hash table ───────────────┘
 //! ```
 //!
-//! A page is 64 neighbouring references. It is taken from a pool when its first order comes and
-//! goes back when its last one leaves, so that an old reference costs nothing and a sparse one
-//! costs a page at most. Page 0 belongs to nobody: references without a page are looked for there,
-//! so that this needs no branch.
+//! A page is 64 references, every fourth of 256: Nasdaq numbers orders by fours, beginning at 0, 1,
+//! 2 or 3 for each of its engines, so that neighbours in time are neighbours in memory. For feeds
+//! that number by ones it makes no difference. A page is taken from a pool when its first order
+//! comes and goes back when its last one leaves, so that an old reference costs nothing and a
+//! sparse one costs a page at most. Page 0 belongs to nobody: references without a page are looked
+//! for there, so that this needs no branch.
 
 use std::io;
 
@@ -21,10 +25,25 @@ use bytemuck::Zeroable;
 
 const PAGE_BITS: u32 = 6;
 const PAGE_SLOTS: usize = 1 << PAGE_BITS;
+/// A page has every fourth reference.
+const STRIDE_BITS: u32 = 2;
+const STRIDE_MASK: u64 = (1 << STRIDE_BITS) - 1;
 
 /// References below 2^32 are found through the directory: 256 MiB of address space, of which a
 /// day that numbers its orders from 1 touches 1 byte for 16 references.
 const NEAR_PAGES: usize = 1 << (32 - PAGE_BITS);
+
+/// The page number of a reference.
+#[inline(always)]
+fn page_number(reference: u64) -> u64 {
+    (reference >> (PAGE_BITS + STRIDE_BITS) << STRIDE_BITS) | (reference & STRIDE_MASK)
+}
+
+/// Where a reference is in its page.
+#[inline(always)]
+fn index_in_page(reference: u64) -> u32 {
+    (reference >> STRIDE_BITS) as u32 & (PAGE_SLOTS as u32 - 1)
+}
 
 /// The slot of no order.
 pub(crate) const NOBODY: u32 = 0;
@@ -132,12 +151,12 @@ impl Orders {
     /// The slot where the order is if it lives, and a vacant one if it does not.
     #[inline(always)]
     pub(crate) fn find(&self, reference: u64) -> u32 {
-        let number = reference >> PAGE_BITS;
+        let number = page_number(reference);
         let page = match self.directory.get(number as usize) {
             Some(&page) => page,
             None => self.far.find(number),
         };
-        page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1))
+        page << PAGE_BITS | index_in_page(reference)
     }
 
     #[inline(always)]
@@ -148,15 +167,23 @@ impl Orders {
     /// As `find`, but never looks beyond the directory.
     #[inline(always)]
     pub(crate) fn find_near(&self, reference: u64) -> u32 {
-        let number = (reference >> PAGE_BITS) as usize;
+        let number = page_number(reference) as usize;
         let page = self.directory.get(number).copied().unwrap_or(0);
-        page << PAGE_BITS | (reference as u32 & (PAGE_SLOTS as u32 - 1))
+        page << PAGE_BITS | index_in_page(reference)
+    }
+
+    /// Asks for the place where the page of this reference is written down.
+    #[inline(always)]
+    pub(crate) fn prefetch_page(&self, reference: u64) {
+        mem::prefetch(&self.directory, page_number(reference) as usize);
     }
 
     /// Asks for the slot of this reference.
     #[inline(always)]
     pub(crate) fn prefetch(&self, reference: u64) {
-        mem::prefetch(&self.slots, self.find_near(reference) as usize);
+        let slot = self.find_near(reference) as usize;
+        mem::prefetch(&self.slots, slot);
+        mem::prefetch(&self.live, slot >> PAGE_BITS);
     }
 
     /// The slot for an order that comes to life: `set` must follow. `found` is the vacant slot
@@ -166,7 +193,7 @@ impl Orders {
         debug_assert!(!self.is_full() && self.get(found).qty == 0);
         let mut slot = found;
         if slot < PAGE_SLOTS as u32 {
-            slot |= self.open_page(reference >> PAGE_BITS) << PAGE_BITS;
+            slot |= self.open_page(page_number(reference)) << PAGE_BITS;
         }
         self.live[(slot >> PAGE_BITS) as usize] += 1;
         self.count += 1;
@@ -208,14 +235,17 @@ impl Orders {
         let live = &mut self.live[page as usize];
         *live -= 1;
         if *live == 0 {
-            self.close_page(page, reference >> PAGE_BITS);
+            self.close_page(page, page_number(reference));
         }
     }
 
     /// The reference of the order in this slot.
     pub(crate) fn reference(&self, slot: u32) -> u64 {
         let number = self.numbers[(slot >> PAGE_BITS) as usize];
-        number << PAGE_BITS | u64::from(slot & (PAGE_SLOTS as u32 - 1))
+        let index = u64::from(slot & (PAGE_SLOTS as u32 - 1));
+        (number >> STRIDE_BITS << (PAGE_BITS + STRIDE_BITS))
+            | (index << STRIDE_BITS)
+            | (number & STRIDE_MASK)
     }
 
     #[inline(never)]
