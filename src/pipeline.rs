@@ -405,6 +405,7 @@ fn shard_loop<D: Disk, C: Clock>(
     cpu: Option<usize>,
 ) -> Result<(), ShardError> {
     let mut is_paced = false;
+    let mut rest = Rest::new(cpu);
     loop {
         let work = shard.turn()?;
         if work > 0 {
@@ -419,7 +420,7 @@ fn shard_loop<D: Disk, C: Clock>(
             events.store(shard.events_taken(), Ordering::Relaxed);
             return Ok(());
         }
-        rest(cpu);
+        rest.rest();
     }
 }
 
@@ -434,6 +435,7 @@ fn reader_loop<S: Timed>(
 ) -> Result<ReaderStats, ReadError> {
     let mut last_seq = vec![0; stamps.len()];
     let mut is_paced = false;
+    let mut rest = Rest::new(cpu);
     loop {
         if stop.is_set() {
             reader.finish();
@@ -454,12 +456,12 @@ fn reader_loop<S: Timed>(
                     }
                 }
             }
-            Turned::Empty => rest(cpu),
+            Turned::Empty => rest.rest(),
             Turned::Full => {
                 if shared.failed.load(Ordering::Acquire) {
                     return Ok(reader.stats());
                 }
-                rest(cpu);
+                rest.rest();
             }
             Turned::Ended => return Ok(reader.stats()),
         }
@@ -469,12 +471,32 @@ fn reader_loop<S: Timed>(
     }
 }
 
-/// Nothing to do: a thread with a core of its own asks again at once, one without lets others run.
-#[inline]
-fn rest(cpu: Option<usize>) {
-    match cpu {
-        Some(_) => std::hint::spin_loop(),
-        None => thread::yield_now(),
+/// What a hot thread does when it has nothing to do.
+///
+/// A thread on an isolated core only spins. Elsewhere it also yields now and then, even when it is
+/// pinned: the kernel's own workers, which make the log durable, need a core too, and a thread that
+/// only spins keeps them from it for whole time slices. A yield that finds nobody costs less than
+/// a microsecond.
+struct Rest {
+    is_isolated: bool,
+    turns: u32,
+}
+
+impl Rest {
+    const SPINS: u32 = 8;
+
+    fn new(cpu: Option<usize>) -> Rest {
+        Rest { is_isolated: cpu.is_some_and(tuning::host::is_isolated), turns: 0 }
+    }
+
+    #[inline]
+    fn rest(&mut self) {
+        self.turns = self.turns.wrapping_add(1);
+        if self.is_isolated || !self.turns.is_multiple_of(Rest::SPINS) {
+            std::hint::spin_loop();
+        } else {
+            thread::yield_now();
+        }
     }
 }
 
