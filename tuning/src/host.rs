@@ -88,9 +88,33 @@ impl Host {
     }
 }
 
+/// Whether the scheduler leaves this core alone, as the `isolcpus` boot parameter has it.
+pub fn is_isolated(cpu: usize) -> bool {
+    let list = fs::read_to_string("/sys/devices/system/cpu/isolated").unwrap_or_default();
+    in_list(&list, cpu)
+}
+
+/// Whether a list such as `2-5,7` names a core.
+fn in_list(list: &str, cpu: usize) -> bool {
+    list.trim().split(',').any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        match (first.parse::<usize>(), last.parse::<usize>()) {
+            (Ok(first), Ok(last)) => (first..=last).contains(&cpu),
+            _ => false,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_cores_are_read() {
+        let named: Vec<usize> = (0..10).filter(|cpu| in_list("2-4,7\n", *cpu)).collect();
+        assert_eq!(named, [2, 3, 4, 7]);
+        assert!(!in_list("\n", 0));
+    }
 
     #[test]
     fn a_made_up_machine_is_read() {
