@@ -267,12 +267,13 @@ pub fn run<S: Timed + Send>(
         let started = Instant::now();
         let reader_config = reader_config(job, resume_after);
         let reader = Reader::new(source, reader_config, senders);
-        let reader_cpu = cpus[0];
+        let (reader_cpu, is_live) = (cpus[0], job.is_live);
         let reader_handle = thread::Builder::new()
             .name("reader".into())
             .spawn_scoped(scope, move || {
                 let remark = reader_cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
-                let result = reader_loop(reader, stamp_senders, clock, stop, shared, reader_cpu);
+                let result =
+                    reader_loop(reader, stamp_senders, clock, stop, shared, reader_cpu, is_live);
                 (result, remark.map(|e| e.to_string()))
             })
             .map_err(|e| PipelineError::Setup(format!("reader's thread: {e}")))?;
@@ -432,13 +433,15 @@ fn reader_loop<S: Timed>(
     stop: &Stop,
     shared: &Shared,
     cpu: Option<usize>,
+    is_live: bool,
 ) -> Result<ReaderStats, ReadError> {
     let mut last_seq = vec![0; stamps.len()];
     let mut is_paced = false;
     let mut rest = Rest::new(cpu);
     loop {
         if stop.is_set() {
-            reader.finish();
+            // A replay can go on later, so it must not conclude as if this were the end.
+            if is_live { reader.finish() } else { reader.halt() }
         }
         let read_ns = clock.now_ns();
         match reader.turn()? {

@@ -297,6 +297,12 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         }
     }
 
+    /// Stops where it is, with no `End`: for an input that can be read again, by a reader that
+    /// then leaves out what the shards have already.
+    pub fn halt(&mut self) {
+        self.phase = Phase::Ended;
+    }
+
     /// The `seq` of the last event on a shard's ring, for latency stamps: once a turn is enough.
     #[inline]
     pub fn last_pushed(&self, shard: usize) -> Option<u64> {
@@ -362,6 +368,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 let run = Run {
                     ts_recv: packet.ts_recv,
                     place: packet.place,
+                    before: 0,
                     skip: packet.skip.into(),
                     count: packet.count.into(),
                 };
@@ -391,6 +398,7 @@ fn take_packet<P: Protocol>(arbiter: &mut Arbiter, intake: &mut Intake<P>, packe
             let run = Run {
                 ts_recv: packet.ts_recv,
                 place: packet.place,
+                before: 0,
                 skip: turn.skip.into(),
                 count: turn.count.into(),
             };

@@ -17,10 +17,12 @@ use crate::source::{Packet, Place, Trouble};
 const SYMBOLS: usize = 1 << 16;
 
 /// Messages that are read in one go.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Run {
     pub(super) ts_recv: Option<Ts>,
     pub(super) place: Place,
+    /// How many messages of the packet lie before these bytes.
+    pub(super) before: u64,
     pub(super) skip: u64,
     pub(super) count: u64,
 }
@@ -55,6 +57,19 @@ pub(super) struct Intake<P> {
     pub(super) anomalies: Anomalies,
     pub(super) examples: Vec<String>,
     pub(super) gaps: Vec<GapSeen>,
+    doubt: Doubt,
+}
+
+/// A message at the end of a packet or piece whose time leaps ahead, where no clock of arrivals
+/// says whether it may. It waits for the message behind it, in the next packet, so that it does
+/// not matter how messages lie in packets.
+#[derive(Debug)]
+struct Doubt {
+    /// The message behind its length, and then the next one; empty while there is none.
+    blocks: Vec<u8>,
+    run: Run,
+    /// It is being taken now, and cannot be in doubt again.
+    is_settling: bool,
 }
 
 /// Where a symbol's events go.
@@ -147,6 +162,11 @@ impl<P: Protocol> Intake<P> {
             anomalies: Anomalies::default(),
             examples: Vec::with_capacity(EXAMPLES_MAX),
             gaps: Vec::with_capacity(GAPS_LISTED_MAX),
+            doubt: Doubt {
+                blocks: Vec::with_capacity(256),
+                run: Run::default(),
+                is_settling: false,
+            },
         }
     }
 
@@ -155,6 +175,7 @@ impl<P: Protocol> Intake<P> {
         let run = Run {
             ts_recv: packet.ts_recv,
             place: packet.place,
+            before: 0,
             skip: 0,
             count: u64::MAX,
         };
@@ -170,6 +191,12 @@ impl<P: Protocol> Intake<P> {
     /// bytes are left behind them.
     #[inline]
     pub(super) fn messages(&mut self, blocks: &[u8], run: Run) -> (u64, usize) {
+        if !self.doubt.blocks.is_empty() && !self.doubt.is_settling {
+            self.settle(blocks, run.skip);
+            if self.is_cut {
+                return (0, blocks.len());
+            }
+        }
         let mut walk = Blocks::new(blocks);
         let mut found = walk.by_ref().take(run.skip as usize).count() as u64;
         while found < run.count {
@@ -187,7 +214,7 @@ impl<P: Protocol> Intake<P> {
                     if !is_in_order || notes.0 & !route.known != 0 {
                         let at = At {
                             run: &run,
-                            index: found,
+                            index: run.before + found,
                             message,
                             rest: walk.rest(),
                         };
@@ -207,7 +234,7 @@ impl<P: Protocol> Intake<P> {
                 Err(fault) => {
                     let at = At {
                         run: &run,
-                        index: found,
+                        index: run.before + found,
                         message,
                         rest: walk.rest(),
                     };
@@ -223,8 +250,14 @@ impl<P: Protocol> Intake<P> {
     #[cold]
     #[inline(never)]
     fn accept_slowly(&mut self, mut event: Event, notes: Notes, at: At<'_>) -> bool {
-        if event.ts_event >= self.times.horizon && !self.look_at_time(&mut event, &at) {
-            return false;
+        if event.ts_event >= self.times.horizon {
+            if self.is_in_doubt(event.ts_event, &at) {
+                self.keep_in_doubt(&at);
+                return true;
+            }
+            if !self.look_at_time(&mut event, &at) {
+                return false;
+            }
         }
         if event.ts_event < self.times.last {
             let by_ns = self.times.last.since(event.ts_event);
@@ -339,6 +372,55 @@ impl<P: Protocol> Intake<P> {
         true
     }
 
+    /// Whether only a message that is still to come can say if a time is true.
+    fn is_in_doubt(&self, ts: Ts, at: &At<'_>) -> bool {
+        let times = &self.times;
+        let is_first = times.first.is_none();
+        let is_leap = is_first || ts.since(times.highest) > times.max_future_ns;
+        let has_clock = !is_first && at.run.ts_recv.is_some() && times.highest_recv.is_some();
+        is_leap && !has_clock && at.rest.is_empty() && !self.doubt.is_settling
+    }
+
+    /// Keeps a message until it can be judged; it counts then.
+    fn keep_in_doubt(&mut self, at: &At<'_>) {
+        self.messages -= 1;
+        let code = at.message.first().copied().unwrap_or(0);
+        self.by_type[usize::from(code)] -= 1;
+        let len_bytes = at.message.len() as u16;
+        self.doubt
+            .blocks
+            .extend_from_slice(&len_bytes.to_be_bytes());
+        self.doubt.blocks.extend_from_slice(at.message);
+        self.doubt.run = Run {
+            before: at.index - 1,
+            skip: 0,
+            count: 1,
+            ..*at.run
+        };
+    }
+
+    /// Takes the message that was in doubt, with the one behind it: the first of `blocks` that was
+    /// not delivered before, if there is one.
+    #[cold]
+    #[inline(never)]
+    fn settle(&mut self, blocks: &[u8], skip: u64) {
+        if self.doubt.blocks.is_empty() {
+            return;
+        }
+        let mut doubtful = std::mem::take(&mut self.doubt.blocks);
+        let mut walk = Blocks::new(blocks);
+        walk.by_ref().take(skip as usize).for_each(drop);
+        let rest = walk.rest();
+        if let Some(next) = walk.next() {
+            doubtful.extend_from_slice(&rest[..2 + next.len()]);
+        }
+        self.doubt.is_settling = true;
+        self.messages(&doubtful, self.doubt.run);
+        self.doubt.is_settling = false;
+        doubtful.clear();
+        self.doubt.blocks = doubtful;
+    }
+
     /// Whether a time is so far ahead that it cannot be true: the next message takes it back, or
     /// the clock of the arrivals did not leap with it.
     fn is_rogue(&self, ts: Ts, next: Option<Ts>, run: &Run) -> bool {
@@ -384,6 +466,7 @@ impl<P: Protocol> Intake<P> {
 
     /// The last event of all.
     pub(super) fn end(&mut self) {
+        self.settle(&[], 0);
         let ts_event = self.times.highest_some().unwrap_or(Ts(0));
         self.stage_for_all(Event {
             ts_event,
