@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bus::Ts;
+use bus::{Anomaly, Ts};
 use bus::clock::{Clock, MachineClock};
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Paced, Polled, Source};
@@ -56,16 +56,39 @@ impl Run {
                 self.dir.path().display()
             )));
         }
-        let anomalies: u64 = self.results.manifest.anomalies.values().sum();
-        if is_strict && anomalies > 0 {
-            let first = self.outcome.reader.examples.first().cloned().unwrap_or_default();
-            return Err(Failure::input(format!("{anomalies} anomalies; the first: {first}")));
+        let manifest = &self.results.manifest;
+        let reader = &self.outcome.reader;
+        let refused = [Anomaly::UnknownType, Anomaly::BadLength, Anomaly::BadField];
+        let kinds = reader.anomalies.iter();
+        let refused: u64 =
+            kinds.filter(|(anomaly, _)| refused.contains(anomaly)).map(|(_, count)| count).sum();
+        // Another dialect in the same packets is as little of a session as other packets.
+        if reader.messages == refused {
+            let found = "no message of the feed was found in the input";
+            return Err(Failure::input(match wrong(manifest) {
+                Some(wrong) => format!("{found}: {wrong}"),
+                None => found.to_string(),
+            }));
         }
-        if self.outcome.reader.messages == 0 {
-            return Err(Failure::input("no message of the feed was found in the input"));
+        match wrong(manifest).filter(|_| is_strict) {
+            Some(wrong) => Err(Failure::input(format!("anomalies in the input: {wrong}"))),
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// What was wrong with the input in one line, with the first place that is known.
+fn wrong(manifest: &Manifest) -> Option<String> {
+    if manifest.anomalies.is_empty() {
+        return None;
+    }
+    let kinds: Vec<String> =
+        manifest.anomalies.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
+    let kinds = kinds.join(", ");
+    Some(match manifest.anomaly_examples.first() {
+        Some(first) => format!("{kinds}; {first}"),
+        None => kinds,
+    })
 }
 
 /// What to replay, after command line and configuration are one.
@@ -240,10 +263,11 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
 
 fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
     let ports = (!config.source.ports.is_empty()).then(|| config.source.ports.clone());
-    // At a pace, each message of an ITCH file has its own time.
+    // At a pace, each message of an ITCH file has its own time; among several files, its own
+    // place, which must be the same at any pace.
     let itch_messages_max = match config.run.speed {
-        Speed::Max => CaptureOptions::default().itch_messages_max,
-        Speed::Times(_) => 1,
+        Speed::Max if files.len() == 1 => CaptureOptions::default().itch_messages_max,
+        Speed::Max | Speed::Times(_) => 1,
     };
     let options = CaptureOptions { ports, itch_messages_max, ..CaptureOptions::default() };
     Capture::open(files, options).map_err(Failure::io)
@@ -383,11 +407,44 @@ fn finish_run<S: Timed + Send>(
         });
     });
     progress.clear();
-    let outcome = outcome.map_err(|e| {
+    let mut outcome = outcome.map_err(|e| {
         let path = dir.path().display();
         Failure::io(format!("{e}; {path} keeps what was done, --resume goes on with it"))
     })?;
+    for example in &mut outcome.reader.examples {
+        *example = match mode {
+            Mode::Live => example.replacen(": file 0, packet ", ": packet ", 1),
+            Mode::Replay | Mode::Resume => with_name(example, &manifest.inputs),
+        };
+    }
     let results =
         results::conclude(&dir, &config, &day, &outcome, manifest).map_err(Failure::io)?;
     Ok(Run { dir, day, config, outcome, results })
+}
+
+/// The reader counts its files; people know them by name.
+fn with_name(example: &str, inputs: &[Input]) -> String {
+    for (number, input) in inputs.iter().enumerate() {
+        let counted = format!(": file {number}, packet ");
+        if let Some((kind, rest)) = example.split_once(&counted) {
+            return format!("{kind}: {}, packet {rest}", input.path.display());
+        }
+    }
+    example.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_have_the_names_of_their_files() {
+        let input = |path: &str| Input { path: path.into(), ..Input::default() };
+        let inputs = [input("/a.pcap"), input("/b.pcap")];
+        assert_eq!(
+            with_name("bad_packet: file 1, packet 7 at byte 40: too short", &inputs),
+            "bad_packet: /b.pcap, packet 7 at byte 40: too short"
+        );
+        assert_eq!(with_name("something else", &inputs), "something else");
+    }
 }
