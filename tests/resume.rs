@@ -241,6 +241,51 @@ fn a_run_of_two_shards_survives_kills() {
     check_files("resume-two", 2, 20);
 }
 
+/// SIGINT ends a replay in order, and leaves it where it can go on as after a kill.
+#[test]
+fn a_replay_that_was_stopped_goes_on_too() {
+    let _alone = alone();
+    let shards = 2;
+    let twin = Twin::new("resume-stop", shards);
+    let run = twin.folder.join("run");
+    let mut random = seeded(shards);
+    let mut stops = 0;
+    while stops < 6 {
+        let _ = fs::remove_dir_all(&run);
+        let mut process = twin.start(&run, &twin.config, PACE);
+        let ended = loop {
+            // Before there is a manifest, the signal ends the program, but no run.
+            let life_ms = random.within(SETUP_MS..LIFE_MS);
+            if let Some(ended) = process.wait(Duration::from_millis(life_ms)) {
+                break ended;
+            }
+            if run.join("log").exists() {
+                process.interrupt();
+                break process.wait_for_end();
+            }
+        };
+        if ended.code == Some(0) {
+            continue;
+        }
+        ended.expect(130).says(&["stopped by a signal"]);
+        stops += 1;
+        let stopped = manifest(&run);
+        assert_eq!(stopped["state"], "stopped");
+        let most = manifest(&twin.folder.join("twin"))["counts"]["events"]
+            .as_u64()
+            .unwrap();
+        assert!(stopped["counts"]["events"].as_u64().unwrap() <= most);
+        resume(&run, "max").wait_for_end().expect(0);
+        twin.check(&run);
+        assert!(orders_of(&run, shards) == twin.orders);
+    }
+    // A run that is complete stays as it is.
+    let before = fs::read(run.join("orders/shard-0.fix")).unwrap();
+    resume(&run, "max").wait_for_end().expect(0);
+    twin.check(&run);
+    assert!(fs::read(run.join("orders/shard-0.fix")).unwrap() == before);
+}
+
 /// A peer that takes orders from one connection after another, and keeps them apart.
 struct Peer {
     address: SocketAddr,

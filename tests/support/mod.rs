@@ -236,15 +236,34 @@ pub fn signal(process: u32, name: &str) {
     );
 }
 
-/// A folder of a test's own, on a real disk; gone at its end.
+/// A folder of a test's own; gone at its end.
 pub struct Folder(PathBuf);
 
 impl Folder {
+    /// On the disk that the project is built on.
     pub fn new(name: &str) -> Folder {
+        Folder::under(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
+    }
+
+    /// In memory where the machine has a place for that: a run waits for its disk some tens of
+    /// times, which adds up where the disk is not the question.
+    pub fn quick(name: &str) -> Folder {
+        let memory = Path::new("/dev/shm");
+        let is_there = memory.is_dir();
+        Folder::under(
+            if is_there {
+                memory
+            } else {
+                Path::new(env!("CARGO_TARGET_TMPDIR"))
+            },
+            name,
+        )
+    }
+
+    fn under(parent: &Path, name: &str) -> Folder {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{name}-{}-{number}", std::process::id()));
+        let path = parent.join(format!("tapeline-{name}-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Folder(path)
@@ -303,6 +322,9 @@ pub fn files_under(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// Settings for runs that leave little on the disk.
+pub const SMALL: &str = "[log]\nsegment = \"1MiB\"\nframe = \"64KiB\"\n";
 
 /// A JSON file.
 #[track_caller]

@@ -152,15 +152,23 @@ pub fn record(ns: u64, frame: &[u8]) -> Vec<u8> {
     record_cut(ns, frame, usize::MAX)
 }
 
-/// A pcap of one MoldUDP64 packet for each of these messages, on line 1.
+/// A pcap of one MoldUDP64 packet for each of these messages, on line 1, captured when the message
+/// says that it happened.
 pub fn pcap_of(messages: &[Vec<u8>]) -> Vec<u8> {
+    let time = |message: &Vec<u8>| {
+        message[5..11]
+            .iter()
+            .fold(0, |ns, byte| ns << 8 | u64::from(*byte))
+    };
+    pcap_at(messages, |index| time(&messages[index]))
+}
+
+/// The same, captured when `time` says of each.
+pub fn pcap_at(messages: &[Vec<u8>], time: impl Fn(usize) -> u64) -> Vec<u8> {
     let mut bytes = pcap_header(0, 1);
     for (index, message) in messages.iter().enumerate() {
         let payload = mold(index as u64 + 1, std::slice::from_ref(message));
-        let ns = message[5..11]
-            .iter()
-            .fold(0, |ns, byte| ns << 8 | u64::from(*byte));
-        bytes.extend(record(ns, &frame(1, &payload)));
+        bytes.extend(record(time(index), &frame(1, &payload)));
     }
     bytes
 }
