@@ -1,0 +1,220 @@
+//! A session over multicast into a live run gives what its replay gives.
+
+mod support;
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use support::{Ended, Folder, Started, alone, digests, manifest, program, tapeline};
+
+/// A sample session and its replay.
+struct Session {
+    folder: Folder,
+    capture: PathBuf,
+    replay: PathBuf,
+    /// The capture's lines, and the groups that stand for them here.
+    remaps: Vec<(String, SocketAddrV4)>,
+}
+
+impl Session {
+    /// `None`, with the reason printed, where the machine has no multicast on its loopback.
+    fn new(name: &str) -> Option<Session> {
+        let port = 20_000 + (std::process::id() % 20_000) as u16;
+        if let Err(why) = try_loopback(port) {
+            println!("skipped: {name}: no multicast on the loopback interface: {why}");
+            return None;
+        }
+        let folder = Folder::new(name);
+        let (capture, replay) = (folder.join("session.pcap"), folder.join("replay"));
+        let sample = "sample itch --symbols 16 --seconds 3 --rate 2000 --loss-a 0.02 --loss-b 0.02 \
+                      --duplicate 0.01 -o";
+        tapeline(
+            sample
+                .split(' ')
+                .map(OsString::from)
+                .chain([capture.clone().into()]),
+        )
+        .expect(0);
+        tapeline(args![
+            String::from("replay"),
+            capture,
+            String::from("-o"),
+            replay
+        ])
+        .expect(0);
+        let lines = manifest(&replay)["lines"].clone();
+        let lines = lines
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["name"].as_str().unwrap());
+        let groups = (1u8..).map(|n| SocketAddrV4::new(Ipv4Addr::new(239, 255, 77, n), port));
+        let remaps: Vec<_> = lines.map(String::from).zip(groups).collect();
+        assert_eq!(remaps.len(), 2, "a sample has lines A and B");
+        Some(Session {
+            folder,
+            capture,
+            replay,
+            remaps,
+        })
+    }
+
+    /// A live run that listens already. Its patience with missing messages and its buffers are
+    /// large, so that a busy machine is late but loses nothing.
+    fn listen(&self, run: &Path) -> Started {
+        let lines: Vec<String> = self
+            .remaps
+            .iter()
+            .map(|(_, group)| format!("\"{group}\""))
+            .collect();
+        let config = self.folder.write(
+            "live.toml",
+            format!(
+                "[source]\nlines = [{}]\ninterface = \"127.0.0.1\"\nreceive_buffer = \"16MiB\"\n\
+                 [source.gaps]\nwait = \"5s\"\nreorder_packets = 4096\nhold_packets = 8192\n",
+                lines.join(", ")
+            ),
+        );
+        let mut command = program();
+        let mut listening =
+            Started::new(command.arg("run").arg("-c").arg(config).arg("-o").arg(run));
+        listening.wait_for_line("listening on ");
+        listening
+    }
+
+    fn serve(&self) -> Started {
+        let mut command = program();
+        command
+            .arg("serve-feed")
+            .arg(&self.capture)
+            .args(["--speed", "1x"]);
+        for (old, new) in &self.remaps {
+            command.arg("--remap").arg(format!("{old}={new}"));
+        }
+        Started::new(&mut command)
+    }
+}
+
+/// Sends itself a packet over multicast.
+fn try_loopback(port: u16) -> Result<(), String> {
+    let group = Ipv4Addr::new(239, 255, 77, 99);
+    let step = |what: &'static str| move |error| format!("{what}: {error}");
+    let receiver = UdpSocket::bind((group, port)).map_err(step("bind"))?;
+    receiver
+        .join_multicast_v4(&group, &Ipv4Addr::LOCALHOST)
+        .map_err(step("join"))?;
+    receiver
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .map_err(step("set a timeout"))?;
+    let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(step("bind a sender"))?;
+    sender
+        .send_to(b"here", (group, port))
+        .map_err(step("send"))?;
+    let mut bytes = [0; 8];
+    receiver.recv(&mut bytes).map_err(step("receive"))?;
+    Ok(())
+}
+
+#[test]
+fn a_live_run_equals_the_replay() {
+    let _alone = alone();
+    let Some(session) = Session::new("live-equal") else {
+        return;
+    };
+    // A machine that does much else may lose packets in the kernel, which the run then says; that
+    // is its right once.
+    for is_last in [false, true] {
+        let run = session.folder.join("live");
+        let mut listening = session.listen(&run);
+        session.serve().wait_for_end().expect(0);
+        // The end of the session ends the run, with no signal from here.
+        listening.wait_for_end().expect(0);
+        let live = manifest(&run);
+        let lost = live["counts"]["lost_messages"].as_u64().unwrap();
+        if lost > 0 && !is_last {
+            println!("once more: {lost} messages lost, {}", live["anomalies"]);
+            std::fs::remove_dir_all(&run).unwrap();
+            continue;
+        }
+        assert_eq!(lost, 0, "lost messages: {}", live["anomalies"]);
+        assert_eq!(live["mode"], "live");
+        assert_eq!(live["state"], "complete");
+        let replay = manifest(&session.replay);
+        assert_eq!(live["counts"]["by_type"], replay["counts"]["by_type"]);
+        assert_eq!(live["anomalies"], replay["anomalies"]);
+        assert!(
+            digests(&run) == digests(&session.replay),
+            "other digests than the replay"
+        );
+        assert_eq!(live["digest"], replay["digest"]);
+        tapeline(args![String::from("diff"), run, session.replay]).expect(0);
+        return;
+    }
+}
+
+#[test]
+fn sigint_ends_a_live_run_in_order() {
+    let _alone = alone();
+    let Some(session) = Session::new("live-stop") else {
+        return;
+    };
+    // The session lasts some seconds, so the earlier tries are in its midst; on a slow machine
+    // one of the later ones is.
+    for wait_ms in [1_500, 3_000, 4_500] {
+        let run = session.folder.join(&format!("live-{wait_ms}"));
+        let mut listening = session.listen(&run);
+        let serving = session.serve();
+        let ended = listening.wait(Duration::from_millis(wait_ms));
+        assert!(
+            ended.is_none(),
+            "it ended before the session did: {ended:?}"
+        );
+        listening.interrupt();
+        let ended = listening.wait_for_end();
+        serving.kill();
+        if manifest(&run)["counts"]["messages"] == 0 {
+            println!("nothing had come after {wait_ms} ms");
+            continue;
+        }
+        check_stopped(&run, ended);
+        return;
+    }
+    panic!("nothing ever came");
+}
+
+fn check_stopped(run: &Path, ended: Ended) {
+    ended
+        .expect(130)
+        .says(&["stopped by a signal", &run.display().to_string()]);
+    let manifest = manifest(run);
+    assert_eq!(manifest["state"], "stopped");
+    assert_eq!(manifest["counts"]["lost_messages"], 0);
+    assert!(digests(run).lines().count() > 1, "digests of what came");
+    for table in ["windows", "alerts", "regimes", "signals", "orders", "books"] {
+        let path = run.join(format!("tables/{table}.parquet"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(bytes.ends_with(b"PAR1"), "{} is not whole", path.display());
+    }
+    // The rest of the program can read it.
+    tapeline(args![String::from("diff"), run, run]).expect(0);
+    let symbols = support::json(&run.join("symbols.json"));
+    let name = symbols
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|symbol| symbol["symbol"].as_str().unwrap());
+    let name = name
+        .filter(|name| !name.starts_with('#'))
+        .next_back()
+        .expect("a symbol")
+        .to_string();
+    tapeline(args![
+        String::from("book"),
+        name,
+        String::from("--run"),
+        run
+    ])
+    .expect(0);
+}
