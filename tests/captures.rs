@@ -1,0 +1,424 @@
+//! Every capture of the shared folder through the program, held against what decoders that are
+//! not ours say of it. Where the folder is absent, each test says that it skips.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Ended, Folder, SMALL, Started, alone, files_under, manifest, program, symbol};
+
+/// Replays captures into a run directory with small log files.
+fn start(folder: &Folder, files: &[&Path]) -> (Started, PathBuf) {
+    let config = folder.write("small.toml", SMALL);
+    let run = folder.join("run");
+    let _ = fs::remove_dir_all(&run);
+    let mut command = program();
+    command
+        .arg("replay")
+        .args(files)
+        .arg("-o")
+        .arg(&run)
+        .arg("-c")
+        .arg(config);
+    (Started::new(&mut command), run)
+}
+
+fn replay(folder: &Folder, file: &Path) -> (Ended, PathBuf) {
+    let (mut started, run) = start(folder, &[file]);
+    (started.wait_for_end(), run)
+}
+
+/// Counts by type as a truth file has them, without types that it counts as none.
+fn by_type(truth: &Value) -> BTreeMap<String, u64> {
+    let counts = truth.as_object().expect("counts by type").iter();
+    counts
+        .map(|(letter, count)| (letter.clone(), count.as_u64().unwrap()))
+        .collect()
+}
+
+/// A dollar price as text in the notation of `symbols.json`, from a decoder's float.
+fn price(float: &Value) -> String {
+    let e4 = (float.as_f64().unwrap() * 10_000.0).round() as i64;
+    let mut text = format!("{}.{:04}", e4 / 10_000, e4 % 10_000);
+    while text.ends_with('0') && !text[text.len() - 3..].starts_with('.') {
+        text.pop();
+    }
+    text
+}
+
+/// Holds a run against its truth: messages, and for each symbol trades, shares, notional, VWAP
+/// and the best bid and ask at the end.
+fn check_truth(run: &Path, truth: &Value) {
+    let manifest = manifest(run);
+    let types = by_type(&truth["messages_by_type"]["itchfeed"]);
+    assert_eq!(by_type(&manifest["counts"]["by_type"]), types);
+    assert_eq!(manifest["counts"]["messages"], truth["messages_total"]);
+    for (name, wanted) in truth["per_symbol"].as_object().unwrap() {
+        let found = symbol(run, name);
+        assert_eq!(found["volume"], wanted["executed_shares"], "{name}");
+        assert_eq!(found["trades"], wanted["prints"], "{name}");
+        let e4 = wanted["notional_1e-4"].as_i64().unwrap();
+        assert_eq!(found["notional_e9"], format!("{e4}00000"), "{name}");
+        if let Some(vwap) = wanted["vwap"].as_f64() {
+            let ours: f64 = found["vwap"].as_str().unwrap().parse().unwrap();
+            assert!(
+                (ours - vwap).abs() < 1e-8,
+                "{name}: VWAP {ours}, want {vwap}"
+            );
+        }
+        for (side, truth) in [("bid", "final_bid"), ("ask", "final_ask")] {
+            match &wanted[truth] {
+                Value::Null => assert!(found[side].is_null(), "{name}: {side} {}", found[side]),
+                level => {
+                    assert_eq!(found[side][0], price(&level[0]), "{name}: {side}");
+                    assert_eq!(found[side][1], level[1], "{name}: {side}");
+                }
+            }
+        }
+    }
+}
+
+/// The anomaly's count in a manifest.
+fn anomaly(manifest: &Value, name: &str) -> u64 {
+    manifest["anomalies"][name].as_u64().unwrap_or(0)
+}
+
+/// Half an hour of one busy symbol. References go to 74 million while 300 orders live at once:
+/// memory must follow the orders.
+#[test]
+fn half_an_hour_of_aapl_in_little_memory() {
+    let Some(data) = support::shared_data("half_an_hour_of_aapl_in_little_memory") else {
+        return;
+    };
+    let _alone = alone();
+    let file = data.join("itch50/AAPL_20120621_0930-1000.derived-from-LOBSTER.itch50.zst");
+    let truth = support::json(&file.with_extension("truth.json"));
+    let folder = Folder::quick("aapl");
+    let (mut started, run) = start(&folder, &[&file]);
+    // The kernel forgets a process's peak when it ends, so it is asked for all the time.
+    let mut peak_kib = 0;
+    let ended = loop {
+        if let Some(ended) = started.wait(Duration::from_millis(2)) {
+            break ended;
+        }
+        peak_kib = peak_kib.max(peak_rss_kib(started.id()).unwrap_or(0));
+    };
+    ended.expect(0);
+    println!("peak resident memory: {} MiB", peak_kib / 1024);
+    assert!(peak_kib > 0, "no peak was seen");
+    assert!(peak_kib < 300 * 1024, "{peak_kib} KiB at the peak");
+    check_truth(&run, &truth);
+    assert_eq!(manifest(&run)["anomalies"], json!({}));
+    let stats = &truth["itch_book_stats"];
+    assert_eq!(stats["missing_ref"], 0);
+    check_depth(&run, "AAPL", &truth["per_symbol"]["AAPL"]);
+}
+
+fn peak_rss_kib(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// How many levels and shares each side has at the end, by the whole book.
+fn check_depth(run: &Path, name: &str, truth: &Value) {
+    let mut command = program();
+    command
+        .args(["--json", "book", name, "--depth", "100000", "--run"])
+        .arg(run);
+    let book = support::run(&mut command).expect(0).json();
+    for (index, side) in ["bids", "asks"].into_iter().enumerate() {
+        let levels = book[side].as_array().unwrap();
+        let shares: i64 = levels.iter().map(|level| level[1].as_i64().unwrap()).sum();
+        assert_eq!(
+            levels.len() as u64,
+            truth["levels"][index].as_u64().unwrap(),
+            "{name} {side}"
+        );
+        assert_eq!(
+            shares,
+            truth["open_shares"][index].as_i64().unwrap(),
+            "{name} {side}"
+        );
+    }
+}
+
+/// How many orders a run's books hold at the end.
+fn live_orders(run: &Path, names: &[&str]) -> u64 {
+    let mut count = 0;
+    for name in names {
+        let mut command = program();
+        command
+            .args(["--json", "book", name, "--depth", "100000", "--run"])
+            .arg(run);
+        let book = support::run(&mut command).expect(0).json();
+        for side in ["bids", "asks"] {
+            let levels = book[side].as_array().unwrap().iter();
+            count += levels.map(|level| level[2].as_u64().unwrap()).sum::<u64>();
+        }
+    }
+    count
+}
+
+/// Made-up stocks whose messages refer to orders that are not there, and whose books end crossed.
+#[test]
+fn the_ritch_session_meets_its_truth_and_its_faults_are_counted() {
+    let test = "the_ritch_session_meets_its_truth_and_its_faults_are_counted";
+    let Some(data) = support::shared_data(test) else {
+        return;
+    };
+    let _alone = alone();
+    let file = data.join("itch50/RITCH_synthetic_20101224.lenfixed.itch50.zst");
+    let truth = support::json(&file.with_extension("truth.json"));
+    let folder = Folder::quick("ritch");
+    let (ended, run) = replay(&folder, &file);
+    ended.expect(0);
+    check_truth(&run, &truth);
+    let manifest = manifest(&run);
+    let stats = &truth["itch_book_stats"];
+    assert_eq!(
+        anomaly(&manifest, "unknown_order"),
+        stats["missing_ref"].as_u64().unwrap()
+    );
+    assert_eq!(
+        anomaly(&manifest, "crossed"),
+        stats["crossed_books"].as_u64().unwrap()
+    );
+    let names = ["ALC", "BOB", "CHAR"];
+    for name in names {
+        check_depth(&run, name, &truth["per_symbol"][name]);
+    }
+    // One more order lives than in that book, which refused to add one.
+    let count = |name: &str| stats[name].as_u64().unwrap();
+    assert_eq!(
+        live_orders(&run, &names),
+        count("live_orders") + count("rejected")
+    );
+}
+
+/// Twenty messages, so few that what they come to was worked out by hand.
+#[test]
+fn the_meatpy_session_comes_to_what_it_says() {
+    let test = "the_meatpy_session_comes_to_what_it_says";
+    let Some(data) = support::shared_data(test) else {
+        return;
+    };
+    let _alone = alone();
+    let folder = Folder::quick("meatpy");
+    let (ended, run) = replay(&folder, &data.join("itch50/meatpy_synthetic_20msgs.itch50"));
+    // The file says no date, and neither does its name; that must not pass in silence.
+    ended.expect(0).says(&["trading date"]);
+    let truth = json!({
+        "messages_total": 20,
+        "messages_by_type": { "itchfeed": { "S": 6, "R": 2, "A": 7, "E": 2, "P": 1, "X": 1, "D": 1 } },
+        "per_symbol": {
+            "MEAT": {
+                "executed_shares": 300, "prints": 2, "vwap": 100.05, "notional_1e-4": 300_150_000,
+                "final_bid": [99.95, 50], "final_ask": [100.05, 100],
+                "levels": [1, 2], "open_shares": [50, 300],
+            },
+            "PYTH": {
+                "executed_shares": 75, "prints": 1, "vwap": 42.75, "notional_1e-4": 32_062_500,
+                "final_bid": [42.5, 50], "final_ask": null,
+                "levels": [1, 0], "open_shares": [50, 0],
+            },
+        },
+    });
+    check_truth(&run, &truth);
+    for name in ["MEAT", "PYTH"] {
+        check_depth(&run, name, &truth["per_symbol"][name]);
+    }
+    assert_eq!(manifest(&run)["anomalies"], json!({}));
+}
+
+/// All lengths in this file are zero: there is no telling where messages are.
+#[test]
+fn a_file_without_lengths_is_refused() {
+    let Some(data) = support::shared_data("a_file_without_lengths_is_refused") else {
+        return;
+    };
+    let _alone = alone();
+    let file = data.join("itch50/RITCH_synthetic_20101224.orig-zero-lengths.itch50.gz");
+    let folder = Folder::quick("zero");
+    let (ended, run) = replay(&folder, &file);
+    ended
+        .expect(5)
+        .says(&["orig-zero-lengths", "byte 0", "message length 0, want"]);
+    assert!(!run.exists());
+}
+
+/// Nasdaq's own packets, one type of message to a file.
+#[test]
+fn totalview_packets_meet_their_truth() {
+    let Some(data) = support::shared_data("totalview_packets_meet_their_truth") else {
+        return;
+    };
+    let _alone = alone();
+    let packets = data.join("itch50/omi-packets");
+    let folder = Folder::quick("totalview");
+    for set in [
+        "Nasdaq.Equities.TotalView.Itch.v5.0",
+        "Nasdaq.Equities.TotalView.Itch.v5.0.20230822",
+    ] {
+        let truth = support::json(&packets.join(format!("{set}.truth.json")));
+        let mut total = BTreeMap::new();
+        for (name, wanted) in truth["files"].as_object().unwrap() {
+            let (ended, run) = replay(&folder, &packets.join(set).join(name));
+            ended.expect(0);
+            let mut types: BTreeMap<String, u64> = BTreeMap::new();
+            let wanted = wanted.as_array().unwrap();
+            for message in wanted
+                .iter()
+                .flat_map(|packet| packet["messages"].as_array().unwrap())
+            {
+                *types
+                    .entry(message["type"].as_str().unwrap().to_string())
+                    .or_default() += 1;
+            }
+            let manifest = manifest(&run);
+            assert_eq!(
+                manifest["counts"]["packets"],
+                wanted.len() as u64,
+                "{set}/{name}"
+            );
+            let found = by_type(&manifest["counts"]["by_type"]);
+            assert_eq!(
+                found, types,
+                "{set}/{name}: {}",
+                manifest["anomaly_examples"]
+            );
+            for (letter, count) in found {
+                *total.entry(letter).or_default() += count;
+            }
+            check_only_unknown_orders(&manifest, name);
+        }
+        assert_eq!(total, by_type(&truth["messages_by_type"]), "{set}");
+    }
+}
+
+/// Packets out of their session refer to orders from before; nothing else is wrong with them.
+fn check_only_unknown_orders(manifest: &Value, name: &str) {
+    let anomalies = manifest["anomalies"].as_object().unwrap();
+    let others: Vec<&String> = anomalies
+        .keys()
+        .filter(|key| *key != "unknown_order")
+        .collect();
+    // Between the packets of a collection lie those that the collector left out.
+    let is_collection = name == "Multiple.Packets.pcap";
+    let others: Vec<_> = others
+        .into_iter()
+        .filter(|key| !(is_collection && *key == "gap"))
+        .collect();
+    assert!(
+        others.is_empty(),
+        "{name}: {others:?} {}",
+        manifest["anomaly_examples"]
+    );
+}
+
+/// What is not ITCH 5.0: other feeds, order entry, and dialects of ITCH with other messages. It
+/// must end by itself, in a refusal with the reason, and never as if all were well.
+#[test]
+fn other_feeds_are_refused_and_never_pass_as_a_session() {
+    let test = "other_feeds_are_refused_and_never_pass_as_a_session";
+    let Some(data) = support::shared_data(test) else {
+        return;
+    };
+    let _alone = alone();
+    let folder = Folder::quick("others");
+    let endings = [
+        ".pcap",
+        ".pcap.gz",
+        ".pcap.zst",
+        ".pcapng",
+        ".pcapng.gz",
+        ".pcapng.zst",
+    ];
+    let mut files = Vec::new();
+    for part in ["itch50", "iex", "cme-mdp3", "other-venues"] {
+        files.extend(files_under(&data.join(part), &endings));
+    }
+    files.retain(|file| !file.to_string_lossy().contains("TotalView"));
+    assert!(files.len() > 100, "only {} files", files.len());
+    // Small files of one feed go together, and differ no more than in their messages.
+    let mut groups: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for file in files {
+        let is_one_packet = file.to_string_lossy().contains("omi-packets");
+        let key = if is_one_packet {
+            file.parent().unwrap().to_path_buf()
+        } else {
+            file.clone()
+        };
+        groups.entry(key).or_default().push(file);
+    }
+    for (key, files) in groups {
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let (mut started, run) = start(&folder, &files);
+        let ended = started.wait_for_end().expect(3);
+        let ended = ended.says(&["no message of the feed was found"]);
+        let manifest = manifest(&run);
+        let counts = &manifest["counts"];
+        assert_eq!(counts["orders"], 0, "{}", key.display());
+        assert_eq!(counts["windows"], 0, "{}", key.display());
+        // Packets that are UDP are each refused for a reason; TCP is passed over.
+        let anomalies = manifest["anomalies"].as_object().unwrap();
+        let reasons: u64 = anomalies
+            .values()
+            .map(|count| count.as_u64().unwrap())
+            .sum();
+        let packets = counts["packets"].as_u64().unwrap();
+        println!("{}: {packets} packets, {anomalies:?}", key.display());
+        if packets > 1 {
+            assert!(reasons > 0, "{}: refused without a reason", key.display());
+            let (reason, _) = anomalies.iter().next().unwrap();
+            ended.says(&[reason]);
+        }
+    }
+}
+
+#[test]
+fn files_of_other_formats_are_refused() {
+    let Some(data) = support::shared_data("files_of_other_formats_are_refused") else {
+        return;
+    };
+    let _alone = alone();
+    let folder = Folder::quick("formats");
+    let mut files = files_under(&data.join("other-venues"), &[".dat.zst", ".xml"]);
+    files.extend(files_under(&data.join("lobster"), &[".csv.zst"]));
+    files.extend(files_under(
+        &data.join("databento-dbn/nautilus"),
+        &["20231225.mbo.dbn.zst"],
+    ));
+    assert!(files.len() > 4, "only {} files", files.len());
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let (ended, run) = replay(&folder, &file);
+        ended
+            .expect(5)
+            .says(&[&name, "byte 0: starts with", "want a pcap"]);
+        assert!(!run.exists());
+    }
+}
+
+/// IEX's sample ends in the middle of a record and of its gzip stream: the cut is told.
+#[test]
+fn a_truncated_capture_is_told() {
+    let Some(data) = support::shared_data("a_truncated_capture_is_told") else {
+        return;
+    };
+    let _alone = alone();
+    let folder = Folder::quick("truncated");
+    let file = data.join("iex/IEX_DEEP10_sample_20170425.truncated.pcap.gz");
+    let (ended, run) = replay(&folder, &file);
+    ended.expect(3);
+    let manifest = manifest(&run);
+    // By another decoder, so many packets are whole.
+    assert_eq!(manifest["counts"]["packets"], 121_314);
+    assert_eq!(anomaly(&manifest, "input_trouble"), 1);
+}
