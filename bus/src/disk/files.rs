@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use super::{DiskError, Files, Op, PAGE_BYTES, Page, Slot, uring};
 
 const ZEROS_PAGES: usize = 256;
+const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
 /// A log's directory, to be read.
 #[derive(Debug)]
@@ -433,6 +434,11 @@ fn make_segment(
             let len = zeros.len().min((bytes - at) as usize);
             file.write_all_at(&zeros[..len], at)?;
             at += len as u64;
+            // A sync of the running log waits until the drive has flushed these zeros too, so
+            // there must never be many of them.
+            if at.is_multiple_of(UNSYNCED_BYTES_MAX) {
+                file.sync_data()?;
+            }
         }
         file.sync_all()?;
         // A reader takes a name for a whole file, so the name comes last.
