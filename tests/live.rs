@@ -200,16 +200,11 @@ fn check_stopped(run: &Path, ended: Ended) {
     // The rest of the program can read it.
     tapeline(args![String::from("diff"), run, run]).expect(0);
     let symbols = support::json(&run.join("symbols.json"));
-    let name = symbols
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|symbol| symbol["symbol"].as_str().unwrap());
-    let name = name
-        .filter(|name| !name.starts_with('#'))
-        .next_back()
-        .expect("a symbol")
-        .to_string();
+    let symbols = symbols.as_array().unwrap().iter();
+    let mut names = symbols.map(|symbol| symbol["symbol"].as_str().unwrap().to_string());
+    let name = names
+        .rfind(|name| !name.starts_with('#'))
+        .expect("a symbol with a name");
     tapeline(args![
         String::from("book"),
         name,
