@@ -202,7 +202,10 @@ pub struct ServeFeed {
 fn remap(text: &str) -> Result<(SocketAddrV4, SocketAddrV4), String> {
     let bad = || format!("`{text}` is not OLD=NEW (like 239.192.1.1:26400=239.0.0.1:5000)");
     let (old, new) = text.split_once('=').ok_or_else(bad)?;
-    Ok((old.parse().map_err(|_| bad())?, new.parse().map_err(|_| bad())?))
+    Ok((
+        old.parse().map_err(|_| bad())?,
+        new.parse().map_err(|_| bad())?,
+    ))
 }
 
 /// `tapeline book`

@@ -9,9 +9,15 @@ use analytics::risk::{Risk, RiskConfig};
 use analytics::{Intents, SuiteConfig, Suites};
 use book::{Books, BooksConfig};
 use bus::market::Anomalies;
+use bus::mem;
 use bus::{Anomaly, Applied, Body, Event, Kind, Outbox, Signal, Ts};
 
 use crate::digest::{Closed, SymbolDigest};
+
+/// Events whose memory is asked for before the first of them is taken in; as the books have it.
+const AHEAD_EVENTS: usize = 64;
+/// Events kept as examples of what was wrong.
+const EXAMPLES_MAX: usize = 16;
 
 /// What a core is made of.
 #[derive(Clone, Debug)]
@@ -52,6 +58,8 @@ pub struct Core {
     last_seq: u64,
     watermark: Ts,
     anomalies: Anomalies,
+    /// The first events that something was wrong with.
+    examples: Vec<(Anomaly, Event)>,
     gap_messages: u64,
     /// Whether the exchange said that market hours are on, or nothing.
     is_open: bool,
@@ -73,6 +81,7 @@ impl Core {
             last_seq: 0,
             watermark: Ts::MIN,
             anomalies: Anomalies::default(),
+            examples: Vec::with_capacity(EXAMPLES_MAX),
             gap_messages: 0,
             is_open: true,
         })
@@ -83,24 +92,34 @@ impl Core {
     pub fn take(&mut self, events: &[Event], sink: &mut impl Sink) {
         let Some(last) = events.last() else { return };
         self.last_seq = last.seq;
-        let mut rest = Rest {
-            midnight: self.midnight,
-            from: self.from,
-            suites: &mut self.suites,
-            risk: &mut self.risk,
-            out: &mut self.out,
-            intents: &mut self.intents,
-            digests: &mut self.digests,
-            names: &mut self.names,
-            watermark: &mut self.watermark,
-            anomalies: &mut self.anomalies,
-            gap_messages: &mut self.gap_messages,
-            is_open: &mut self.is_open,
-        };
-        self.books.apply_block(events, |books, event, applied| {
-            sink.event(event);
-            rest.one(books, event, &applied, sink);
-        });
+        for block in events.chunks(AHEAD_EVENTS) {
+            for event in block {
+                mem::prefetch(&self.digests, event.symbol as usize);
+                self.suites.prefetch_place(event.symbol);
+            }
+            for event in block {
+                self.suites.prefetch_state(event.symbol);
+            }
+            let mut rest = Rest {
+                midnight: self.midnight,
+                from: self.from,
+                suites: &mut self.suites,
+                risk: &mut self.risk,
+                out: &mut self.out,
+                intents: &mut self.intents,
+                digests: &mut self.digests,
+                names: &mut self.names,
+                watermark: &mut self.watermark,
+                anomalies: &mut self.anomalies,
+                examples: &mut self.examples,
+                gap_messages: &mut self.gap_messages,
+                is_open: &mut self.is_open,
+            };
+            self.books.apply_block(block, |books, event, applied| {
+                sink.event(event);
+                rest.one(books, event, &applied, sink);
+            });
+        }
     }
 
     /// The books.
@@ -133,6 +152,11 @@ impl Core {
         self.gap_messages
     }
 
+    /// The first events that something was wrong with, and what.
+    pub fn examples(&self) -> &[(Anomaly, Event)] {
+        &self.examples
+    }
+
     /// What was wrong with the events.
     pub fn anomalies(&self) -> Anomalies {
         self.anomalies
@@ -151,6 +175,7 @@ struct Rest<'a> {
     names: &'a mut [[u8; 8]],
     watermark: &'a mut Ts,
     anomalies: &'a mut Anomalies,
+    examples: &'a mut Vec<(Anomaly, Event)>,
     gap_messages: &'a mut u64,
     is_open: &'a mut bool,
 }
@@ -159,7 +184,7 @@ impl Rest<'_> {
     #[inline]
     fn one(&mut self, books: &Books, event: &Event, applied: &Applied, sink: &mut impl Sink) {
         if let Some(anomaly) = applied.anomaly {
-            self.anomaly(anomaly);
+            self.anomaly(anomaly, event);
         }
         if event.kind.is_for_all() {
             return self.for_all(books, event, sink);
@@ -169,12 +194,18 @@ impl Rest<'_> {
         if symbol == 0 {
             return;
         }
-        let Some(digest) = self.digests.get_mut(symbol as usize) else { return };
+        let Some(digest) = self.digests.get_mut(symbol as usize) else {
+            return;
+        };
         if let Some(closed) = digest.enter(event.ts_event, self.midnight) {
             say_digest(closed, symbol, event, sink);
         }
         let quote = books.quote(symbol);
-        digest.event(event, self.midnight, applied.quote_changed.then_some(&quote));
+        digest.event(
+            event,
+            self.midnight,
+            applied.quote_changed.then_some(&quote),
+        );
         match event.kind {
             Kind::Symbol => self.names[symbol as usize] = event.order.to_be_bytes(),
             Kind::Nothing | Kind::Info | Kind::Imbalance => return,
@@ -187,26 +218,39 @@ impl Rest<'_> {
         }
         let (phase, stale) = (books.phase(symbol), books.is_stale(symbol));
         self.out.at(event.ts_event, event.seq, symbol);
-        self.suites.on_event(event, applied, &quote, phase, stale, self.out, self.intents);
+        self.suites
+            .on_event(event, applied, &quote, phase, stale, self.out, self.intents);
         if !(self.out.is_empty() && self.intents.is_empty()) {
-            let mut gate =
-                Gate { books, risk: self.risk, digests: self.digests, midnight: self.midnight };
+            let mut gate = Gate {
+                books,
+                risk: self.risk,
+                digests: self.digests,
+                midnight: self.midnight,
+            };
             gate.settle(self.out, self.intents, sink);
         }
     }
 
     /// Before the opening cross and after the close, orders rest across each other by right.
     #[cold]
-    fn anomaly(&mut self, anomaly: Anomaly) {
+    fn anomaly(&mut self, anomaly: Anomaly, event: &Event) {
         if anomaly != Anomaly::Crossed || *self.is_open {
             self.anomalies.count(anomaly);
+            if self.examples.len() < EXAMPLES_MAX {
+                self.examples.push((anomaly, *event));
+            }
         }
     }
 
     #[cold]
     fn for_all(&mut self, books: &Books, event: &Event, sink: &mut impl Sink) {
         let midnight = self.midnight;
-        let mut gate = Gate { books, risk: self.risk, digests: self.digests, midnight };
+        let mut gate = Gate {
+            books,
+            risk: self.risk,
+            digests: self.digests,
+            midnight,
+        };
         match event.kind {
             Kind::Tick => {
                 *self.watermark = event.ts_event;
@@ -219,11 +263,14 @@ impl Rest<'_> {
                 );
             }
             Kind::End => {
-                self.suites.finish(event.seq, self.out, self.intents, |out, intents| {
-                    gate.settle(out, intents, sink);
-                });
+                self.suites
+                    .finish(event.seq, self.out, self.intents, |out, intents| {
+                        gate.settle(out, intents, sink);
+                    });
                 for symbol in books.symbols().filter(|symbol| *symbol != 0) {
-                    let Some(digest) = self.digests.get_mut(symbol as usize) else { continue };
+                    let Some(digest) = self.digests.get_mut(symbol as usize) else {
+                        continue;
+                    };
                     digest.mix(books.digest(symbol));
                     say_digest(digest.finish(), symbol, event, sink);
                 }
@@ -255,7 +302,10 @@ impl Gate<'_> {
             let quote = self.books.quote(symbol);
             let (phase, stale) = (self.books.phase(symbol), self.books.is_stale(symbol));
             for intent in intents.as_slice() {
-                match self.risk.check(symbol, ts_event, intent, &quote, phase, stale) {
+                match self
+                    .risk
+                    .check(symbol, ts_event, intent, &quote, phase, stale)
+                {
                     Ok(order) => out.say(intent.rule, Body::Order(order)),
                     Err(reject) => out.say(intent.rule, Body::Reject(reject)),
                 }
@@ -278,7 +328,14 @@ fn say_digest(closed: Closed, symbol: u32, event: &Event, sink: &mut impl Sink) 
         events: closed.events,
         minute: closed.minute,
     });
-    sink.signal(&Signal::new(closed.end, event.seq, symbol, 0, DIGEST_ORDINAL, body));
+    sink.signal(&Signal::new(
+        closed.end,
+        event.seq,
+        symbol,
+        0,
+        DIGEST_ORDINAL,
+        body,
+    ));
 }
 
 /// The ordinal of a digest among the signals of its event.

@@ -30,7 +30,12 @@ pub struct Closed {
 
 impl SymbolDigest {
     /// Of a symbol without events.
-    pub const EMPTY: SymbolDigest = SymbolDigest { value: 0, events: 0, minute: 0, end: Ts::MIN };
+    pub const EMPTY: SymbolDigest = SymbolDigest {
+        value: 0,
+        events: 0,
+        minute: 0,
+        end: Ts::MIN,
+    };
 
     /// Moves on to the minute of `ts_event`; what is over is returned if it had events. Time that
     /// goes back stays in the minute it came in.
@@ -59,7 +64,12 @@ impl SymbolDigest {
     /// Ends the minute whether or not it had events, so that what came after the last one counts.
     pub fn finish(&mut self) -> Closed {
         let events = std::mem::take(&mut self.events);
-        Closed { minute: self.minute, events, value: self.value, end: self.end }
+        Closed {
+            minute: self.minute,
+            events,
+            value: self.value,
+            end: self.end,
+        }
     }
 
     /// Takes in an event and, where it changed, the quote after it.
@@ -103,10 +113,13 @@ impl SymbolDigest {
 
 /// A signal's words; those that are moments count from midnight, so that the date does not matter.
 pub fn words(signal: &Signal, midnight: Ts) -> impl Iterator<Item = i64> + '_ {
-    signal.words().enumerate().map(move |(index, word)| match (signal.kind, index) {
-        (SignalKind::Window, 0) | (SignalKind::Spread, 4) => Ts(word).since(midnight),
-        _ => word,
-    })
+    signal
+        .words()
+        .enumerate()
+        .map(move |(index, word)| match (signal.kind, index) {
+            (SignalKind::Window, 0) | (SignalKind::Spread, 4) => Ts(word).since(midnight),
+            _ => word,
+        })
 }
 
 // Odd constants with well-spread bits (the 64-bit golden ratio, and two of xxHash's primes).
@@ -142,7 +155,11 @@ mod tests {
     fn the_date_does_not_matter_and_everything_else_does() {
         let base = digest(Ts(0), |_| {});
         assert_eq!(base, digest(Ts(86_400 * Ts::SECOND_NS), |_| {}));
-        assert_eq!(base, digest(Ts(0), |e| e.ts_recv = Ts(9)), "arrival does not matter");
+        assert_eq!(
+            base,
+            digest(Ts(0), |e| e.ts_recv = Ts(9)),
+            "arrival does not matter"
+        );
         for (what, other) in [
             ("order", digest(Ts(0), |e| e.order += 1)),
             ("order_b", digest(Ts(0), |e| e.order_b += 1)),
@@ -158,7 +175,10 @@ mod tests {
     #[test]
     fn a_minute_closes_when_the_next_begins() {
         let mut digest = SymbolDigest::EMPTY;
-        let event = |s: i64| Event { ts_event: Ts(s * Ts::SECOND_NS), ..Event::new(Kind::Add) };
+        let event = |s: i64| Event {
+            ts_event: Ts(s * Ts::SECOND_NS),
+            ..Event::new(Kind::Add)
+        };
         let mut closed = Vec::new();
         for second in [1, 59, 60, 30, 200] {
             closed.extend(digest.enter(event(second).ts_event, Ts(0)));

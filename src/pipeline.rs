@@ -66,7 +66,10 @@ pub fn paced_speed(times: f64) -> Speed {
     const SCALE: f64 = 10_000.0;
     let recorded = (times * SCALE).round().clamp(1.0, f64::from(u32::MAX)) as u32;
     let one = NonZeroU32::MIN;
-    Speed::ratio(NonZeroU32::new(recorded).unwrap_or(one), NonZeroU32::new(SCALE as u32).unwrap_or(one))
+    Speed::ratio(
+        NonZeroU32::new(recorded).unwrap_or(one),
+        NonZeroU32::new(SCALE as u32).unwrap_or(one),
+    )
 }
 
 /// A source that knows when what it delivers was due.
@@ -97,7 +100,11 @@ pub struct Live<S> {
 impl<S> Live<S> {
     /// Relates the time of day to `clock`, once.
     pub fn new(inner: S, clock: &impl Clock) -> Live<S> {
-        let pace = Pace { start_ns: clock.now_ns(), first_ts: clock.wall(), speed: Speed::ONE };
+        let pace = Pace {
+            start_ns: clock.now_ns(),
+            first_ts: clock.wall(),
+            speed: Speed::ONE,
+        };
         Live { inner, pace }
     }
 }
@@ -216,7 +223,9 @@ pub fn run<S: Timed + Send>(
         kill: CachePadded::new(AtomicBool::new(false)),
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
-        events: (0..shards).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
+        events: (0..shards)
+            .map(|_| CachePadded::new(AtomicU64::new(0)))
+            .collect(),
     };
     let shared = &shared;
     let mut remarks = Vec::new();
@@ -258,7 +267,13 @@ pub fn run<S: Timed + Send>(
         // A shard that fails before it is ready drops its end of the channel and nothing more
         // comes; its error is found below.
         for ready in ready_rx.iter().take(shards) {
-            let Ready { shard, last_seq, backend, remark, events } = ready;
+            let Ready {
+                shard,
+                last_seq,
+                backend,
+                remark,
+                events,
+            } = ready;
             resume_after[shard] = last_seq;
             log_backend = backend;
             recovered_events += events;
@@ -272,8 +287,15 @@ pub fn run<S: Timed + Send>(
             .name("reader".into())
             .spawn_scoped(scope, move || {
                 let remark = reader_cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
-                let result =
-                    reader_loop(reader, stamp_senders, clock, stop, shared, reader_cpu, is_live);
+                let result = reader_loop(
+                    reader,
+                    stamp_senders,
+                    clock,
+                    stop,
+                    shared,
+                    reader_cpu,
+                    is_live,
+                );
                 (result, remark.map(|e| e.to_string()))
             })
             .map_err(|e| PipelineError::Setup(format!("reader's thread: {e}")))?;
@@ -282,8 +304,15 @@ pub fn run<S: Timed + Send>(
             if let Some(path) = kill_file {
                 shared.kill.store(path.exists(), Ordering::Release);
             }
-            let events = shared.events.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-            watch(Progressed { events, elapsed: started.elapsed() });
+            let events = shared
+                .events
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed))
+                .sum();
+            watch(Progressed {
+                events,
+                elapsed: started.elapsed(),
+            });
             thread::park_timeout(Duration::from_millis(20));
         }
         let elapsed = started.elapsed();
@@ -338,7 +367,9 @@ fn shard_thread(
     let disk: RealDisk = open_when_free(job.resume, open_disk, is_in_use)?;
     let backend = disk.describe();
     let orders = Orders::open(job, index)?;
-    let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err()).map(|e| e.to_string());
+    let remark = cpu
+        .and_then(|cpu| tuning::pin::pin_to(cpu).err())
+        .map(|e| e.to_string());
     let core = core(config, job.day.midnight, job.from).map_err(setup)?;
     let fix = FixConfig {
         sender: config.orders.sender.clone(),
@@ -362,7 +393,16 @@ fn shard_thread(
     };
     let gateway = orders.gateway;
     let kill = &*shared.kill;
-    let parts = Parts { events, stamps, core, log, encoder, gateway, clock, kill };
+    let parts = Parts {
+        events,
+        stamps,
+        core,
+        log,
+        encoder,
+        gateway,
+        clock,
+        kill,
+    };
     let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
     let mut shard = Shard::new(shard_config, parts, kept_max);
     if let Some(records) = records {
@@ -371,7 +411,13 @@ fn shard_thread(
     }
     let events = shard.events_taken();
     // The receiver is gone only when the pipeline is being torn down.
-    let _ = ready.send(Ready { shard: index, last_seq: shard.last_seq(), backend, remark, events });
+    let _ = ready.send(Ready {
+        shard: index,
+        last_seq: shard.last_seq(),
+        backend,
+        remark,
+        events,
+    });
     drop(ready);
     shard_loop(&mut shard, &shared.pace, &shared.events[index], cpu)?;
     shard.finish()
@@ -425,6 +471,9 @@ fn shard_loop<D: Disk, C: Clock>(
     }
 }
 
+/// How long a live run that is stopped goes on taking what its feed brings.
+const DRAIN_NS_MAX: u64 = 1_000_000_000;
+
 /// The hot loop of the reader.
 fn reader_loop<S: Timed>(
     mut reader: Reader<S>,
@@ -438,12 +487,19 @@ fn reader_loop<S: Timed>(
     let mut last_seq = vec![0; stamps.len()];
     let mut is_paced = false;
     let mut rest = Rest::new(cpu);
+    let (mut was_empty, mut stopped_ns) = (false, None);
     loop {
-        if stop.is_set() {
-            // A replay can go on later, so it must not conclude as if this were the end.
-            if is_live { reader.finish() } else { reader.halt() }
-        }
         let read_ns = clock.now_ns();
+        if stop.is_set() {
+            let since_ns = read_ns - *stopped_ns.get_or_insert(read_ns);
+            if !is_live {
+                // It can go on later, so it must not conclude as if this were the end.
+                reader.halt();
+            } else if was_empty || since_ns > DRAIN_NS_MAX {
+                // What the kernel had received by then is taken first.
+                reader.finish();
+            }
+        }
         match reader.turn()? {
             Turned::Worked { .. } => {
                 if !is_paced && let Some(pace) = reader.source().pace() {
@@ -455,11 +511,22 @@ fn reader_loop<S: Timed>(
                     let seq = reader.last_pushed(shard).unwrap_or(0);
                     if seq > last_seq[shard] {
                         last_seq[shard] = seq;
-                        stamps.push(&[Stamp { seq, read_ns, pushed_ns }]);
+                        stamps.push(&[Stamp {
+                            seq,
+                            read_ns,
+                            pushed_ns,
+                        }]);
                     }
                 }
             }
-            Turned::Empty => rest.rest(),
+            Turned::Empty => {
+                was_empty = true;
+                rest.rest();
+                if shared.failed.load(Ordering::Relaxed) {
+                    return Ok(reader.stats());
+                }
+                continue;
+            }
             Turned::Full => {
                 if shared.failed.load(Ordering::Acquire) {
                     return Ok(reader.stats());
@@ -468,6 +535,7 @@ fn reader_loop<S: Timed>(
             }
             Turned::Ended => return Ok(reader.stats()),
         }
+        was_empty = false;
         if shared.failed.load(Ordering::Relaxed) {
             return Ok(reader.stats());
         }
@@ -489,7 +557,10 @@ impl Rest {
     const SPINS: u32 = 8;
 
     fn new(cpu: Option<usize>) -> Rest {
-        Rest { is_isolated: cpu.is_some_and(tuning::host::is_isolated), turns: 0 }
+        Rest {
+            is_isolated: cpu.is_some_and(tuning::host::is_isolated),
+            turns: 0,
+        }
     }
 
     #[inline]
@@ -587,7 +658,8 @@ impl Orders {
             std::fs::create_dir_all(folder)
                 .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
             let file = if job.resume {
-                let resumed = open_when_free(true, || File::resume(&path), GatewayError::is_in_use)?;
+                let resumed =
+                    open_when_free(true, || File::resume(&path), GatewayError::is_in_use)?;
                 (delivered, msg_seq_last) = (resumed.ids, resumed.msg_seq_last);
                 resumed.file
             } else {
@@ -606,6 +678,10 @@ impl Orders {
             })?));
         }
         delivered.sort_unstable();
-        Ok(Orders { gateway: Several::new(gateways), delivered, msg_seq_last })
+        Ok(Orders {
+            gateway: Several::new(gateways),
+            delivered,
+            msg_seq_last,
+        })
     }
 }

@@ -52,18 +52,28 @@ pub fn conclude(
         latency.merge(&shard.latency);
     }
     let latency_dir = dir.latency_dir();
-    latency.write(&latency_dir).map_err(|e| format!("{}: {e}", latency_dir.display()))?;
+    latency
+        .write(&latency_dir)
+        .map_err(|e| format!("{}: {e}", latency_dir.display()))?;
     manifest.digest = dir.write_digests(&digests)?;
-    manifest.state = if outcome.is_stopped { State::Stopped } else { State::Complete };
+    manifest.state = if outcome.is_stopped {
+        State::Stopped
+    } else {
+        State::Complete
+    };
     manifest.elapsed_s += outcome.elapsed.as_secs_f64();
     manifest.log_backend = outcome.log_backend.clone();
     manifest.counts = counts(&outcome.reader, &outcome.shards, &symbols);
     manifest.lines = lines(&outcome.reader);
     manifest.gaps = gaps(&outcome.reader);
     manifest.anomalies = anomalies(&outcome.reader, &outcome.shards);
-    manifest.anomaly_examples = outcome.reader.examples.clone();
+    manifest.anomaly_examples = examples(&names, day, outcome);
     dir.write_manifest(&manifest)?;
-    Ok(Results { manifest, symbols, latency })
+    Ok(Results {
+        manifest,
+        symbols,
+        latency,
+    })
 }
 
 fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
@@ -72,12 +82,17 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
         for number in shard.core.symbols() {
             let index = number as usize;
             symbols.resize(symbols.len().max(index + 1), None);
-            let name = String::from_utf8_lossy(shard.core.name(number)).trim_end().to_string();
+            let name = String::from_utf8_lossy(shard.core.name(number))
+                .trim_end()
+                .to_string();
             symbols[index] = (!name.is_empty()).then_some(name);
         }
     }
     let (year, month, date) = day.ymd();
-    let run_id = dir.path().file_name().map(|name| name.to_string_lossy().into_owned());
+    let run_id = dir
+        .path()
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
     Names {
         symbols,
         windows: config.windows.0.keys().cloned().collect(),
@@ -85,7 +100,11 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
         regimes: vec!["volatility".into()],
         strategies: vec!["momentum".into()],
         run_id: run_id.unwrap_or_default(),
-        date: bus::oms::Date { year, month, day: date },
+        date: bus::oms::Date {
+            year,
+            month,
+            day: date,
+        },
         midnight: day.midnight,
         policy: "all".into(),
     }
@@ -180,7 +199,10 @@ fn symbols(names: &Names, shards: &[Finished]) -> Vec<SymbolResult> {
 
 fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -> Counts {
     let signals = |kind: SignalKind| {
-        shards.iter().map(|shard| shard.counts.signals[kind as usize & 0xf]).sum()
+        shards
+            .iter()
+            .map(|shard| shard.counts.signals[kind as usize & 0xf])
+            .sum()
     };
     let total = |of: fn(&Finished) -> u64| shards.iter().map(of).sum();
     Counts {
@@ -210,7 +232,11 @@ pub fn by_type(reader: &ReaderStats) -> BTreeMap<String, u64> {
         Ok(code) if code.is_ascii_graphic() => char::from(code).to_string(),
         _ => format!("0x{code:02x}"),
     };
-    let counts = reader.by_type.iter().enumerate().filter(|(_, count)| **count > 0);
+    let counts = reader
+        .by_type
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0);
     counts.map(|(code, count)| (letter(code), *count)).collect()
 }
 
@@ -232,7 +258,11 @@ pub fn lines(reader: &ReaderStats) -> Vec<Line> {
 
 fn gaps(reader: &ReaderStats) -> Vec<Gap> {
     let seen = reader.gaps.iter().take(GAPS_MAX);
-    seen.map(|gap| Gap { first: gap.first, count: gap.count }).collect()
+    seen.map(|gap| Gap {
+        first: gap.first,
+        count: gap.count,
+    })
+    .collect()
 }
 
 fn anomalies(reader: &ReaderStats, shards: &[Finished]) -> BTreeMap<String, u64> {
@@ -240,12 +270,37 @@ fn anomalies(reader: &ReaderStats, shards: &[Finished]) -> BTreeMap<String, u64>
     for shard in shards {
         all.merge(&shard.core.anomalies());
     }
-    let mut named: BTreeMap<String, u64> =
-        all.iter().map(|(anomaly, count)| (anomaly.name().to_string(), count)).collect();
+    let mut named: BTreeMap<String, u64> = all
+        .iter()
+        .map(|(anomaly, count)| (anomaly.name().to_string(), count))
+        .collect();
     if reader.troubles > 0 {
         named.insert("input_trouble".into(), reader.troubles);
     }
     named
+}
+
+/// The first anomalies in words: those of the reader with their places in the input, those of the
+/// books with the event's number in the input and what it says.
+fn examples(names: &Names, day: &TradingDay, outcome: &Outcome) -> Vec<String> {
+    let mut examples = outcome.reader.examples.clone();
+    for shard in &outcome.shards {
+        for (anomaly, event) in shard.core.examples() {
+            examples.push(format!(
+                "message {} at {}, {}: {}: {:?} {:?} order {} price {} qty {}",
+                event.seq,
+                day.clock(event.ts_event),
+                symbol_name(names, event.symbol),
+                anomaly.name(),
+                event.kind,
+                event.side,
+                event.order,
+                event.price,
+                event.qty
+            ));
+        }
+    }
+    examples
 }
 
 /// The signals of all shards in one order that does not depend on how many there were: by cause,
@@ -260,7 +315,10 @@ type Key = (u64, u32);
 
 impl Signals {
     fn open(dir: &RunDir, shards: usize) -> Result<Signals, String> {
-        let mut signals = Signals { shards: Vec::new(), heads: Vec::new() };
+        let mut signals = Signals {
+            shards: Vec::new(),
+            heads: Vec::new(),
+        };
         for shard in 0..shards {
             let log = LogReader::open(&dir.log_dir(shard)).map_err(|e| e.to_string())?;
             signals.shards.push(log);

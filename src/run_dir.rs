@@ -217,15 +217,21 @@ impl RunDir {
                     ));
                 }
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path).map_err(fail)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(path).map_err(fail)?
+            }
             Err(e) => return Err(fail(e)),
         }
-        Ok(RunDir { path: path.to_path_buf() })
+        Ok(RunDir {
+            path: path.to_path_buf(),
+        })
     }
 
     /// A directory that holds a run.
     pub fn open(path: &Path) -> Result<(RunDir, Manifest), String> {
-        let dir = RunDir { path: path.to_path_buf() };
+        let dir = RunDir {
+            path: path.to_path_buf(),
+        };
         let file = dir.manifest_path();
         let text = fs::read_to_string(&file)
             .map_err(|e| format!("{}: not a run directory: {e}", file.display()))?;
@@ -292,7 +298,11 @@ impl RunDir {
         let mut text = String::from("[\n");
         for (index, symbol) in symbols.iter().enumerate() {
             text.push_str(&serde_json::to_string(symbol).expect("always JSON"));
-            text.push_str(if index + 1 < symbols.len() { ",\n" } else { "\n" });
+            text.push_str(if index + 1 < symbols.len() {
+                ",\n"
+            } else {
+                "\n"
+            });
         }
         text.push_str("]\n");
         self.write_whole("symbols.json", text.as_bytes())
@@ -302,7 +312,8 @@ impl RunDir {
     pub fn read_symbols(&self) -> Result<Vec<SymbolResult>, String> {
         let path = self.path.join("symbols.json");
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        serde_json::from_str(&text).map_err(|e| format!("{}, line {}: {e}", path.display(), e.line()))
+        serde_json::from_str(&text)
+            .map_err(|e| format!("{}, line {}: {e}", path.display(), e.line()))
     }
 
     /// Writes `digests.csv`; returns the digest over it.
@@ -316,9 +327,8 @@ impl RunDir {
     pub fn read_digests(&self) -> Result<Digests, String> {
         let path = self.path.join("digests.csv");
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Digests::from_csv(&text).map_err(|(line, what)| {
-            format!("{}, line {line}: {what}", path.display())
-        })
+        Digests::from_csv(&text)
+            .map_err(|(line, what)| format!("{}, line {line}: {what}", path.display()))
     }
 
     /// Writes a file through a temporary one and a rename, both synced.
@@ -343,7 +353,10 @@ pub struct Digests(pub BTreeMap<(String, u32), (u64, u64)>);
 impl Digests {
     /// Adds one symbol's minute. A minute told twice keeps the later, which includes the earlier.
     pub fn add(&mut self, symbol: &str, digest: &bus::signal::Digest) {
-        let entry = self.0.entry((symbol.to_string(), digest.minute)).or_default();
+        let entry = self
+            .0
+            .entry((symbol.to_string(), digest.minute))
+            .or_default();
         *entry = (entry.0 + digest.events, digest.value);
     }
 
@@ -359,14 +372,23 @@ impl Digests {
     fn from_csv(text: &str) -> Result<Digests, (usize, String)> {
         let mut digests = Digests::default();
         for (index, line) in text.lines().enumerate().skip(1) {
-            let bad = || (index + 1, format!("`{line}` is not symbol,minute,events,digest"));
+            let bad = || {
+                (
+                    index + 1,
+                    format!("`{line}` is not symbol,minute,events,digest"),
+                )
+            };
             let fields: Vec<&str> = line.split(',').collect();
-            let [symbol, minute, events, value] = fields[..] else { return Err(bad()) };
+            let [symbol, minute, events, value] = fields[..] else {
+                return Err(bad());
+            };
             let (h, m) = minute.split_once(':').ok_or_else(bad)?;
             let number = |text: &str| text.parse::<u64>().map_err(|_| bad());
             let minute = (number(h)? * 60 + number(m)?) as u32;
             let value = u64::from_str_radix(value, 16).map_err(|_| bad())?;
-            digests.0.insert((symbol.to_string(), minute), (number(events)?, value));
+            digests
+                .0
+                .insert((symbol.to_string(), minute), (number(events)?, value));
         }
         Ok(digests)
     }
@@ -394,7 +416,11 @@ pub fn sha256_file(path: &Path) -> io::Result<(String, u64)> {
 }
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
-    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The machine, for a manifest.
@@ -423,7 +449,11 @@ mod tests {
     #[test]
     fn digests_survive_their_text() {
         let mut digests = Digests::default();
-        let digest = |minute, events, value| bus::signal::Digest { value, events, minute };
+        let digest = |minute, events, value| bus::signal::Digest {
+            value,
+            events,
+            minute,
+        };
         digests.add("MSFT", &digest(571, 3, u64::MAX));
         digests.add("AAPL", &digest(570, 2, 1));
         digests.add("AAPL", &digest(570, 5, 2));
@@ -446,7 +476,11 @@ mod tests {
         dir.write_whole("x", b"1").unwrap();
         let error = RunDir::create(&path).unwrap_err();
         assert!(error.contains("is not empty"), "{error}");
-        assert!(RunDir::open(&path).unwrap_err().contains("not a run directory"));
+        assert!(
+            RunDir::open(&path)
+                .unwrap_err()
+                .contains("not a run directory")
+        );
         fs::remove_dir_all(&path).unwrap();
     }
 }

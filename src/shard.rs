@@ -198,7 +198,9 @@ impl<D: Disk> Exit<D> {
             order: *order,
             cell_end: self.log.next_cell(),
             decided_ns: self.now_ns,
-            due_ns: self.pace.map_or(self.now_ns, |pace| pace.due_ns(self.ts_recv)),
+            due_ns: self
+                .pace
+                .map_or(self.now_ns, |pace| pace.due_ns(self.ts_recv)),
             poss_resend,
         });
     }
@@ -291,7 +293,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         msg_seq_last: u64,
         delivered: &dyn Fn(&OrderId) -> bool,
     ) -> Result<(), ShardError> {
-        let mut replay = Replay { expected: VecDeque::new(), events: 0 };
+        let mut replay = Replay {
+            expected: VecDeque::new(),
+            events: 0,
+        };
         let mut in_doubt: VecDeque<Signal> = VecDeque::new();
         for item in log {
             let (cell, record) = item?;
@@ -304,7 +309,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                     self.core.take(std::slice::from_ref(&event), &mut replay);
                 }
                 Record::Signal(signal) if signal.kind == SignalKind::Sent => {
-                    let Some(Body::Sent(sent)) = signal.body() else { continue };
+                    let Some(Body::Sent(sent)) = signal.body() else {
+                        continue;
+                    };
                     self.msg_seq = self.msg_seq.max(sent.msg_seq);
                     in_doubt.retain(|order| {
                         (order.seq, order.symbol, order.ordinal)
@@ -361,13 +368,18 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         work += self.exit.write_kept();
         // A frame goes early only for an order in it, once: not for what comes while it is under
         // way, or a burst would fill the disk with half-empty frames.
-        let is_urgent = self.exit.held.back().is_some_and(|held| {
-            self.config.is_durable && held.cell_end > self.urged_upto
-        });
+        let is_urgent = self
+            .exit
+            .held
+            .back()
+            .is_some_and(|held| self.config.is_durable && held.cell_end > self.urged_upto);
         if is_urgent {
             self.urged_upto = self.exit.log.next_cell();
         }
-        work += self.exit.log.turn(now_ns, is_urgent || self.is_input_over)?;
+        work += self
+            .exit
+            .log
+            .turn(now_ns, is_urgent || self.is_input_over)?;
         if !self.exit.held.is_empty() {
             work += self.release()?;
         }
@@ -417,9 +429,12 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 done_ns = self.clock.now_ns();
             }
             let between = |from: u64, to: u64| to.saturating_sub(from);
-            self.latency.record(Stage::Decode, between(stamp.read_ns, stamp.pushed_ns));
-            self.latency.record(Stage::Ring, between(stamp.pushed_ns, popped_ns));
-            self.latency.record(Stage::Apply, between(popped_ns, done_ns));
+            self.latency
+                .record(Stage::Decode, between(stamp.read_ns, stamp.pushed_ns));
+            self.latency
+                .record(Stage::Ring, between(stamp.pushed_ns, popped_ns));
+            self.latency
+                .record(Stage::Apply, between(popped_ns, done_ns));
         }
     }
 
@@ -443,9 +458,12 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 break;
             }
             let after_ns = self.clock.now_ns();
-            self.latency.record(Stage::Durable, before_ns.saturating_sub(held.decided_ns));
-            self.latency.record(Stage::Send, after_ns.saturating_sub(before_ns));
-            self.latency.record(Stage::Order, after_ns.saturating_sub(held.due_ns));
+            self.latency
+                .record(Stage::Durable, before_ns.saturating_sub(held.decided_ns));
+            self.latency
+                .record(Stage::Send, after_ns.saturating_sub(before_ns));
+            self.latency
+                .record(Stage::Order, after_ns.saturating_sub(held.due_ns));
             self.exit.counts.sent += 1;
             self.exit.held.pop_front();
             self.leaving.push_back((held.order, self.msg_seq));
@@ -463,7 +481,11 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         let id = self.order_id(order);
         let message = self.encoder.encode(&NewOrder {
             msg_seq: self.msg_seq + 1,
-            sending_time: if self.config.is_live { self.clock.wall() } else { order.ts_event },
+            sending_time: if self.config.is_live {
+                self.clock.wall()
+            } else {
+                order.ts_event
+            },
             id: &id,
             symbol: self.core.name(order.symbol),
             order: &body,
@@ -493,9 +515,21 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
 
     fn say_sent(&mut self, order: &Signal, outcome: Outcome, msg_seq: u64) {
         let ts_sent = self.clock.wall();
-        let body = Body::Sent(Sent { order_ordinal: order.ordinal, outcome, msg_seq, ts_sent });
+        let body = Body::Sent(Sent {
+            order_ordinal: order.ordinal,
+            outcome,
+            msg_seq,
+            ts_sent,
+        });
         let (ts, seq, symbol) = (order.ts_event, order.seq, order.symbol);
-        self.exit.signal(&Signal::new(ts, seq, symbol, order.rule, order.ordinal, body));
+        self.exit.signal(&Signal::new(
+            ts,
+            seq,
+            symbol,
+            order.rule,
+            order.ordinal,
+            body,
+        ));
     }
 
     /// Seals the log once all is done; what the shard ends with.
@@ -542,9 +576,14 @@ pub struct Finished {
 /// packet counts, however many came at once, so that a stall shows in all that it delayed.
 fn record_packets(latency: &mut Latency, events: &[Event], pace: &Pace, done_ns: u64) {
     for (index, event) in events.iter().enumerate() {
-        let is_last = events.get(index + 1).is_none_or(|next| next.ts_recv != event.ts_recv);
+        let is_last = events
+            .get(index + 1)
+            .is_none_or(|next| next.ts_recv != event.ts_recv);
         if is_last {
-            latency.record(Stage::Total, done_ns.saturating_sub(pace.due_ns(event.ts_recv)));
+            latency.record(
+                Stage::Total,
+                done_ns.saturating_sub(pace.due_ns(event.ts_recv)),
+            );
         }
     }
 }
@@ -565,4 +604,3 @@ impl Sink for Replay {
         self.expected.push_back(*signal);
     }
 }
-

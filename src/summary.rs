@@ -30,7 +30,12 @@ pub fn text(
     latency(&mut out, style, config, &results.latency);
     trouble(&mut out, style, results);
     let digest = &results.manifest.digest;
-    let _ = writeln!(out, "{} {}", style.bold("digest  "), &digest[..32.min(digest.len())]);
+    let _ = writeln!(
+        out,
+        "{} {}",
+        style.bold("digest  "),
+        &digest[..32.min(digest.len())]
+    );
     let _ = writeln!(out, "{} {}", style.bold("run     "), dir.path().display());
     out
 }
@@ -44,8 +49,9 @@ fn header(
     results: &Results,
 ) {
     let counts = &results.manifest.counts;
-    let span = results::span(&outcome.reader, day)
-        .map_or(String::new(), |(first, last)| format!("{} to {}", &first[..8], &last[..8]));
+    let span = results::span(&outcome.reader, day).map_or(String::new(), |(first, last)| {
+        format!("{} to {}", &first[..8], &last[..8])
+    });
     let _ = writeln!(
         out,
         "{} {}  {span}  {} messages of {} symbols",
@@ -117,7 +123,11 @@ fn feed(out: &mut String, style: Style, results: &Results) {
 
 fn symbols(out: &mut String, style: Style, symbols: &[SymbolResult]) {
     let mut busiest: Vec<&SymbolResult> = symbols.iter().collect();
-    busiest.sort_by(|a, b| b.trades.cmp(&a.trades).then_with(|| a.symbol.cmp(&b.symbol)));
+    busiest.sort_by(|a, b| {
+        b.trades
+            .cmp(&a.trades)
+            .then_with(|| a.symbol.cmp(&b.symbol))
+    });
     busiest.truncate(BUSIEST);
     if busiest.is_empty() {
         return;
@@ -142,7 +152,11 @@ fn symbols(out: &mut String, style: Style, symbols: &[SymbolResult]) {
             bid.as_deref().unwrap_or("-"),
             ask.as_deref().unwrap_or("-"),
             symbol.regime,
-            if symbol.stale { style.warn("  stale") } else { String::new() },
+            if symbol.stale {
+                style.warn("  stale")
+            } else {
+                String::new()
+            },
         );
     }
     out.push('\n');
@@ -176,10 +190,18 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
         count(counts.sent)
     );
     if counts.killed > 0 {
-        let _ = write!(orders, ", {} held back by the kill flag", count(counts.killed));
+        let _ = write!(
+            orders,
+            ", {} held back by the kill flag",
+            count(counts.killed)
+        );
     }
     if counts.resent > 0 {
-        let _ = write!(orders, ", {} of them again after a crash", count(counts.resent));
+        let _ = write!(
+            orders,
+            ", {} of them again after a crash",
+            count(counts.resent)
+        );
     }
     let _ = writeln!(out, "{} {orders}", style.bold("orders  "));
 }
@@ -240,7 +262,11 @@ fn meaning(stage: Stage) -> &'static str {
 fn trouble(out: &mut String, style: Style, results: &Results) {
     let manifest = &results.manifest;
     if manifest.counts.lost_messages > 0 {
-        let with_evidence = results.symbols.iter().filter(|s| s.stale && s.evidence > 0).count();
+        let with_evidence = results
+            .symbols
+            .iter()
+            .filter(|s| s.stale && s.evidence > 0)
+            .count();
         let _ = writeln!(
             out,
             "{} {} messages in {} gaps, lost on every line: {} symbols are marked stale, {} of \
@@ -253,8 +279,11 @@ fn trouble(out: &mut String, style: Style, results: &Results) {
         );
     }
     if !manifest.anomalies.is_empty() {
-        let list: Vec<String> =
-            manifest.anomalies.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
+        let list: Vec<String> = manifest
+            .anomalies
+            .iter()
+            .map(|(name, n)| format!("{name} {}", count(*n)))
+            .collect();
         let _ = writeln!(out, "{} {}", style.warn("wrong   "), list.join(", "));
         for example in manifest.anomaly_examples.iter().take(3) {
             let _ = writeln!(out, "{}", style.dim(&format!("         {example}")));

@@ -13,11 +13,17 @@ impl Style {
     /// For what is written to stdout.
     pub fn stdout() -> Style {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Style { is_on: wanted && std::io::stdout().is_terminal() }
+        Style {
+            is_on: wanted && std::io::stdout().is_terminal(),
+        }
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.is_on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        if self.is_on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_string()
+        }
     }
 
     /// A heading.
@@ -57,7 +63,10 @@ impl Progress {
     /// Silent where stderr is no terminal, or when asked to be.
     pub fn new(is_quiet: bool) -> Progress {
         let is_on = !is_quiet && std::io::stderr().is_terminal();
-        Progress { is_on, last: Instant::now() }
+        Progress {
+            is_on,
+            last: Instant::now(),
+        }
     }
 
     /// Shows the line that `text` makes, at most ten times a second.
@@ -82,7 +91,7 @@ pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

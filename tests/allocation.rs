@@ -116,8 +116,16 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
         clock: MachineClock::new(),
         kill: &kill,
     };
-    let date = Date { year: 2026, month: 1, day: 5 };
-    let shard_config = ShardConfig { date, is_durable: true, is_live: false };
+    let date = Date {
+        year: 2026,
+        month: 1,
+        day: 5,
+    };
+    let shard_config = ShardConfig {
+        date,
+        is_durable: true,
+        is_live: false,
+    };
     let mut shard = Shard::new(shard_config, parts, 1 << 16);
     let source = SimSource::new(&["A"], pieces());
     let mut reader = Reader::new(source, ReaderConfig::new(MIDNIGHT), vec![event_tx]);
@@ -144,7 +152,13 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
     let finished = shard.finish().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let allocations = after - before.expect("the session is longer than the warm-up");
-    println!("{events} events, {} orders, {allocations} allocations", finished.counts.sent);
-    assert!(events > 50_000 && finished.counts.sent > 50, "too little was done to tell");
+    println!(
+        "{events} events, {} orders, {allocations} allocations",
+        finished.counts.sent
+    );
+    assert!(
+        events > 50_000 && finished.counts.sent > 50,
+        "too little was done to tell"
+    );
     assert_eq!(allocations, 0, "the hot path allocates");
 }

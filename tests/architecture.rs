@@ -33,7 +33,11 @@ fn sources(folders: &[&str]) -> Vec<(String, String)> {
     found
         .into_iter()
         .map(|path| {
-            let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            let name = path
+                .strip_prefix(root())
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
             let text = read(&path);
             (name, text)
         })
@@ -57,7 +61,15 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 
 #[test]
 fn crates_know_only_what_the_map_allows() {
-    let ours = ["analytics", "book", "bus", "exchange", "feed", "tapeline", "tuning"];
+    let ours = [
+        "analytics",
+        "book",
+        "bus",
+        "exchange",
+        "feed",
+        "tapeline",
+        "tuning",
+    ];
     let allowed: [(&str, &[&str]); 6] = [
         ("feed/Cargo.toml", &["bus"]),
         ("book/Cargo.toml", &["bus"]),
@@ -68,7 +80,10 @@ fn crates_know_only_what_the_map_allows() {
     ];
     for (manifest, want) in allowed {
         let found = dependencies(manifest);
-        let found: Vec<&str> = ours.into_iter().filter(|name| found.contains(*name)).collect();
+        let found: Vec<&str> = ours
+            .into_iter()
+            .filter(|name| found.contains(*name))
+            .collect();
         assert_eq!(found, want, "{manifest}");
     }
 }
@@ -77,7 +92,14 @@ fn crates_know_only_what_the_map_allows() {
 fn book_and_analytics_touch_nothing_outside() {
     for (name, text) in sources(&["book/src", "analytics/src"]) {
         let code = text.split("#[cfg(test)]").next().unwrap();
-        for word in ["std::fs", "std::net", "std::thread", "std::time", "Arc<", "println!"] {
+        for word in [
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "std::time",
+            "Arc<",
+            "println!",
+        ] {
             assert!(!code.contains(word), "{name} uses {word}");
         }
     }
@@ -86,8 +108,14 @@ fn book_and_analytics_touch_nothing_outside() {
 #[test]
 fn unsafe_code_stands_in_its_places_only() {
     let allowed = ["bus/src/disk/uring.rs", "bus/src/mem.rs"];
-    for (name, text) in sources(&["analytics/src", "book/src", "bus/src", "feed", "src", "tuning"])
-    {
+    for (name, text) in sources(&[
+        "analytics/src",
+        "book/src",
+        "bus/src",
+        "feed",
+        "src",
+        "tuning",
+    ]) {
         let has = text.lines().any(|line| {
             let code = line.split("//").next().unwrap_or_default();
             ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
@@ -95,11 +123,17 @@ fn unsafe_code_stands_in_its_places_only() {
                 .any(|form| code.contains(form))
         });
         let is_test = name.contains("/tests/");
-        assert!(!has || is_test || allowed.contains(&name.as_str()), "{name} has unsafe code");
+        assert!(
+            !has || is_test || allowed.contains(&name.as_str()),
+            "{name} has unsafe code"
+        );
     }
     for manifest in ["analytics", "book", "feed", "feed/exchange", "tuning", "."] {
         let text = read(&root().join(manifest).join("src/lib.rs"));
-        assert!(text.contains("#![forbid(unsafe_code)]"), "{manifest}/src/lib.rs forbids unsafe");
+        assert!(
+            text.contains("#![forbid(unsafe_code)]"),
+            "{manifest}/src/lib.rs forbids unsafe"
+        );
     }
 }
 
@@ -116,7 +150,10 @@ fn an_outside_package_has_one_place() {
     for (name, text) in sources(&["analytics", "book", "bus", "feed", "src", "tuning"]) {
         for (package, allowed) in places {
             let is_allowed = allowed.iter().any(|place| name.starts_with(place));
-            assert!(is_allowed || !text.contains(package), "{name} uses {package}");
+            assert!(
+                is_allowed || !text.contains(package),
+                "{name} uses {package}"
+            );
         }
     }
 }
@@ -124,11 +161,28 @@ fn an_outside_package_has_one_place() {
 #[test]
 fn nothing_is_left_undone_or_switched_off() {
     // Put together here, so that this file does not find itself.
-    let words = [["to", "do!("], ["unimpl", "emented!("], ["#[ig", "nore"], ["thread::sl", "eep"]];
-    let folders = ["analytics", "bench", "book", "bus", "feed", "src", "tests", "tuning"];
+    let words = [
+        ["to", "do!("],
+        ["unimpl", "emented!("],
+        ["#[ig", "nore"],
+        ["thread::sl", "eep"],
+    ];
+    let folders = [
+        "analytics",
+        "bench",
+        "book",
+        "bus",
+        "feed",
+        "src",
+        "tests",
+        "tuning",
+    ];
     for (name, text) in sources(&folders) {
         for [front, back] in words {
-            assert!(!text.contains(&format!("{front}{back}")), "{name} has {front}{back}");
+            assert!(
+                !text.contains(&format!("{front}{back}")),
+                "{name} has {front}{back}"
+            );
         }
     }
 }

@@ -26,7 +26,10 @@ impl Drop for Folder {
 }
 
 fn tapeline(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tapeline")).args(args).output().expect("the program starts")
+    Command::new(env!("CARGO_BIN_EXE_tapeline"))
+        .args(args)
+        .output()
+        .expect("the program starts")
 }
 
 /// Runs the program; it must succeed. Its stdout.
@@ -48,10 +51,14 @@ fn digest(run: &str) -> String {
 fn orders(run: &str, shards: usize) -> Vec<Vec<(String, String)>> {
     let mut orders = Vec::new();
     for shard in 0..shards {
-        let path = Path::new(run).join("orders").join(format!("shard-{shard}.fix"));
+        let path = Path::new(run)
+            .join("orders")
+            .join(format!("shard-{shard}.fix"));
         let text = String::from_utf8(std::fs::read(path).unwrap()).unwrap();
         for line in text.lines() {
-            let fields = line.split('\u{1}').filter_map(|field| field.split_once('='));
+            let fields = line
+                .split('\u{1}')
+                .filter_map(|field| field.split_once('='));
             let session = ["9", "10", "34", "50"];
             orders.push(
                 fields
@@ -80,7 +87,11 @@ fn the_truth_is_met_at_one_two_and_four_shards_through_loss() {
     for (shards, ring) in [(1, 65_536), (1, 64), (2, 1024), (4, 256)] {
         let run = folder.path(&format!("run-{shards}-{ring}"));
         let config = folder.path("run.toml");
-        std::fs::write(&config, format!("[run]\nshards = {shards}\nring_events = {ring}\n")).unwrap();
+        std::fs::write(
+            &config,
+            format!("[run]\nshards = {shards}\nring_events = {ring}\n"),
+        )
+        .unwrap();
         ok(&["replay", &capture, "-c", &config, "-o", &run, "-q"]);
         let said = ok(&["verify", &run, "--against", &truth]);
         assert!(said.starts_with("truth    equal: 64 symbols"), "{said}");
@@ -107,10 +118,20 @@ fn speed_and_file_format_do_not_change_results() {
         args.push("--force");
         ok(&args);
     }
-    let runs: Vec<String> = ["max", "paced", "itch"].map(|name| folder.path(name)).into();
+    let runs: Vec<String> = ["max", "paced", "itch"]
+        .map(|name| folder.path(name))
+        .into();
     ok(&["replay", &pcap, "-o", &runs[0], "-q"]);
     ok(&["replay", &pcap, "--speed", "8x", "-o", &runs[1], "-q"]);
-    ok(&["replay", &itch, "--date", "2026-01-05", "-o", &runs[2], "-q"]);
+    ok(&[
+        "replay",
+        &itch,
+        "--date",
+        "2026-01-05",
+        "-o",
+        &runs[2],
+        "-q",
+    ]);
     assert_eq!(digest(&runs[0]), digest(&runs[1]));
     assert_eq!(digest(&runs[0]), digest(&runs[2]));
     let said = ok(&["diff", &runs[0], &runs[2]]);
@@ -129,9 +150,10 @@ fn what_both_lines_lose_is_a_gap_with_its_symbols_marked() {
     let run = folder.path("run");
     let said = ok(&["replay", &capture, "-o", &run, "-q"]);
     assert!(said.contains("lost on every line"), "{said}");
-    let manifest: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(Path::new(&run).join("manifest.json")).unwrap())
-            .unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(Path::new(&run).join("manifest.json")).unwrap(),
+    )
+    .unwrap();
     let expected: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(&truth).unwrap()).unwrap();
     let lost: Vec<(u64, u64)> = expected["lost"]
@@ -145,9 +167,17 @@ fn what_both_lines_lose_is_a_gap_with_its_symbols_marked() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|gap| (gap["first"].as_u64().unwrap(), gap["count"].as_u64().unwrap()))
+        .map(|gap| {
+            (
+                gap["first"].as_u64().unwrap(),
+                gap["count"].as_u64().unwrap(),
+            )
+        })
         .collect();
-    let want: Vec<(u64, u64)> = lost.iter().map(|(first, last)| (*first, last - first + 1)).collect();
+    let want: Vec<(u64, u64)> = lost
+        .iter()
+        .map(|(first, last)| (*first, last - first + 1))
+        .collect();
     assert_eq!(gaps, want, "the gaps are those that the truth tells of");
     // What differs from the truth is marked, so it is the input's fault: 3, not 4.
     let output = tapeline(&["--json", "verify", &run, "--against", &truth]);
@@ -156,9 +186,19 @@ fn what_both_lines_lose_is_a_gap_with_its_symbols_marked() {
     assert_eq!(verdict["unmarked"], serde_json::json!([]));
     let marked = verdict["marked_stale"].as_array().unwrap();
     for symbol in expected["lost_symbols"].as_array().unwrap() {
-        assert!(marked.contains(symbol), "{symbol} lost messages and is not marked");
+        assert!(
+            marked.contains(symbol),
+            "{symbol} lost messages and is not marked"
+        );
     }
-    let output = tapeline(&["replay", &capture, "-o", &folder.path("strict"), "--strict", "-q"]);
+    let output = tapeline(&[
+        "replay",
+        &capture,
+        "-o",
+        &folder.path("strict"),
+        "--strict",
+        "-q",
+    ]);
     assert_eq!(output.status.code(), Some(3));
 }
 
@@ -192,8 +232,14 @@ fn diff_finds_the_first_event_that_is_not_the_same() {
     assert_eq!(output.status.code(), Some(4));
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["equal"], false);
-    let (left, right) = (said["left"].as_str().unwrap(), said["right"].as_str().unwrap());
-    assert!(left.contains("Add") && right.contains("Add") && left != right, "{left} / {right}");
+    let (left, right) = (
+        said["left"].as_str().unwrap(),
+        said["right"].as_str().unwrap(),
+    );
+    assert!(
+        left.contains("Add") && right.contains("Add") && left != right,
+        "{left} / {right}"
+    );
     assert_eq!(said["context"].as_array().unwrap().len(), 3);
 }
 
@@ -207,22 +253,36 @@ fn only_the_symbols_and_the_times_asked_for_are_concluded() {
     ok(&args);
     let all = folder.path("all");
     ok(&["replay", &itch, "-o", &all, "-q"]);
-    let symbols: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(Path::new(&all).join("symbols.json")).unwrap())
-            .unwrap();
+    let symbols: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(Path::new(&all).join("symbols.json")).unwrap(),
+    )
+    .unwrap();
     let name = symbols[0]["symbol"].as_str().unwrap();
     let one = folder.path("one");
     ok(&["replay", &itch, "--symbols", name, "-o", &one, "-q"]);
     let of = |run: &str| -> Vec<String> {
         let text = std::fs::read_to_string(Path::new(run).join("digests.csv")).unwrap();
-        text.lines().filter(|line| line.starts_with(&format!("{name},"))).map(Into::into).collect()
+        text.lines()
+            .filter(|line| line.starts_with(&format!("{name},")))
+            .map(Into::into)
+            .collect()
     };
-    assert_eq!(of(&all), of(&one), "a symbol's digests do not depend on the others");
+    assert_eq!(
+        of(&all),
+        of(&one),
+        "a symbol's digests do not depend on the others"
+    );
     let text = std::fs::read_to_string(Path::new(&one).join("digests.csv")).unwrap();
-    assert!(text.lines().skip(1).all(|line| line.starts_with(&format!("{name},"))));
+    assert!(
+        text.lines()
+            .skip(1)
+            .all(|line| line.starts_with(&format!("{name},")))
+    );
     // The book does not depend on where conclusions begin.
     let late = folder.path("late");
-    ok(&["replay", &itch, "--from", "09:30:02", "--to", "09:30:03", "-o", &late, "-q"]);
+    ok(&[
+        "replay", &itch, "--from", "09:30:02", "--to", "09:30:03", "-o", &late, "-q",
+    ]);
     let book = |run: &str| ok(&["book", name, "--run", run, "--at", "09:30:02.5", "--json"]);
     assert_eq!(book(&all), book(&late));
 }

@@ -147,8 +147,20 @@ fn shard<'a>(
         clock,
         kill,
     };
-    let date = Date { year: 2026, month: 1, day: 5 };
-    Shard::new(ShardConfig { date, is_durable: true, is_live: false }, parts, 1024)
+    let date = Date {
+        year: 2026,
+        month: 1,
+        day: 5,
+    };
+    Shard::new(
+        ShardConfig {
+            date,
+            is_durable: true,
+            is_live: false,
+        },
+        parts,
+        1024,
+    )
 }
 
 /// What a run left: its signals, and what the peer got.
@@ -162,7 +174,10 @@ struct Left {
 fn run(script: &[SimStep], seed: u64, mishaps: bool) -> Left {
     let mut random = Random(seed ^ 0xc0ffee);
     let geometry = log_config().geometry();
-    let faults = Faults { steps_max: random.below(4), ..Faults::default() };
+    let faults = Faults {
+        steps_max: random.below(4),
+        ..Faults::default()
+    };
     let mut disk = Some(SimDisk::new(geometry, seed, faults));
     let mut received: Vec<Vec<u8>> = Vec::new();
     let (clock, kill) = (SimClock::default(), AtomicBool::new(false));
@@ -174,8 +189,13 @@ fn run(script: &[SimStep], seed: u64, mishaps: bool) -> Left {
         let (event_tx, event_rx) = ring::ring(capacity);
         let (_stamps, stamp_rx) = ring::ring(1);
         let refusals = if mishaps { random.below(30) } else { 0 };
-        let answers = (0..refusals)
-            .map(|_| if random.below(2) == 0 { Answer::NotNow } else { Answer::Take });
+        let answers = (0..refusals).map(|_| {
+            if random.below(2) == 0 {
+                Answer::NotNow
+            } else {
+                Answer::Take
+            }
+        });
         let peer = Sim::resume(std::mem::take(&mut received), answers.collect::<Vec<_>>());
         let mut shard = shard(log, peer, (event_rx, stamp_rx), &clock, &kill);
         shard.recover(records, crashes.into(), &|_| false).unwrap();
@@ -185,7 +205,11 @@ fn run(script: &[SimStep], seed: u64, mishaps: bool) -> Left {
         let mut reader = Some(Reader::new(source, reader_config, vec![event_tx]));
         // Late crashes must come too, so some lives are long.
         let scale = random.below(14);
-        let life = if mishaps { random.below(1 << scale) } else { u64::MAX };
+        let life = if mishaps {
+            random.below(1 << scale)
+        } else {
+            u64::MAX
+        };
         let mut turns = 0;
         let crashed = loop {
             if turns == life {
@@ -219,13 +243,21 @@ fn run(script: &[SimStep], seed: u64, mishaps: bool) -> Left {
                 signals.push(signal);
             }
         }
-        return Left { signals, received, crashes };
+        return Left {
+            signals,
+            received,
+            crashes,
+        };
     }
 }
 
 /// Everything that was concluded, in order; what the gateway did is not a conclusion.
 fn concluded(signals: &[Signal]) -> Vec<Signal> {
-    signals.iter().filter(|signal| signal.kind != SignalKind::Sent).copied().collect()
+    signals
+        .iter()
+        .filter(|signal| signal.kind != SignalKind::Sent)
+        .copied()
+        .collect()
 }
 
 /// ClOrdID to how often it came without and with PossResend.
@@ -242,17 +274,25 @@ fn orders(received: &[Vec<u8>]) -> BTreeMap<Vec<u8>, [u32; 2]> {
 
 #[test]
 fn a_run_with_crashes_concludes_and_sends_what_a_run_without_does() {
-    let seeds: u64 = std::env::var("TAPELINE_SEEDS")
-        .ok()
-        .map_or(100, |text| text.parse().expect("TAPELINE_SEEDS is a number"));
+    let seeds: u64 = std::env::var("TAPELINE_SEEDS").ok().map_or(100, |text| {
+        text.parse().expect("TAPELINE_SEEDS is a number")
+    });
     let (mut crashes, mut sent, mut repeats) = (0, 0, 0);
     for seed in 1..=seeds {
         let script = script(seed);
         let twin = run(&script, seed, false);
         let left = run(&script, seed, true);
-        assert!(!concluded(&twin.signals).is_empty(), "seed {seed}: nothing was concluded");
+        assert!(
+            !concluded(&twin.signals).is_empty(),
+            "seed {seed}: nothing was concluded"
+        );
         let (want, got) = (concluded(&twin.signals), concluded(&left.signals));
-        assert!(want == got, "seed {seed}: {} signals, want {}", got.len(), want.len());
+        assert!(
+            want == got,
+            "seed {seed}: {} signals, want {}",
+            got.len(),
+            want.len()
+        );
         let (want, got) = (orders(&twin.received), orders(&left.received));
         let ids = |orders: &BTreeMap<Vec<u8>, [u32; 2]>| -> BTreeSet<Vec<u8>> {
             orders.keys().cloned().collect()
@@ -260,7 +300,10 @@ fn a_run_with_crashes_concludes_and_sends_what_a_run_without_does() {
         assert_eq!(ids(&got), ids(&want), "seed {seed}: not the same orders");
         for (id, [plain, flagged]) in &got {
             let id = String::from_utf8_lossy(id);
-            assert!(*plain <= 1, "seed {seed}: {id} came {plain} times without PossResend");
+            assert!(
+                *plain <= 1,
+                "seed {seed}: {id} came {plain} times without PossResend"
+            );
             assert!(plain + flagged >= 1, "seed {seed}: {id} never came");
             repeats += flagged;
         }
@@ -268,7 +311,10 @@ fn a_run_with_crashes_concludes_and_sends_what_a_run_without_does() {
         crashes += left.crashes;
     }
     println!("{seeds} seeds: {crashes} crashes, {sent} orders, {repeats} flagged repeats");
-    assert!(crashes > 0 && sent > 0, "nothing was tried: {crashes} crashes, {sent} orders");
+    assert!(
+        crashes > 0 && sent > 0,
+        "nothing was tried: {crashes} crashes, {sent} orders"
+    );
 }
 
 /// A disk that says it synced and did not must be caught: a test that cannot fail proves nothing.
@@ -278,10 +324,13 @@ fn a_lying_disk_is_noticed() {
         let script = script(seed);
         let caught = std::panic::catch_unwind(|| {
             let geometry = log_config().geometry();
-            let faults = Faults { sync_lies: true, steps_max: 2, ..Faults::default() };
+            let faults = Faults {
+                sync_lies: true,
+                steps_max: 2,
+                ..Faults::default()
+            };
             let (clock, kill) = (SimClock::default(), AtomicBool::new(false));
-            let (log, _) =
-                Log::resume(log_config(), SimDisk::new(geometry, seed, faults)).unwrap();
+            let (log, _) = Log::resume(log_config(), SimDisk::new(geometry, seed, faults)).unwrap();
             let (event_tx, event_rx) = ring::ring(64);
             let (_stamps, stamp_rx) = ring::ring(1);
             let peer = Sim::new([]);
@@ -308,10 +357,16 @@ fn a_lying_disk_is_noticed() {
             for id in orders(&received).keys() {
                 let text = String::from_utf8_lossy(id).into_owned();
                 let seq: u64 = text.split('-').nth(1).unwrap().parse().unwrap();
-                assert!(logged.contains(&seq), "{text} was sent and is not in the log");
+                assert!(
+                    logged.contains(&seq),
+                    "{text} was sent and is not in the log"
+                );
             }
         });
         caught.is_err()
     });
-    assert!(noticed, "twenty runs on a disk that never syncs, and no order was missing");
+    assert!(
+        noticed,
+        "twenty runs on a disk that never syncs, and no order was missing"
+    );
 }

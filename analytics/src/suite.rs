@@ -1,5 +1,6 @@
 //! Runs the analytics of all symbols of one shard.
 
+use bus::mem::{prefetch, prefetch_line};
 use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
 use crate::due::Due;
@@ -137,6 +138,9 @@ struct Symbol {
     suite: Suite,
 }
 
+/// How many cache lines of a symbol's state an event touches, more or less.
+const STATE_LINES: usize = 6;
+
 impl Suites {
     /// Memory for all symbols, reserved; wrong configurations are a bug of the caller, who has
     /// [`SuiteConfig::problem`].
@@ -154,6 +158,23 @@ impl Suites {
             places: vec![0; symbol_count],
             due: Due::new(symbol_count),
             watermark: Ts::MIN,
+        }
+    }
+
+    /// Asks the caches for where a symbol's state is found. Changes no result; worth it for some
+    /// 16 to 64 events ahead, with [`Suites::prefetch_state`] for all of them after it.
+    #[inline(always)]
+    pub fn prefetch_place(&self, symbol: u32) {
+        prefetch(&self.places, symbol as usize);
+    }
+
+    /// Asks the caches for what an event of a symbol reads first of its state.
+    #[inline(always)]
+    pub fn prefetch_state(&self, symbol: u32) {
+        let place = self.places.get(symbol as usize).copied().unwrap_or(0);
+        let index = (place as usize).wrapping_sub(1);
+        for line in 0..STATE_LINES {
+            prefetch_line(&self.symbols, index, line);
         }
     }
 

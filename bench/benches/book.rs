@@ -6,8 +6,11 @@ use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use feed::protocol::{Itch, Protocol};
 
-const CONFIG: BooksConfig =
-    BooksConfig { orders_max: 4 << 20, levels_max: 4 << 20, symbols_max: 1 << 16 };
+const CONFIG: BooksConfig = BooksConfig {
+    orders_max: 4 << 20,
+    levels_max: 4 << 20,
+    symbols_max: 1 << 16,
+};
 
 /// Events decoded before the books take them.
 const BLOCK_EVENTS: usize = 64;
@@ -26,11 +29,19 @@ fn book(criterion: &mut Criterion) {
     );
     let mut decoded = new_books();
     decode_and_apply(&mut decoded, &stream);
-    assert_eq!(checksum(&books), checksum(&decoded), "both ways lead to the same books");
+    assert_eq!(
+        checksum(&books),
+        checksum(&decoded),
+        "both ways lead to the same books"
+    );
     let mut group = group(criterion, "book");
     group.throughput(Throughput::Elements(stream.messages));
     group.bench_function("l3_8000_symbols", |bencher| {
-        bencher.iter_batched_ref(new_books, |books| apply(books, &events), BatchSize::PerIteration);
+        bencher.iter_batched_ref(
+            new_books,
+            |books| apply(books, &events),
+            BatchSize::PerIteration,
+        );
     });
     drop(events);
     group.bench_function("decode_and_l3_8000_symbols", |bencher| {
@@ -70,7 +81,9 @@ fn decode_and_apply(books: &mut Books, stream: &Stream) -> u64 {
 }
 
 fn checksum(books: &Books) -> u64 {
-    books.symbols().fold(0, |sum, symbol| fold(sum, books.digest(symbol)))
+    books
+        .symbols()
+        .fold(0, |sum, symbol| fold(sum, books.digest(symbol)))
 }
 
 criterion_group!(benches, book);

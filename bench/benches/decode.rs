@@ -9,7 +9,10 @@ fn decode(criterion: &mut Criterion) {
     let stream = Stream::sized();
     let itch = Itch::new(MIDNIGHT);
     let checksum: u64 = run(&itch, &stream);
-    println!("decode: {} messages, checksum {checksum:016x}", stream.messages);
+    println!(
+        "decode: {} messages, checksum {checksum:016x}",
+        stream.messages
+    );
     let mut group = group(criterion, "decode");
     group.throughput(Throughput::Elements(stream.messages));
     group.bench_function("itch50", |bencher| bencher.iter(|| run(&itch, &stream)));

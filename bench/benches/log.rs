@@ -23,10 +23,15 @@ fn log(criterion: &mut Criterion) {
     }
     let mut group = group(criterion, "log");
     group.throughput(Throughput::Elements(count));
-    for (name, backend) in [("append_durable", Backend::Best), ("append_plain", Backend::Plain)] {
+    for (name, backend) in [
+        ("append_durable", Backend::Best),
+        ("append_plain", Backend::Plain),
+    ] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
-                (0..iterations).map(|_| append(&folder, backend, count)).sum::<Duration>()
+                (0..iterations)
+                    .map(|_| append(&folder, backend, count))
+                    .sum::<Duration>()
             });
         });
     }

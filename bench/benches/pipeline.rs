@@ -1,14 +1,17 @@
-//! The whole pipeline on one shard, from memory: reader on one core; log, books, analytics and
-//! risk on the other. How long does a message take?
+//! How long does a message take in what one core concludes (books, analytics, risk, digests), and
+//! in the whole pipeline on one shard, from memory: reader on one core, the log and all of that on
+//! the other?
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bench::{Memory, Stream, group};
 use bus::clock::MachineClock;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use bus::{Event, Kind, Signal, Ts};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tapeline::config::Config;
-use tapeline::pipeline::{self, Job, Outcome, Stop};
+use tapeline::core::{Core, Sink};
+use tapeline::pipeline::{self, Job, Outcome, Stop, core};
 use tapeline::run_dir::RunDir;
 use tapeline::session::TradingDay;
 
@@ -28,19 +31,79 @@ fn pipeline_bench(criterion: &mut Criterion) {
     );
     let mut group = group(criterion, "pipeline");
     group.throughput(Throughput::Elements(stream.messages));
+    let events = stream.events();
+    group.bench_function("core_from_memory", |bencher| {
+        bencher.iter_batched_ref(
+            || core(&config(), bench::MIDNIGHT, None).expect("memory for a core"),
+            |core| conclude(core, &events),
+            BatchSize::PerIteration,
+        );
+    });
+    drop(events);
     group.bench_function("one_shard_from_memory", |bencher| {
         bencher.iter_custom(|iterations| {
-            (0..iterations).map(|_| run(&stream, &folder).elapsed).sum::<Duration>()
+            (0..iterations)
+                .map(|_| run(&stream, &folder).elapsed)
+                .sum::<Duration>()
         });
     });
     group.finish();
     remove(&folder);
 }
 
-fn run(stream: &Stream, folder: &PathBuf) -> Outcome {
-    remove(folder);
+fn config() -> Config {
     let mut config = Config::default();
     config.limits.symbols = 1 << 14;
+    config
+}
+
+/// Counts what it is given.
+#[derive(Default)]
+struct Count {
+    events: u64,
+    signals: u64,
+}
+
+impl Sink for Count {
+    fn event(&mut self, _: &Event) {
+        self.events += 1;
+    }
+
+    fn signal(&mut self, _: &Signal) {
+        self.signals += 1;
+    }
+}
+
+/// Takes in the events as a shard would, with a tick each 100 ms.
+fn conclude(core: &mut Core, events: &[Event]) -> u64 {
+    let mut count = Count::default();
+    let mut tick_at = events
+        .first()
+        .map_or(Ts(0), |event| event.ts_event.floor(TICK_NS));
+    for batch in events.chunks(256) {
+        core.take(batch, &mut count);
+        let now = batch.last().map_or(Ts(0), |event| event.ts_event);
+        if now.since(tick_at) >= TICK_NS {
+            tick_at = now.floor(TICK_NS);
+            let seq = batch.last().map_or(0, |event| event.seq);
+            core.take(
+                &[Event {
+                    ts_event: tick_at,
+                    seq,
+                    ..Event::new(Kind::Tick)
+                }],
+                &mut count,
+            );
+        }
+    }
+    count.signals
+}
+
+const TICK_NS: i64 = 100_000_000;
+
+fn run(stream: &Stream, folder: &Path) -> Outcome {
+    remove(folder);
+    let config = config();
     let dir = RunDir::create(folder).expect("a temporary directory");
     let day = TradingDay::new("2026-01-05", "America/New_York").expect("a date");
     let job = Job {

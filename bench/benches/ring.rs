@@ -36,7 +36,9 @@ fn batches(count: u64) -> Duration {
             started.store(true, Ordering::Release);
             let mut next = 0;
             while next < count {
-                let Some(batch) = rx.batch(BATCH_EVENTS) else { continue };
+                let Some(batch) = rx.batch(BATCH_EVENTS) else {
+                    continue;
+                };
                 let (front, back) = batch.slices();
                 for event in front.iter().chain(back) {
                     assert_eq!(event.seq, next);
@@ -78,7 +80,13 @@ fn round_trips(count: u64) -> Duration {
         });
         let start = Instant::now();
         for seq in 0..count {
-            push_all(&mut there_tx, &[Event { seq, ..Event::new(Kind::Add) }]);
+            push_all(
+                &mut there_tx,
+                &[Event {
+                    seq,
+                    ..Event::new(Kind::Add)
+                }],
+            );
             assert_eq!(take(&mut back_rx).seq, seq);
         }
         start.elapsed()

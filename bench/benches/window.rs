@@ -15,7 +15,9 @@ fn window(criterion: &mut Criterion) {
     }
     let mut group = group(criterion, "window");
     group.throughput(Throughput::Elements(count));
-    group.bench_function("trade_in_3_windows", |bencher| bencher.iter(|| run(count, true)));
+    group.bench_function("trade_in_3_windows", |bencher| {
+        bencher.iter(|| run(count, true))
+    });
     group.bench_function("quote_change", |bencher| bencher.iter(|| run(count, false)));
     group.finish();
 }
@@ -41,12 +43,27 @@ fn run(count: u64, is_trade: bool) -> (u64, u64) {
         let step = (index % 16) as i64;
         let price = Price::from_e4(1_000_000 + 100 * step as u32);
         let kind = if is_trade { Kind::Execute } else { Kind::Add };
-        let event = Event { ts_event, seq: index, symbol, price, qty: Qty(100), ..Event::new(kind) };
+        let event = Event {
+            ts_event,
+            seq: index,
+            symbol,
+            price,
+            qty: Qty(100),
+            ..Event::new(kind)
+        };
         let fill = match is_trade {
-            true => Fill { price, qty: Qty(100), aggressor: Side::Buy },
+            true => Fill {
+                price,
+                qty: Qty(100),
+                aggressor: Side::Buy,
+            },
             false => Fill::NONE,
         };
-        let applied = Applied { fill, quote_changed: !is_trade, anomaly: None };
+        let applied = Applied {
+            fill,
+            quote_changed: !is_trade,
+            anomaly: None,
+        };
         let quote = Quote {
             bid: price,
             ask: price + Price::from_e4(100),
@@ -58,7 +75,15 @@ fn run(count: u64, is_trade: bool) -> (u64, u64) {
         }
         out.at(ts_event, index, symbol);
         let phase = Phase::Trading;
-        suites.on_event(&event, &applied, &quote, phase, false, &mut out, &mut intents);
+        suites.on_event(
+            &event,
+            &applied,
+            &quote,
+            phase,
+            false,
+            &mut out,
+            &mut intents,
+        );
         if !out.is_empty() {
             say(&mut out, &mut intents);
         }

@@ -20,7 +20,11 @@ pub fn is_measuring() -> bool {
 
 /// Symbols and messages of the stream: 8,000 and ten million, or few where nothing is measured.
 pub fn size() -> (u32, u64) {
-    if is_measuring() { (8_000, 10_000_000) } else { (50, 20_000) }
+    if is_measuring() {
+        (8_000, 10_000_000)
+    } else {
+        (50, 20_000)
+    }
 }
 
 /// The midnight that benches count from.
@@ -38,12 +42,24 @@ impl Stream {
     /// About as many messages as asked for, on as many symbols, over a minute of event time.
     pub fn new(symbols: u32, messages: u64) -> Stream {
         let seconds = 60;
-        let rate = (messages / u64::from(seconds)).saturating_sub(6_000).max(200) as u32;
-        let session =
-            exchange::Session { symbols, seconds, seed: 1, rate, ..exchange::Session::default() };
-        let mut stream = Stream { bytes: Vec::with_capacity(messages as usize * 31), messages: 0 };
+        let rate = (messages / u64::from(seconds))
+            .saturating_sub(6_000)
+            .max(200) as u32;
+        let session = exchange::Session {
+            symbols,
+            seconds,
+            seed: 1,
+            rate,
+            ..exchange::Session::default()
+        };
+        let mut stream = Stream {
+            bytes: Vec::with_capacity(messages as usize * 31),
+            messages: 0,
+        };
         let put = &mut |_, message: &[u8]| -> io::Result<()> {
-            stream.bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
+            stream
+                .bytes
+                .extend_from_slice(&(message.len() as u16).to_be_bytes());
             stream.bytes.extend_from_slice(message);
             stream.messages += 1;
             Ok(())
@@ -75,7 +91,8 @@ impl Stream {
         let mut events = Vec::with_capacity(self.messages as usize);
         for message in self.iter() {
             let mut event = Event::new(Kind::Nothing);
-            itch.decode(message, &mut event).expect("a simulated exchange speaks ITCH");
+            itch.decode(message, &mut event)
+                .expect("a simulated exchange speaks ITCH");
             event.seq = events.len() as u64 + 1;
             event.ts_recv = event.ts_event;
             events.push(event);
@@ -98,7 +115,11 @@ const PIECE_MESSAGES: usize = 64;
 impl<'a> Memory<'a> {
     /// From the first message on.
     pub fn new(stream: &'a Stream) -> Memory<'a> {
-        Memory { bytes: &stream.bytes, at: 0, place: Place::default() }
+        Memory {
+            bytes: &stream.bytes,
+            at: 0,
+            place: Place::default(),
+        }
     }
 }
 
@@ -106,7 +127,9 @@ impl Source for Memory<'_> {
     fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
         let start = self.at;
         for _ in 0..PIECE_MESSAGES {
-            let Some(length) = self.bytes.get(self.at..self.at + 2) else { break };
+            let Some(length) = self.bytes.get(self.at..self.at + 2) else {
+                break;
+            };
             self.at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
         }
         if self.at == start {
@@ -148,5 +171,7 @@ pub fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a,
 /// Folds a number into a checksum.
 #[inline]
 pub fn fold(sum: u64, value: u64) -> u64 {
-    (sum ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+    (sum ^ value)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(23)
 }

@@ -178,12 +178,12 @@ impl Orders {
         mem::prefetch(&self.directory, page_number(reference) as usize);
     }
 
-    /// Asks for the slot of this reference.
+    /// Asks for the slot of this reference, and says which it is.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, reference: u64) {
-        let slot = self.find_near(reference) as usize;
-        mem::prefetch(&self.slots, slot);
-        mem::prefetch(&self.live, slot >> PAGE_BITS);
+    pub(crate) fn prefetch(&self, reference: u64) -> u32 {
+        let slot = self.find_near(reference);
+        mem::prefetch(&self.slots, slot as usize);
+        slot
     }
 
     /// The slot for an order that comes to life: `set` must follow. `found` is the vacant slot

@@ -22,7 +22,10 @@ impl Transmitter {
         socket.set_multicast_if_v4(&interface)?;
         socket.set_multicast_loop_v4(true)?;
         socket.bind(&SocketAddr::from((interface, 0)).into())?;
-        Ok(Transmitter { socket: socket.into(), refused: 0 })
+        Ok(Transmitter {
+            socket: socket.into(),
+            refused: 0,
+        })
     }
 
     /// Sends one packet; `false` when the system had no room for it. It is not tried again, since

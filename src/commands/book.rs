@@ -14,7 +14,12 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
     let (dir, manifest) = RunDir::open(&args.run).map_err(Failure::usage)?;
     let config = dir.read_config().map_err(Failure::usage)?;
     let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
-    let at = args.at.as_ref().map(|text| day.parse(text)).transpose().map_err(Failure::usage)?;
+    let at = args
+        .at
+        .as_ref()
+        .map(|text| day.parse(text))
+        .transpose()
+        .map_err(Failure::usage)?;
     let wanted = args.symbol.trim().to_ascii_uppercase();
     let mut met = Vec::new();
     for shard in 0..config.run.shards {
@@ -24,9 +29,14 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
             None => continue,
         }
     }
-    let near = met.iter().min_by_key(|name| strsim::damerau_levenshtein(&wanted, name));
+    let near = met
+        .iter()
+        .min_by_key(|name| strsim::damerau_levenshtein(&wanted, name));
     let hint = near.map_or(String::new(), |name| format!("; the nearest is {name}"));
-    Err(Failure::usage(format!("{wanted}: no such symbol among {} in the run{hint}", met.len())))
+    Err(Failure::usage(format!(
+        "{wanted}: no such symbol among {} in the run{hint}",
+        met.len()
+    )))
 }
 
 /// A symbol's book, and what was the last that happened to it.
@@ -48,9 +58,13 @@ fn rebuild(
     let mut last = None;
     for item in log {
         let (_, record) = item.map_err(Failure::io)?;
-        let Record::Event(event) = record else { continue };
+        let Record::Event(event) = record else {
+            continue;
+        };
         if event.kind == Kind::Symbol && symbol.is_none() {
-            let name = String::from_utf8_lossy(&event.order.to_be_bytes()).trim_end().to_string();
+            let name = String::from_utf8_lossy(&event.order.to_be_bytes())
+                .trim_end()
+                .to_string();
             if name == wanted {
                 symbol = Some(event.symbol);
             }
@@ -73,7 +87,11 @@ fn rebuild(
             }
         }
     }
-    Ok(symbol.map(|symbol| Found { books, symbol, last }))
+    Ok(symbol.map(|symbol| Found {
+        books,
+        symbol,
+        last,
+    }))
 }
 
 fn show(
@@ -83,7 +101,11 @@ fn show(
     day: &TradingDay,
     talk: Talk,
 ) -> Result<(), Failure> {
-    let Found { books, symbol, last } = found;
+    let Found {
+        books,
+        symbol,
+        last,
+    } = found;
     let (mut bids, mut asks) = (Vec::new(), Vec::new());
     books.depth(*symbol, Side::Buy, args.depth, &mut bids);
     books.depth(*symbol, Side::Sell, args.depth, &mut asks);
@@ -106,7 +128,11 @@ fn show(
         return talk.data(&format!("{said}\n"));
     }
     let style = Style::stdout();
-    let stale = if books.is_stale(*symbol) { ", stale: messages were lost" } else { "" };
+    let stale = if books.is_stale(*symbol) {
+        ", stale: messages were lost"
+    } else {
+        ""
+    };
     let mut text = format!("{}  {phase}, last event {time}{stale}\n", style.bold(name));
     let head = format!(
         "{:>7} {:>10} {:>12}   {:<12} {:<10} {:<7}\n",
@@ -115,7 +141,11 @@ fn show(
     text.push_str(&style.dim(&head));
     for row in 0..bids.len().max(asks.len()) {
         let cells = |level: Option<&Level>| match level {
-            Some(l) => (l.orders.to_string(), l.qty.0.to_string(), l.price.to_string()),
+            Some(l) => (
+                l.orders.to_string(),
+                l.qty.0.to_string(),
+                l.price.to_string(),
+            ),
             None => Default::default(),
         };
         let (bid_orders, bid_qty, bid) = cells(bids.get(row));

@@ -57,20 +57,45 @@ pub fn demo(args: &cli::Demo, talk: Talk) -> Result<(), Failure> {
         args.seconds
     ))?;
 
-    say(format!("{}\n", style.bold("2. Replayed as fast as this machine can")))?;
-    let fast = replay(&session.output, &folder.join("fast"), Speed::Max, talk, &stop)?;
+    say(format!(
+        "{}\n",
+        style.bold("2. Replayed as fast as this machine can")
+    ))?;
+    let fast = replay(
+        &session.output,
+        &folder.join("fast"),
+        Speed::Max,
+        talk,
+        &stop,
+    )?;
     say(text(&fast))?;
     let verified = verify::compare(fast.dir.path(), &truth)?;
     say(format!("{}\n", verify::text(&verified)))?;
     verify::judge(&verified)?;
 
-    let pace = format!("3. The same capture at {} its pace, for latency", args.speed);
+    let pace = format!(
+        "3. The same capture at {} its pace, for latency",
+        args.speed
+    );
     say(format!("{}\n", style.bold(&pace)))?;
-    let paced = replay(&session.output, &folder.join("paced"), args.speed, talk, &stop)?;
+    let paced = replay(
+        &session.output,
+        &folder.join("paced"),
+        args.speed,
+        talk,
+        &stop,
+    )?;
     say(text(&paced))?;
     let is_equal = fast.results.manifest.digest == paced.results.manifest.digest;
-    let verdict = if is_equal { style.good("equal") } else { style.bad("NOT equal") };
-    say(format!("{} {verdict} digests at both speeds\n", style.bold("replay  ")))?;
+    let verdict = if is_equal {
+        style.good("equal")
+    } else {
+        style.bad("NOT equal")
+    };
+    say(format!(
+        "{} {verdict} digests at both speeds\n",
+        style.bold("replay  ")
+    ))?;
     if talk.json {
         let said = serde_json::json!({
             "schema": "tapeline-demo/1", "folder": folder, "verified": verified.is_equal(),
@@ -118,7 +143,11 @@ fn text(run: &Run) -> String {
 }
 
 fn hints(folder: &Path, run: &Run) -> String {
-    let busiest = run.results.symbols.iter().max_by_key(|symbol| symbol.trades);
+    let busiest = run
+        .results
+        .symbols
+        .iter()
+        .max_by_key(|symbol| symbol.trades);
     let name = busiest.map_or("AAPL", |symbol| &symbol.symbol);
     let shown = |path: PathBuf| path.display().to_string();
     format!(

@@ -28,7 +28,9 @@ pub fn diff(args: &cli::Diff, talk: Talk) -> Result<(), Failure> {
         let minutes = count(left.digests.0.len() as u64);
         let digest = &left.manifest.digest;
         let equal = Style::stdout().good("equal");
-        return talk.data(&format!("{equal}: {minutes} digests of symbols and minutes, {digest}\n"));
+        return talk.data(&format!(
+            "{equal}: {minutes} digests of symbols and minutes, {digest}\n"
+        ));
     };
     let divergence = divergence(&left, &right, &symbol)?;
     let time = format!("{:02}:{:02}", minute / 60, minute % 60);
@@ -40,7 +42,10 @@ pub fn diff(args: &cli::Diff, talk: Talk) -> Result<(), Failure> {
         talk.data(&format!("{said}\n"))?;
     } else {
         let style = Style::stdout();
-        let mut text = format!("first divergence: {} in the minute {time}\n", style.bold(&symbol));
+        let mut text = format!(
+            "first divergence: {} in the minute {time}\n",
+            style.bold(&symbol)
+        );
         for line in &divergence.context {
             text.push_str(&format!("    {line}\n"));
         }
@@ -66,7 +71,13 @@ impl Side {
         let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
         let digests = dir.read_digests().map_err(Failure::usage)?;
         let shards = dir.read_config().map_err(Failure::usage)?.run.shards;
-        Ok(Side { dir, manifest, day, digests, shards })
+        Ok(Side {
+            dir,
+            manifest,
+            day,
+            digests,
+            shards,
+        })
     }
 }
 
@@ -78,7 +89,10 @@ fn first_difference(left: &Digests, right: &Digests) -> Option<(String, u32)> {
         };
         one.0.iter().filter_map(of).min()
     };
-    let first = [differing(left, right), differing(right, left)].into_iter().flatten().min();
+    let first = [differing(left, right), differing(right, left)]
+        .into_iter()
+        .flatten()
+        .min();
     first.map(|(minute, symbol)| (symbol, minute))
 }
 
@@ -100,11 +114,19 @@ fn divergence(left: &Side, right: &Side, symbol: &str) -> Result<Divergence, Fai
         };
         if a.is_none() && b.is_none() {
             let what = "equal records: the books at the end differ".to_string();
-            return Ok(Divergence { context: context.into(), left: what.clone(), right: what });
+            return Ok(Divergence {
+                context: context.into(),
+                left: what.clone(),
+                right: what,
+            });
         }
         if !is_same(&a, left.day.midnight, &b, right.day.midnight) {
             let (left, right) = (text(left, &a), text(right, &b));
-            return Ok(Divergence { context: context.into(), left, right });
+            return Ok(Divergence {
+                context: context.into(),
+                left,
+                right,
+            });
         }
         if context.len() == CONTEXT {
             context.pop_front();
@@ -122,9 +144,12 @@ struct Records {
 
 impl Records {
     fn of(side: &Side, symbol: &str) -> Result<Records, Failure> {
-        let logs: Result<_, _> =
-            (0..side.shards).map(|shard| LogReader::open(&side.dir.log_dir(shard))).collect();
-        let number = symbol.strip_prefix('#').and_then(|number| number.parse().ok());
+        let logs: Result<_, _> = (0..side.shards)
+            .map(|shard| LogReader::open(&side.dir.log_dir(shard)))
+            .collect();
+        let number = symbol
+            .strip_prefix('#')
+            .and_then(|number| number.parse().ok());
         Ok(Records {
             logs: logs.map_err(Failure::io)?,
             wanted: symbol.to_string(),
@@ -161,7 +186,9 @@ impl Records {
 }
 
 fn name_of(event: &Event) -> String {
-    String::from_utf8_lossy(&event.order.to_be_bytes()).trim_end().to_string()
+    String::from_utf8_lossy(&event.order.to_be_bytes())
+        .trim_end()
+        .to_string()
 }
 
 /// Equal but for the date and for when packets arrived.
@@ -203,9 +230,18 @@ fn describe(record: &Record, day: &TradingDay) -> String {
         ),
         Record::Signal(signal) => match signal.body() {
             Some(body) => {
-                format!("{} seq {} said {body:?}", day.clock(signal.ts_event), signal.seq)
+                format!(
+                    "{} seq {} said {body:?}",
+                    day.clock(signal.ts_event),
+                    signal.seq
+                )
             }
-            None => format!("{} seq {} {:?}", day.clock(signal.ts_event), signal.seq, signal.kind),
+            None => format!(
+                "{} seq {} {:?}",
+                day.clock(signal.ts_event),
+                signal.seq,
+                signal.kind
+            ),
         },
     }
 }

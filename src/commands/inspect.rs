@@ -16,17 +16,32 @@ use crate::cli;
 
 pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
     let config = Config::default();
-    let day = trading_day(&args.files, &config, Talk { quiet: true, ..talk })?;
-    let mut capture =
-        Capture::open(&args.files, CaptureOptions::default()).map_err(Failure::io)?;
-    let rule = GapRule { wait_ns: config.source.gaps.wait.0, ..GapRule::default() };
+    let day = trading_day(
+        &args.files,
+        &config,
+        Talk {
+            quiet: true,
+            ..talk
+        },
+    )?;
+    let mut capture = Capture::open(&args.files, CaptureOptions::default()).map_err(Failure::io)?;
+    let rule = GapRule {
+        wait_ns: config.source.gaps.wait.0,
+        ..GapRule::default()
+    };
     let report = survey(&mut capture, day.midnight, rule).map_err(Failure::io)?;
-    let seen = Seen { capture: &capture, report: &report, day: &day };
+    let seen = Seen {
+        capture: &capture,
+        report: &report,
+        day: &day,
+    };
     talk.data(&if talk.json { seen.json() } else { seen.text() })?;
     let lost: u64 = report.gaps.iter().map(|(_, _, count)| count).sum();
     let wrong = report.anomalies.total() + report.troubles + report.not_moldudp64 + lost;
     if args.strict && wrong > 0 {
-        return Err(Failure::input(format!("{wrong} things are wrong with the input")));
+        return Err(Failure::input(format!(
+            "{wrong} things are wrong with the input"
+        )));
     }
     if report.messages == 0 {
         return Err(Failure::input("no ITCH message was found in the input"));
@@ -151,8 +166,11 @@ impl Seen<'_> {
                 format!(", {} to {}", self.day.clock(first), self.day.clock(last))
             })
         );
-        let types: Vec<String> =
-            self.types().iter().map(|(letter, n)| format!("{letter} {}", count(*n))).collect();
+        let types: Vec<String> = self
+            .types()
+            .iter()
+            .map(|(letter, n)| format!("{letter} {}", count(*n)))
+            .collect();
         let _ = writeln!(out, "{} {}", style.bold("types   "), types.join("  "));
         let busiest = report.busiest.iter().take(8).map(|busy| {
             let name = match busy.name.as_str() {
@@ -164,14 +182,23 @@ impl Seen<'_> {
         let busiest: Vec<String> = busiest.collect();
         let _ = writeln!(out, "{} {}", style.bold("busiest "), busiest.join("  "));
         let peaks = report.peaks.iter().map(|peak| {
-            format!("{} in {} at {}", count(peak.messages), bucket(peak), self.day.clock(peak.start))
+            format!(
+                "{} in {} at {}",
+                count(peak.messages),
+                bucket(peak),
+                self.day.clock(peak.start)
+            )
         });
         let peaks: Vec<String> = peaks.collect();
         let _ = writeln!(out, "{} {}", style.bold("peaks   "), peaks.join("; "));
         if let Some((first, last)) = report.event_span {
             let seconds = last.since(first).max(1) as f64 / 1e9;
             let rate = short(report.messages as f64 / seconds);
-            let _ = writeln!(out, "{} {rate}messages/s over {seconds:.1} s", style.bold("mean    "));
+            let _ = writeln!(
+                out,
+                "{} {rate}messages/s over {seconds:.1} s",
+                style.bold("mean    ")
+            );
         }
     }
 
@@ -181,13 +208,18 @@ impl Seen<'_> {
             let _ = writeln!(out, "{} {text}", style.warn("wrong   "));
         };
         if report.not_moldudp64 > 0 {
-            let place = report.first_not_moldudp64.map_or(String::new(), |at| self.place(at));
+            let place = report
+                .first_not_moldudp64
+                .map_or(String::new(), |at| self.place(at));
             let n = count(report.not_moldudp64);
             said(format!("{n} packets are not MoldUDP64; the first: {place}"));
         }
         if report.backwards > 0 {
             let n = count(report.backwards);
-            said(format!("time goes back {n} times, by {} ns at most", report.backwards_max_ns));
+            said(format!(
+                "time goes back {n} times, by {} ns at most",
+                report.backwards_max_ns
+            ));
         }
         for (anomaly, n) in report.anomalies.iter() {
             said(format!("{} {}", anomaly.name(), count(n)));
@@ -211,7 +243,12 @@ impl Seen<'_> {
             Ok(code) if code.is_ascii_graphic() => char::from(code).to_string(),
             _ => format!("0x{code:02x}"),
         };
-        let counts = self.report.by_type.iter().enumerate().filter(|(_, n)| **n > 0);
+        let counts = self
+            .report
+            .by_type
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| **n > 0);
         let mut types: Vec<(String, u64)> = counts.map(|(code, n)| (letter(code), *n)).collect();
         types.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
         types
@@ -248,11 +285,20 @@ impl Seen<'_> {
                 "start": self.day.clock(peak.start),
             })
         });
-        let types: serde_json::Map<String, serde_json::Value> =
-            self.types().into_iter().map(|(letter, n)| (letter, n.into())).collect();
-        let anomalies: serde_json::Map<String, serde_json::Value> =
-            report.anomalies.iter().map(|(a, n)| (a.name().to_string(), n.into())).collect();
-        let busiest = report.busiest.iter().map(|b| serde_json::json!([b.name, b.messages]));
+        let types: serde_json::Map<String, serde_json::Value> = self
+            .types()
+            .into_iter()
+            .map(|(letter, n)| (letter, n.into()))
+            .collect();
+        let anomalies: serde_json::Map<String, serde_json::Value> = report
+            .anomalies
+            .iter()
+            .map(|(a, n)| (a.name().to_string(), n.into()))
+            .collect();
+        let busiest = report
+            .busiest
+            .iter()
+            .map(|b| serde_json::json!([b.name, b.messages]));
         let said = serde_json::json!({
             "schema": "tapeline-inspect/1", "files": files.collect::<Vec<_>>(),
             "lines": lines.collect::<Vec<_>>(), "sessions": sessions.collect::<Vec<_>>(),

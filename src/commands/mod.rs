@@ -25,27 +25,42 @@ pub struct Failure {
 impl Failure {
     /// The command line or the configuration cannot be used.
     pub fn usage(message: impl fmt::Display) -> Failure {
-        Failure { code: 2, message: message.to_string() }
+        Failure {
+            code: 2,
+            message: message.to_string(),
+        }
     }
 
     /// The input has anomalies that were not to be, or holds nothing.
     pub fn input(message: impl fmt::Display) -> Failure {
-        Failure { code: 3, message: message.to_string() }
+        Failure {
+            code: 3,
+            message: message.to_string(),
+        }
     }
 
     /// A comparison did not hold.
     pub fn verification(message: impl fmt::Display) -> Failure {
-        Failure { code: 4, message: message.to_string() }
+        Failure {
+            code: 4,
+            message: message.to_string(),
+        }
     }
 
     /// Reading or writing failed.
     pub fn io(message: impl fmt::Display) -> Failure {
-        Failure { code: 5, message: message.to_string() }
+        Failure {
+            code: 5,
+            message: message.to_string(),
+        }
     }
 
     /// Stopped by a signal, in order.
     pub fn interrupted(message: impl fmt::Display) -> Failure {
-        Failure { code: 130, message: message.to_string() }
+        Failure {
+            code: 130,
+            message: message.to_string(),
+        }
     }
 
     /// The process's exit code.
@@ -91,7 +106,10 @@ impl Talk {
 
 /// Does what the command line asks.
 pub fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let talk = Talk { json: cli.json, quiet: cli.quiet };
+    let talk = Talk {
+        json: cli.json,
+        quiet: cli.quiet,
+    };
     match cli.command {
         Command::Demo(args) => demo::demo(&args, talk),
         Command::Sample(args) => sample::sample(&args, talk),

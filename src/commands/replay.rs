@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bus::{Anomaly, Ts};
 use bus::clock::{Clock, MachineClock};
+use bus::{Anomaly, Ts};
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Paced, Polled, Source};
 use tapeline::config::{Config, Speed};
@@ -48,7 +48,13 @@ impl Run {
             let text = serde_json::to_string(&self.results.manifest).expect("always JSON");
             talk.data(&format!("{text}\n"))?;
         } else {
-            talk.data(&summary::text(&self.dir, &self.day, &self.config, &self.outcome, &self.results))?;
+            talk.data(&summary::text(
+                &self.dir,
+                &self.day,
+                &self.config,
+                &self.outcome,
+                &self.results,
+            ))?;
         }
         if self.outcome.is_stopped {
             return Err(Failure::interrupted(format!(
@@ -60,8 +66,10 @@ impl Run {
         let reader = &self.outcome.reader;
         let refused = [Anomaly::UnknownType, Anomaly::BadLength, Anomaly::BadField];
         let kinds = reader.anomalies.iter();
-        let refused: u64 =
-            kinds.filter(|(anomaly, _)| refused.contains(anomaly)).map(|(_, count)| count).sum();
+        let refused: u64 = kinds
+            .filter(|(anomaly, _)| refused.contains(anomaly))
+            .map(|(_, count)| count)
+            .sum();
         // Another dialect in the same packets is as little of a session as other packets.
         if reader.messages == refused {
             let found = "no message of the feed was found in the input";
@@ -82,8 +90,11 @@ fn wrong(manifest: &Manifest) -> Option<String> {
     if manifest.anomalies.is_empty() {
         return None;
     }
-    let kinds: Vec<String> =
-        manifest.anomalies.iter().map(|(name, n)| format!("{name} {}", count(*n))).collect();
+    let kinds: Vec<String> = manifest
+        .anomalies
+        .iter()
+        .map(|(name, n)| format!("{name} {}", count(*n)))
+        .collect();
     let kinds = kinds.join(", ");
     Some(match manifest.anomaly_examples.first() {
         Some(first) => format!("{kinds}; {first}"),
@@ -127,7 +138,9 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
     }
     config.check().map_err(Failure::usage)?;
     if args.files.is_empty() {
-        return Err(Failure::usage("which captures? `tapeline replay FILE... -o runs/r1`"));
+        return Err(Failure::usage(
+            "which captures? `tapeline replay FILE... -o runs/r1`",
+        ));
     }
     let output = args
         .output
@@ -138,17 +151,30 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
         from: args.from.clone(),
         to: args.to.clone(),
     };
-    let plan = Plan { files: args.files.clone(), output, config, options };
+    let plan = Plan {
+        files: args.files.clone(),
+        output,
+        config,
+        options,
+    };
     replay_plan(plan, talk, stop)
 }
 
 /// Replays captures into a new run directory.
 pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
-    let Plan { files, output, config, options } = plan;
+    let Plan {
+        files,
+        output,
+        config,
+        options,
+    } = plan;
     let source = open(&files, &config)?;
     let day = trading_day(&files, &config, talk)?;
     let time = |text: &Option<String>| {
-        text.as_ref().map(|text| day.parse(text)).transpose().map_err(Failure::usage)
+        text.as_ref()
+            .map(|text| day.parse(text))
+            .transpose()
+            .map_err(Failure::usage)
     };
     let (from, until) = (time(&options.from)?, time(&options.to)?);
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
@@ -159,7 +185,8 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
         from_ns: from.map(|ts| ts.0),
         to_ns: until.map(|ts| ts.0),
     };
-    dir.write_whole("config.toml", config.show().as_bytes()).map_err(Failure::io)?;
+    dir.write_whole("config.toml", config.show().as_bytes())
+        .map_err(Failure::io)?;
     dir.write_manifest(&manifest).map_err(Failure::io)?;
     go(source, dir, config, day, manifest, false, talk, stop)
 }
@@ -173,7 +200,10 @@ fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Ru
         )));
     }
     if manifest.state == State::Complete {
-        talk.say(format_args!("{}: the run is complete; checking its log", path.display()));
+        talk.say(format_args!(
+            "{}: the run is complete; checking its log",
+            path.display()
+        ));
     }
     let mut config = dir.read_config().map_err(Failure::usage)?;
     if !args.cpus.is_empty() {
@@ -183,7 +213,11 @@ fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Ru
         config.run.speed = speed;
     }
     config.check().map_err(Failure::usage)?;
-    let files: Vec<PathBuf> = manifest.inputs.iter().map(|input| input.path.clone()).collect();
+    let files: Vec<PathBuf> = manifest
+        .inputs
+        .iter()
+        .map(|input| input.path.clone())
+        .collect();
     for input in &manifest.inputs {
         let (sha256, _) = run_dir::sha256_file(&input.path)
             .map_err(|e| Failure::io(format!("{}: {e}", input.path.display())))?;
@@ -221,7 +255,11 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
     let source = Multicast::open(&MulticastOptions {
         lines: lines
             .iter()
-            .map(|line| MulticastLine { group: *line.ip(), port: line.port(), interface })
+            .map(|line| MulticastLine {
+                group: *line.ip(),
+                port: line.port(),
+                interface,
+            })
             .collect(),
         receive_buffer_bytes: config.source.receive_buffer.0 as usize,
     })
@@ -242,10 +280,14 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
             ..Input::default()
         })
         .collect();
-    dir.write_whole("config.toml", config.show().as_bytes()).map_err(Failure::io)?;
+    dir.write_whole("config.toml", config.show().as_bytes())
+        .map_err(Failure::io)?;
     dir.write_manifest(&manifest).map_err(Failure::io)?;
     let names: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    talk.say(format_args!("listening on {}; SIGINT ends in order", names.join(" and ")));
+    talk.say(format_args!(
+        "listening on {}; SIGINT ends in order",
+        names.join(" and ")
+    ));
     let want = config.source.receive_buffer.0 as usize;
     if let Some(got) = source.receive_buffer_bytes().find(|got| *got < want) {
         talk.say(format_args!(
@@ -254,7 +296,17 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         ));
     }
     let live = Live::new(source, &clock);
-    let run = finish_run(live, &clock, dir, config, day, manifest, Mode::Live, talk, &stop)?;
+    let run = finish_run(
+        live,
+        &clock,
+        dir,
+        config,
+        day,
+        manifest,
+        Mode::Live,
+        talk,
+        &stop,
+    )?;
     match run.report(args.strict, talk) {
         Err(failure) if failure.code() == 3 && run.outcome.is_stopped => Ok(()),
         result => result,
@@ -269,7 +321,11 @@ fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
         Speed::Max if files.len() == 1 => CaptureOptions::default().itch_messages_max,
         Speed::Max | Speed::Times(_) => 1,
     };
-    let options = CaptureOptions { ports, itch_messages_max, ..CaptureOptions::default() };
+    let options = CaptureOptions {
+        ports,
+        itch_messages_max,
+        ..CaptureOptions::default()
+    };
     Capture::open(files, options).map_err(Failure::io)
 }
 
@@ -293,7 +349,10 @@ pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<Tra
 }
 
 fn first_time(files: &[PathBuf]) -> Result<Option<Ts>, Failure> {
-    let options = CaptureOptions { decompress_ahead: false, ..CaptureOptions::default() };
+    let options = CaptureOptions {
+        decompress_ahead: false,
+        ..CaptureOptions::default()
+    };
     let mut source = Capture::open(files, options).map_err(Failure::io)?;
     loop {
         match source.poll().map_err(Failure::io)? {
@@ -338,7 +397,12 @@ fn inputs(files: &[PathBuf], source: &Capture) -> Result<Vec<Input>, Failure> {
             let format = format!("{}, {}", info.format.name(), info.compression.name());
             // Absolute, so that a run can be resumed from anywhere.
             let path = path.canonicalize().map_err(fail)?;
-            Ok(Input { path, bytes, sha256, format })
+            Ok(Input {
+                path,
+                bytes,
+                sha256,
+                format,
+            })
         })
         .collect()
 }
@@ -362,7 +426,11 @@ fn go(
     stop: &Stop,
 ) -> Result<Run, Failure> {
     let clock = MachineClock::new();
-    let mode = if is_resumed { Mode::Resume } else { Mode::Replay };
+    let mode = if is_resumed {
+        Mode::Resume
+    } else {
+        Mode::Replay
+    };
     match config.run.speed {
         Speed::Max => finish_run(source, &clock, dir, config, day, manifest, mode, talk, stop),
         Speed::Times(times) => {
@@ -403,13 +471,19 @@ fn finish_run<S: Timed + Send>(
             let rate = (done.events - last.1) as f64 / last.0.elapsed().as_secs_f64();
             last = (Instant::now(), done.events);
             let seconds = done.elapsed.as_secs_f64();
-            format!("{} events, {} /s, {seconds:.1} s", count(done.events), short(rate))
+            format!(
+                "{} events, {} /s, {seconds:.1} s",
+                count(done.events),
+                short(rate)
+            )
         });
     });
     progress.clear();
     let mut outcome = outcome.map_err(|e| {
         let path = dir.path().display();
-        Failure::io(format!("{e}; {path} keeps what was done, --resume goes on with it"))
+        Failure::io(format!(
+            "{e}; {path} keeps what was done, --resume goes on with it"
+        ))
     })?;
     for example in &mut outcome.reader.examples {
         *example = match mode {
@@ -419,7 +493,13 @@ fn finish_run<S: Timed + Send>(
     }
     let results =
         results::conclude(&dir, &config, &day, &outcome, manifest).map_err(Failure::io)?;
-    Ok(Run { dir, day, config, outcome, results })
+    Ok(Run {
+        dir,
+        day,
+        config,
+        outcome,
+        results,
+    })
 }
 
 /// The reader counts its files; people know them by name.
@@ -439,10 +519,16 @@ mod tests {
 
     #[test]
     fn places_have_the_names_of_their_files() {
-        let input = |path: &str| Input { path: path.into(), ..Input::default() };
+        let input = |path: &str| Input {
+            path: path.into(),
+            ..Input::default()
+        };
         let inputs = [input("/a.pcap"), input("/b.pcap")];
         assert_eq!(
-            with_name("bad_packet: file 1, packet 7 at byte 40: too short", &inputs),
+            with_name(
+                "bad_packet: file 1, packet 7 at byte 40: too short",
+                &inputs
+            ),
             "bad_packet: /b.pcap, packet 7 at byte 40: too short"
         );
         assert_eq!(with_name("something else", &inputs), "something else");

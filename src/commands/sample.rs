@@ -27,7 +27,11 @@ pub fn sample(args: &Sample, talk: Talk) -> Result<(), Failure> {
         .map_err(|e| Failure::io(format!("{}: {e}", truth_path.display())))?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |meta| meta.len());
     if talk.json {
-        let lost: u64 = truth.lost.iter().map(|[first, last]| last - first + 1).sum();
+        let lost: u64 = truth
+            .lost
+            .iter()
+            .map(|[first, last]| last - first + 1)
+            .sum();
         let said = serde_json::json!({
             "schema": "tapeline-sample/1", "output": args.output, "truth": truth_path,
             "bytes": bytes, "messages": truth.messages, "symbols": truth.symbols.len(),
@@ -83,8 +87,14 @@ pub fn write(args: &SampleItch) -> Result<Truth, Failure> {
 
 /// `session.pcap.zst` has its truth in `session.truth.json`.
 pub fn truth_path(output: &Path) -> Result<PathBuf, Failure> {
-    let name = output.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let stem = name.strip_suffix(".zst").or(name.strip_suffix(".gz")).unwrap_or(name);
+    let name = output
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let stem = name
+        .strip_suffix(".zst")
+        .or(name.strip_suffix(".gz"))
+        .unwrap_or(name);
     let stem = ["itch", "itch50", "pcap"]
         .into_iter()
         .find_map(|extension| stem.strip_suffix(extension)?.strip_suffix('.'))
@@ -99,8 +109,13 @@ pub fn truth_path(output: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn name_has(path: &Path, extension: &str) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.split('.').skip(1).any(|part| part.starts_with(extension))
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    name.split('.')
+        .skip(1)
+        .any(|part| part.starts_with(extension))
 }
 
 #[cfg(test)]

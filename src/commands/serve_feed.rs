@@ -22,8 +22,7 @@ struct Served {
 }
 
 pub fn serve_feed(args: &ServeFeed, talk: Talk) -> Result<(), Failure> {
-    let capture =
-        Capture::open(&args.files, CaptureOptions::default()).map_err(Failure::io)?;
+    let capture = Capture::open(&args.files, CaptureOptions::default()).map_err(Failure::io)?;
     let stop = watch_signals().map_err(Failure::io)?;
     let served = match args.speed {
         Speed::Max => send_all(capture, args, &stop, |_| 0)?,
@@ -72,7 +71,9 @@ fn send_all<S: Source>(
                 usize::from(packet.line)
             }
             Polled::Packet(_) => {
-                return Err(Failure::usage("an ITCH file has no packets; want a pcap or pcapng"));
+                return Err(Failure::usage(
+                    "an ITCH file has no packets; want a pcap or pcapng",
+                ));
             }
             Polled::Empty => {
                 std::hint::spin_loop();
@@ -89,7 +90,11 @@ fn send_all<S: Source>(
             let old: SocketAddrV4 = name
                 .parse()
                 .map_err(|_| Failure::usage(format!("{name} is not an IPv4 group and port")))?;
-            let new = args.remap.iter().find(|(from, _)| *from == old).map_or(old, |(_, to)| *to);
+            let new = args
+                .remap
+                .iter()
+                .find(|(from, _)| *from == old)
+                .map_or(old, |(_, to)| *to);
             groups.push(new);
         }
         let is_sent = transmitter

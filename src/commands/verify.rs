@@ -69,7 +69,12 @@ pub fn judge(verified: &Verified) -> Result<(), Failure> {
             "the run differs from the truth only in symbols that lost messages, and marks them",
         ));
     }
-    let names: Vec<&str> = verified.unmarked.iter().take(SHOWN_MAX).map(String::as_str).collect();
+    let names: Vec<&str> = verified
+        .unmarked
+        .iter()
+        .take(SHOWN_MAX)
+        .map(String::as_str)
+        .collect();
     Err(Failure::verification(format!(
         "{} symbols differ from the truth and are not marked stale: {}",
         verified.unmarked.len(),
@@ -101,11 +106,19 @@ pub fn text(verified: &Verified) -> String {
             style.bold("lost    "),
             verified.lost_symbols.len(),
             verified.marked.len(),
-            verified.lost_symbols.iter().filter(|name| verified.marked.contains(*name)).count()
+            verified
+                .lost_symbols
+                .iter()
+                .filter(|name| verified.marked.contains(*name))
+                .count()
         ));
     }
     for (symbol, what) in verified.differences.iter().take(SHOWN_MAX) {
-        let mark = if verified.marked.contains(symbol) { " (marked stale)" } else { "" };
+        let mark = if verified.marked.contains(symbol) {
+            " (marked stale)"
+        } else {
+            ""
+        };
         text.push_str(&format!("         {symbol}{mark}: {what}\n"));
     }
     if verified.differences.len() > SHOWN_MAX {
@@ -146,11 +159,17 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
     }
     let mut verified = Verified {
         lost_symbols: truth.lost_symbols.clone(),
-        marked: symbols.iter().filter(|s| s.stale).map(|s| s.symbol.clone()).collect(),
+        marked: symbols
+            .iter()
+            .filter(|s| s.stale)
+            .map(|s| s.symbol.clone())
+            .collect(),
         ..Verified::default()
     };
     for expected in &truth.symbols {
-        let found = symbols.iter().find(|symbol| symbol.symbol == expected.symbol);
+        let found = symbols
+            .iter()
+            .find(|symbol| symbol.symbol == expected.symbol);
         let book = books.remove(&expected.symbol).unwrap_or_default();
         let before = verified.differences.len();
         symbol(&mut verified, expected, found, &book);
@@ -177,7 +196,9 @@ fn symbol(
 ) {
     let name = &expected.symbol;
     let mut differ = |what: String| verified.differences.push((name.clone(), what));
-    let Some(found) = found else { return differ("not in the run".into()) };
+    let Some(found) = found else {
+        return differ("not in the run".into());
+    };
     if found.trades != expected.trades || found.volume != expected.volume as i64 {
         differ(format!(
             "{} trades of {} shares, the truth has {} of {}",
@@ -186,17 +207,27 @@ fn symbol(
     }
     let notional = i128::from(expected.notional_e4) * i128::from(E4_TO_E9);
     if found.notional_e9 != notional.to_string() {
-        differ(format!("notional {}, the truth has {notional}", found.notional_e9));
+        differ(format!(
+            "notional {}, the truth has {notional}",
+            found.notional_e9
+        ));
     }
-    for (side, expected, found) in
-        [("bid", &expected.bids, &book[0]), ("ask", &expected.asks, &book[1])]
-    {
+    for (side, expected, found) in [
+        ("bid", &expected.bids, &book[0]),
+        ("ask", &expected.asks, &book[1]),
+    ] {
         if expected.len() != found.len() {
-            differ(format!("{} {side} levels, the truth has {}", found.len(), expected.len()));
+            differ(format!(
+                "{} {side} levels, the truth has {}",
+                found.len(),
+                expected.len()
+            ));
         }
         for (depth, (expected, found)) in expected.iter().zip(found).enumerate() {
             if level(expected) != *found {
-                differ(format!("{side} level {depth}: {found:?}, the truth has {expected:?}"));
+                differ(format!(
+                    "{side} level {depth}: {found:?}, the truth has {expected:?}"
+                ));
             }
         }
     }
@@ -221,7 +252,11 @@ fn window_rows(verified: &mut Verified, expected: &SymbolTruth, windows: &mut Wi
     ];
     for (size, expected_windows) in sizes {
         for window in expected_windows {
-            let key = (expected.symbol.clone(), size.to_string(), window.start_ns as i64);
+            let key = (
+                expected.symbol.clone(),
+                size.to_string(),
+                window.start_ns as i64,
+            );
             let notional = i128::from(window.notional_e4) * i128::from(E4_TO_E9);
             let want = (window.volume as i64, notional, window.trades);
             let found = windows.remove(&key);

@@ -518,14 +518,17 @@ impl Config {
         positive("time.max_future", self.time.max_future.0)?;
         positive("log.commit_age", self.log.commit_age.0)?;
         let segment = self.log.segment.0;
-        if !(1 << 20..=4 << 30).contains(&segment) || segment % 4096 != 0 {
+        if !(1 << 20..=4 << 30).contains(&segment) || !segment.is_multiple_of(4096) {
             return Err(format!(
                 "log.segment is {}, want 1MiB to 4GiB",
                 self.log.segment
             ));
         }
         let frame = self.log.frame.0;
-        if !(8 << 10..=4 << 20).contains(&frame) || frame % 4096 != 0 || frame > segment / 4 {
+        if !(8 << 10..=4 << 20).contains(&frame)
+            || !frame.is_multiple_of(4096)
+            || frame > segment / 4
+        {
             return Err(format!(
                 "log.frame is {}, want 8KiB to 4MiB and at most a quarter of log.segment",
                 self.log.frame
@@ -540,11 +543,20 @@ impl Config {
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
         }
-        positive("risk.orders_per_second", i64::from(self.risk.orders_per_second))?;
+        positive(
+            "risk.orders_per_second",
+            i64::from(self.risk.orders_per_second),
+        )?;
         if !(2..=1 << 16).contains(&self.limits.symbols) {
-            return Err(format!("limits.symbols is {}, want 2 to 65536", self.limits.symbols));
+            return Err(format!(
+                "limits.symbols is {}, want 2 to 65536",
+                self.limits.symbols
+            ));
         }
-        for (name, value) in [("orders", self.limits.orders), ("levels", self.limits.levels)] {
+        for (name, value) in [
+            ("orders", self.limits.orders),
+            ("levels", self.limits.levels),
+        ] {
             if !(1_024..1 << 26).contains(&value) {
                 return Err(format!("limits.{name} is {value}, want 1024 to 2^26 - 1"));
             }
