@@ -2,17 +2,12 @@
 
 use std::io;
 
-use bus::mem::{self, Array};
-use bus::{Anomalies, Anomaly, Applied, Event, Fill, Flags, Kind, Phase, Price, Qty, Quote, Side};
-use bytemuck::Zeroable;
-
+use crate::book::{Best, Book, SELL, near_index};
 use crate::levels::Levels;
 use crate::orders::{Order, Orders};
-use crate::sides::{Entry, Found, Piece, Sides, key_of, price_of};
-
-/// How far apart the steps of looking ahead are: long enough for memory to come, short enough for
-/// it to be there still.
-const STEP_EVENTS: usize = 8;
+use crate::sides::{Sides, key_of, price_of};
+use bus::mem::Array;
+use bus::{Anomalies, Anomaly, Applied, Event, Fill, Flags, Kind, Phase, Price, Qty, Quote, Side};
 
 /// What is to be held at most. Address space for all of it is reserved at the start; memory is
 /// taken when it is first used. What comes beyond is [`Anomaly::Full`]: it is left out, and its
@@ -66,51 +61,6 @@ pub struct Books {
     gap_passed: bool,
 }
 
-/// One symbol's book, all zero at the start: a cache line of its own, and one for each side, of
-/// which only the one is needed that is added to.
-#[derive(Clone, Copy, Debug, Zeroable)]
-#[repr(C, align(64))]
-pub(crate) struct Book {
-    best: [Best; 2],
-    pub(crate) pieces: [Piece; 2],
-    classes: [u8; 2],
-    /// [`Phase`] as a number.
-    phase: u8,
-    /// Crossed while trading, as of the last change.
-    is_crossed: u8,
-    /// An event named this symbol without an order. (Orders leave pieces.)
-    is_named: u8,
-    /// Something was left out for want of room.
-    is_cut: u8,
-    reserved: [u8; 2],
-    evidence: u32,
-    reserved_too: u32,
-    /// The level that each price near the best probably has: by the last bits of its number of
-    /// ticks, for each side. What is found here must be checked.
-    near: [[u32; NEAR]; 2],
-}
-
-const _: () = assert!(size_of::<Book>() >= 64);
-const _: () = assert!(std::mem::offset_of!(Book, near) == 64);
-
-const NEAR: usize = 16;
-/// One cent, the usual distance of prices. Where it is another one, more has to be searched.
-const TICK: u64 = 10_000_000;
-
-/// Where a price has its level among the near ones.
-#[inline(always)]
-fn near_index(price: Price) -> usize {
-    (price.0 as u64 / TICK) as usize % NEAR
-}
-
-/// The last entry of a side and its level's quantity; zeros for an empty side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable)]
-#[repr(C)]
-struct Best {
-    key: u64,
-    qty: i64,
-}
-
 /// Where an order was reduced.
 struct Reduced {
     key: u64,
@@ -130,40 +80,7 @@ enum Touch {
     NewBest,
 }
 
-const BUY: usize = 0;
-const SELL: usize = 1;
 const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
-
-impl Book {
-    /// Whether an event named this symbol.
-    pub(crate) fn is_known(&self) -> bool {
-        self.is_named != 0 || self.pieces.iter().any(|piece| piece.start != 0)
-    }
-
-    #[inline(always)]
-    fn quote(&self) -> Quote {
-        let [bid, ask] = self.best;
-        Quote {
-            bid: if bid.key == 0 {
-                Price::NONE
-            } else {
-                price_of(bid.key, BUY)
-            },
-            // The key 0 is the price "none" on this side.
-            ask: price_of(ask.key, SELL),
-            bid_qty: Qty(bid.qty),
-            ask_qty: Qty(ask.qty),
-        }
-    }
-
-    /// Whether the best bid is at or above the best ask: with `ask = MAX - ask.key`, both keys
-    /// together reach MAX. A side without orders has key 0, and the other one alone cannot.
-    #[inline(always)]
-    fn is_crossed_now(&self) -> bool {
-        (self.best[BUY].key + self.best[SELL].key >= i64::MAX as u64)
-            & (self.phase == Phase::Trading as u8)
-    }
-}
 
 impl Books {
     /// Reserves all that the books will ever take. Fails if the system refuses the address space.
@@ -178,95 +95,13 @@ impl Books {
         })
     }
 
-    /// Asks the caches for what applying these events will touch. Changes no result; worth it for
-    /// some 16 to 64 events, called right before they are applied one by one.
-    /// [`Books::apply_block`] does better.
-    #[inline]
-    pub fn prefetch(&self, events: &[Event]) {
-        for event in events {
-            self.orders.prefetch_page(event.order);
-        }
-        for event in events {
-            self.prefetch_named(event);
-        }
-        for event in events {
-            self.prefetch_behind(event, self.orders.find_near(event.order));
-        }
-    }
-
-    /// Asks for what an event names, and says in which slot its order should be.
-    #[inline(always)]
-    fn prefetch_named(&self, event: &Event) -> u32 {
-        mem::prefetch(&self.books, event.symbol as usize);
-        // The number of a side is that of its line; who has no side asks for the same line again.
-        mem::prefetch_line(&self.books, event.symbol as usize, event.side as usize);
-        self.orders.prefetch(event.order)
-    }
-
-    /// Asks for what lies behind what an event names, which by now should be there.
-    #[inline(always)]
-    fn prefetch_behind(&self, event: &Event, slot: u32) {
-        self.levels.prefetch(self.orders.get(slot).level());
-        if let Some(book) = self.books.get(event.symbol as usize) {
-            let side = usize::from(event.side == Side::Sell);
-            self.sides.prefetch(book.pieces[side]);
-            self.levels
-                .prefetch(book.near[side][near_index(event.price)]);
-        }
-    }
-
-    /// Applies events in order, with the memory of the later ones on its way meanwhile; calls
-    /// `each` after each.
-    ///
-    /// ```text
-    /// events   0 ........ 8 ........ 16 ........ 24
-    ///          │          │          │           └ asks where the page of its order is
-    ///          │          │          └ asks for its order and its book
-    ///          │          └ asks for the level and the prices behind those
-    ///          └ is applied
-    /// ```
-    ///
-    /// None of these steps branches on the kind of an event: to ask in vain costs less than a
-    /// branch that is guessed wrong. They take turns, rather than ask for all at once, because a
-    /// core has only so many requests open, and should have work of its own meanwhile.
-    #[inline]
-    pub fn apply_block(&mut self, events: &[Event], mut each: impl FnMut(&Books, &Event, Applied)) {
-        let mut slots = [0; STEP_EVENTS];
-        for event in events.iter().take(3 * STEP_EVENTS) {
-            self.orders.prefetch_page(event.order);
-        }
-        for (event, slot) in events.iter().zip(&mut slots) {
-            *slot = self.prefetch_named(event);
-        }
-        for (event, slot) in events.iter().zip(slots) {
-            self.prefetch_behind(event, slot);
-        }
-        for (event, slot) in events.iter().skip(STEP_EVENTS).zip(&mut slots) {
-            *slot = self.prefetch_named(event);
-        }
-        for (index, event) in events.iter().enumerate() {
-            let slot = &mut slots[index % STEP_EVENTS];
-            if let Some(later) = events.get(index + STEP_EVENTS) {
-                self.prefetch_behind(later, *slot);
-            }
-            if let Some(later) = events.get(index + 2 * STEP_EVENTS) {
-                *slot = self.prefetch_named(later);
-            }
-            if let Some(later) = events.get(index + 3 * STEP_EVENTS) {
-                self.orders.prefetch_page(later.order);
-            }
-            let applied = self.apply_inlined(event);
-            each(self, event, applied);
-        }
-    }
-
     /// Applies one event.
     pub fn apply(&mut self, event: &Event) -> Applied {
         self.apply_inlined(event)
     }
 
     #[inline(always)]
-    fn apply_inlined(&mut self, event: &Event) -> Applied {
+    pub(crate) fn apply_inlined(&mut self, event: &Event) -> Applied {
         if event.symbol as usize >= self.books.len() {
             return self.refuse_symbol(event);
         }
@@ -571,114 +406,6 @@ impl Books {
             key,
             side,
             touch: if is_best { Touch::Best } else { Touch::Behind },
-        }
-    }
-
-    /// The best price has no orders any more: the next one that has some is the best.
-    #[inline(never)]
-    fn drop_best(&mut self, symbol: u32, side: usize) {
-        let book = &mut self.books[symbol as usize];
-        let piece = &mut book.pieces[side];
-        let entries = self.sides.of(*piece);
-        book.best[side] = Best { key: 0, qty: 0 };
-        for entry in entries.iter().rev() {
-            let level = self.levels.get(entry.level);
-            if level.count > 0 {
-                book.best[side] = Best {
-                    key: entry.key,
-                    qty: level.qty,
-                };
-                break;
-            }
-            self.levels.close(entry.level);
-            piece.len -= 1;
-        }
-    }
-
-    /// The level of a price that is not among the near ones.
-    #[inline(never)]
-    fn find_level(&mut self, symbol: u32, side: usize, price: Price) -> Result<u32, Anomaly> {
-        let key = key_of(price, side);
-        let id = match self
-            .sides
-            .search(self.books[symbol as usize].pieces[side], key)
-        {
-            Found::Level(id) => id,
-            Found::Place(index) => self.open_level(symbol, side, key, index)?,
-        };
-        self.books[symbol as usize].near[side][near_index(price)] = id;
-        Ok(id)
-    }
-
-    /// A level for a price that its side does not have.
-    #[inline(always)]
-    fn open_level(
-        &mut self,
-        symbol: u32,
-        side: usize,
-        key: u64,
-        mut index: usize,
-    ) -> Result<u32, Anomaly> {
-        let book = &self.books[symbol as usize];
-        if Sides::is_full(book.pieces[side], book.classes[side]) || self.levels.is_exhausted() {
-            index = self.make_room(symbol, side, key)?;
-        }
-        let id = self.levels.open(key, symbol << 1 | side as u32);
-        let piece = &mut self.books[symbol as usize].pieces[side];
-        self.sides.insert(piece, index, Entry::new(key, id));
-        Ok(id)
-    }
-
-    /// Tidies the side and enlarges it if it is full all the same; says where the price belongs
-    /// now.
-    #[cold]
-    fn make_room(&mut self, symbol: u32, side: usize, key: u64) -> Result<usize, Anomaly> {
-        if self.levels.is_exhausted() {
-            for symbol in 0..self.books.len() {
-                self.tidy(symbol, BUY);
-                self.tidy(symbol, SELL);
-            }
-        }
-        self.tidy(symbol as usize, side);
-        let book = &mut self.books[symbol as usize];
-        let (piece, class) = (&mut book.pieces[side], &mut book.classes[side]);
-        if Sides::is_tight(*piece, *class)
-            && !self.sides.grow(piece, class)
-            && Sides::is_full(*piece, *class)
-        {
-            return Err(Anomaly::Full);
-        }
-        match self.sides.search(*piece, key) {
-            Found::Place(index) => Ok(index),
-            Found::Level(_) => unreachable!("a price that was not there came by tidying"),
-        }
-    }
-
-    /// Lets go of the prices without orders.
-    fn tidy(&mut self, symbol: usize, side: usize) {
-        let levels = &mut self.levels;
-        self.sides
-            .retain(&mut self.books[symbol].pieces[side], |entry| {
-                let keep = levels.get(entry.level).count > 0;
-                if !keep {
-                    levels.close(entry.level);
-                }
-                keep
-            });
-    }
-
-    /// When all orders or all levels are taken: whether this order still has a place.
-    #[cold]
-    fn refuse_full(&self, symbol: u32, side: usize, key: u64) -> Result<(), Anomaly> {
-        let piece = self.books[symbol as usize].pieces[side];
-        let has_level = match self.sides.search(piece, key) {
-            Found::Level(id) => self.levels.get(id).count > 0,
-            Found::Place(_) => false,
-        };
-        if self.orders.is_full() || !has_level {
-            Err(Anomaly::Full)
-        } else {
-            Ok(())
         }
     }
 

@@ -1,16 +1,21 @@
 //! The order books of one shard: every order by its id, in price-time queues, rebuilt from events.
 //!
-//! Start with `books`, which says what each kind of event does. Under it, `orders` finds an order
-//! by its reference, `levels` holds what is shown at one price, `sides` keeps the prices of a side
-//! in order, and `inspect` reads whole books for people and tests.
+//! Start with `books`, which says what each kind of event does, and `ahead`, which has the memory
+//! of later events on its way meanwhile. Under them, `book` is what is kept of one symbol, `orders`
+//! finds an order by its reference, `levels` holds what is shown at one price, `sides` keeps the
+//! prices of a side in order, and `prices` brings them there and away. `inspect` reads whole books
+//! for people and tests.
 //! Knows nothing of exchanges, time, threads or files.
 
 #![forbid(unsafe_code)]
 
+mod ahead;
+mod book;
 mod books;
 mod inspect;
 mod levels;
 mod orders;
+mod prices;
 mod sides;
 
 pub use books::{Books, BooksConfig, BooksStats};
