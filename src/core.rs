@@ -14,8 +14,9 @@ use bus::{Anomaly, Applied, Body, Event, Kind, Outbox, Signal, Ts};
 
 use crate::digest::{Closed, SymbolDigest};
 
-/// Events whose memory is asked for before the first of them is taken in; as the books have it.
-const AHEAD_EVENTS: usize = 64;
+/// How many events ahead a symbol's place and digest are asked for, and then its state.
+const FAR_EVENTS: usize = 16;
+const NEAR_EVENTS: usize = 8;
 /// Events kept as examples of what was wrong.
 const EXAMPLES_MAX: usize = 16;
 
@@ -92,34 +93,28 @@ impl Core {
     pub fn take(&mut self, events: &[Event], sink: &mut impl Sink) {
         let Some(last) = events.last() else { return };
         self.last_seq = last.seq;
-        for block in events.chunks(AHEAD_EVENTS) {
-            for event in block {
-                mem::prefetch(&self.digests, event.symbol as usize);
-                self.suites.prefetch_place(event.symbol);
-            }
-            for event in block {
-                self.suites.prefetch_state(event.symbol);
-            }
-            let mut rest = Rest {
-                midnight: self.midnight,
-                from: self.from,
-                suites: &mut self.suites,
-                risk: &mut self.risk,
-                out: &mut self.out,
-                intents: &mut self.intents,
-                digests: &mut self.digests,
-                names: &mut self.names,
-                watermark: &mut self.watermark,
-                anomalies: &mut self.anomalies,
-                examples: &mut self.examples,
-                gap_messages: &mut self.gap_messages,
-                is_open: &mut self.is_open,
-            };
-            self.books.apply_block(block, |books, event, applied| {
-                sink.event(event);
-                rest.one(books, event, &applied, sink);
-            });
-        }
+        let mut rest = Rest {
+            midnight: self.midnight,
+            from: self.from,
+            suites: &mut self.suites,
+            risk: &mut self.risk,
+            out: &mut self.out,
+            intents: &mut self.intents,
+            digests: &mut self.digests,
+            names: &mut self.names,
+            watermark: &mut self.watermark,
+            anomalies: &mut self.anomalies,
+            examples: &mut self.examples,
+            gap_messages: &mut self.gap_messages,
+            is_open: &mut self.is_open,
+        };
+        let mut ahead = 0;
+        self.books.apply_block(events, |books, event, applied| {
+            rest.prefetch(events, ahead);
+            ahead += 1;
+            sink.event(event);
+            rest.one(books, event, &applied, sink);
+        });
     }
 
     /// The books.
@@ -181,6 +176,19 @@ struct Rest<'a> {
 }
 
 impl Rest<'_> {
+    /// Asks the caches for what later events will touch: as far ahead as memory is away, and not
+    /// farther, since what is asked for too early is gone again when it is needed.
+    #[inline(always)]
+    fn prefetch(&self, events: &[Event], index: usize) {
+        if let Some(event) = events.get(index + FAR_EVENTS) {
+            mem::prefetch(self.digests, event.symbol as usize);
+            self.suites.prefetch_place(event.symbol);
+        }
+        if let Some(event) = events.get(index + NEAR_EVENTS) {
+            self.suites.prefetch_state(event.symbol);
+        }
+    }
+
     #[inline]
     fn one(&mut self, books: &Books, event: &Event, applied: &Applied, sink: &mut impl Sink) {
         if let Some(anomaly) = applied.anomaly {

@@ -205,6 +205,8 @@ struct Shared {
     kill: CachePadded<AtomicBool>,
     failed: CachePadded<AtomicBool>,
     pace: OnceLock<Pace>,
+    /// A core that no shard has, for threads that are not hot.
+    elsewhere: Option<usize>,
     events: Vec<CachePadded<AtomicU64>>,
 }
 
@@ -223,6 +225,7 @@ pub fn run<S: Timed + Send>(
         kill: CachePadded::new(AtomicBool::new(false)),
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
+        elsewhere: elsewhere(&cpus),
         events: (0..shards)
             .map(|_| CachePadded::new(AtomicU64::new(0)))
             .collect(),
@@ -361,7 +364,14 @@ fn shard_thread(
         Backend::Auto => disk::Backend::Best,
         Backend::Plain => disk::Backend::Plain,
     };
-    // The disk's own threads inherit where this one may run, so it opens before pinning.
+    // The disk's own threads inherit where this one may run: anywhere but here, if there is
+    // somewhere else, because they write whole segments of zeros.
+    if cpu.is_some()
+        && let Some(elsewhere) = shared.elsewhere
+    {
+        // Refused only where the core is gone; then they run where the system likes.
+        let _ = tuning::pin::pin_to(elsewhere);
+    }
     let open_disk = || log_config.open_disk(backend);
     let is_in_use = |error: &LogError| matches!(error, LogError::InUse { .. });
     let disk: RealDisk = open_when_free(job.resume, open_disk, is_in_use)?;
@@ -531,7 +541,7 @@ fn reader_loop<S: Timed>(
                 if shared.failed.load(Ordering::Acquire) {
                     return Ok(reader.stats());
                 }
-                rest.rest();
+                rest.rest_long();
             }
             Turned::Ended => return Ok(reader.stats()),
         }
@@ -563,6 +573,16 @@ impl Rest {
         }
     }
 
+    /// Rests while a full ring empties. Each look at the ring takes a cache line from the shard
+    /// that is to empty it, and a full ring is a millisecond's work.
+    #[cold]
+    fn rest_long(&mut self) {
+        for _ in 0..256 {
+            std::hint::spin_loop();
+        }
+        self.rest();
+    }
+
     #[inline]
     fn rest(&mut self) {
         self.turns = self.turns.wrapping_add(1);
@@ -572,6 +592,16 @@ impl Rest {
             thread::yield_now();
         }
     }
+}
+
+/// A core without a hot thread, or else the reader's, which waits for the shards more often than
+/// they for it.
+fn elsewhere(cpus: &[Option<usize>]) -> Option<usize> {
+    let free = |cpu: &usize| !cpus.contains(&Some(*cpu));
+    tuning::pin::allowed_cpus()
+        .into_iter()
+        .find(free)
+        .or(cpus[0])
 }
 
 fn plan_cpus(config: &Config) -> Result<Vec<Option<usize>>, PipelineError> {

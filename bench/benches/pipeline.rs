@@ -18,7 +18,12 @@ use tapeline::session::TradingDay;
 fn pipeline_bench(criterion: &mut Criterion) {
     let stream = Stream::sized();
     let folder = std::env::temp_dir().join(format!("tapeline-bench-{}", std::process::id()));
-    let outcome = run(&stream, &folder);
+    let mut runs = 0;
+    let mut run_once = || {
+        runs += 1;
+        run(&stream, &folder.join(runs.to_string()))
+    };
+    let outcome = run_once();
     let shard = &outcome.shards[0];
     let orders: u64 = shard.counts.sent;
     let checksum = shard.core.symbols().fold(0, |sum, symbol| {
@@ -43,7 +48,7 @@ fn pipeline_bench(criterion: &mut Criterion) {
     group.bench_function("one_shard_from_memory", |bencher| {
         bencher.iter_custom(|iterations| {
             (0..iterations)
-                .map(|_| run(&stream, &folder).elapsed)
+                .map(|_| run_once().elapsed)
                 .sum::<Duration>()
         });
     });
@@ -101,8 +106,9 @@ fn conclude(core: &mut Core, events: &[Event]) -> u64 {
 
 const TICK_NS: i64 = 100_000_000;
 
+/// Into a folder of its own, which stays until the end: on some file systems, deleting a large file
+/// holds up everyone's commits.
 fn run(stream: &Stream, folder: &Path) -> Outcome {
-    remove(folder);
     let config = config();
     let dir = RunDir::create(folder).expect("a temporary directory");
     let day = TradingDay::new("2026-01-05", "America/New_York").expect("a date");

@@ -34,14 +34,12 @@ pub fn allowed_cpus() -> Vec<usize> {
     cpus
 }
 
-/// Binds the calling thread to `cpu` for the rest of its life.
+/// Binds the calling thread to `cpu`, until it is bound to another.
 pub fn pin_to(cpu: usize) -> Result<(), PinError> {
-    let allowed = allowed_cpus();
-    let pinned =
-        allowed.contains(&cpu) && core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
-    if pinned {
+    if core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
         Ok(())
     } else {
+        let allowed = allowed_cpus();
         Err(PinError { cpu, allowed })
     }
 }
