@@ -20,7 +20,7 @@ use crate::core::{Core, Sink};
 use crate::latency::{Latency, Stage};
 
 /// Events taken from the ring in one turn.
-const BATCH_EVENTS_MAX: usize = 256;
+const BATCH_EVENTS_MAX: usize = 512;
 /// Orders that may wait for the log or the peer. When full, the shard takes no new events until
 /// they leave, and the ring behind it fills.
 const HELD_ORDERS_MAX: usize = 4096;

@@ -13,7 +13,7 @@ const CONFIG: BooksConfig = BooksConfig {
 };
 
 /// Events decoded before the books take them.
-const BLOCK_EVENTS: usize = 64;
+const BLOCK_EVENTS: usize = 512;
 
 fn book(criterion: &mut Criterion) {
     let stream = Stream::sized();

@@ -34,9 +34,13 @@ pub fn allowed_cpus() -> Vec<usize> {
     cpus
 }
 
+/// The system's set of cores has no place for more (CPU_SETSIZE, sched_setaffinity(2)).
+const CPUS_MAX: usize = 1024;
+
 /// Binds the calling thread to `cpu`, until it is bound to another.
 pub fn pin_to(cpu: usize) -> Result<(), PinError> {
-    if core_affinity::set_for_current(core_affinity::CoreId { id: cpu }) {
+    let core = core_affinity::CoreId { id: cpu };
+    if cpu < CPUS_MAX && core_affinity::set_for_current(core) {
         Ok(())
     } else {
         let allowed = allowed_cpus();
