@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `fixed` (prices, quantities, times), `event` (what comes in), `signal`
 //! (what is concluded), `market` (what book and analytics say to each other), `ring` (from the
-//! reader to a shard), `clock`, `mem`, `log` (what is kept), `disk` (where).
+//! reader to a shard), `clock`, `mem`, `log` (what is kept), `disk` (where), `oms` (how orders leave).
 //! Knows nothing of exchanges, books or strategies.
 
 #![deny(unsafe_code)]
