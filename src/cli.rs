@@ -55,7 +55,8 @@ pub enum Command {
 /// `tapeline demo`
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Where to put the session and the runs; a new temporary directory otherwise.
+    /// Where to put the session and the runs: an empty directory, or none yet. A new temporary one
+    /// otherwise.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Length of the session in seconds.
@@ -137,7 +138,7 @@ pub struct Replay {
     #[arg(short, long)]
     pub output: Option<PathBuf>,
     /// Go on with a run that was interrupted, or killed.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "shards"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "shards", "symbols", "from", "to", "date"])]
     pub resume: Option<PathBuf>,
     /// Settings; see `tapeline config show`.
     #[arg(short, long)]
@@ -160,7 +161,7 @@ pub struct Replay {
     /// Stop at this time.
     #[arg(long)]
     pub to: Option<String>,
-    /// Trading date, `2026-01-05`, where the capture does not say.
+    /// Trading date, `2026-01-05`, instead of what the capture or its name says.
     #[arg(long)]
     pub date: Option<String>,
     /// Exit with 3 if anything is wrong with the input.

@@ -234,6 +234,10 @@ fn latency(out: &mut String, style: Style, config: &Config, latency: &Latency) {
         );
     }
     let remark = match config.run.speed {
+        _ if latency.count(Stage::Total) > 0 => {
+            "total and order count from when a packet was due, so a stall shows in all that it \
+             delayed"
+        }
         Speed::Max => {
             "at full speed the rings are full by design; replay at a pace (--speed 10x) for \
              latency from when a packet was due"

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tapeline::config::{Config, Speed};
 use tapeline::pipeline::{self, Stop};
+use tapeline::run_dir::RunDir;
 use tapeline::summary;
 use tapeline::term::{Style, count};
 
@@ -22,8 +23,8 @@ pub fn demo(args: &cli::Demo, talk: Talk) -> Result<(), Failure> {
     let folder = args.output.clone().unwrap_or_else(|| {
         std::env::temp_dir().join(format!("tapeline-demo-{}", std::process::id()))
     });
-    std::fs::create_dir_all(&folder)
-        .map_err(|e| Failure::io(format!("{}: {e}", folder.display())))?;
+    // Refuses a directory that holds anything.
+    RunDir::create(&folder).map_err(Failure::usage)?;
     let style = Style::stdout();
     let say = |text: String| if talk.json { Ok(()) } else { talk.data(&text) };
 
@@ -119,10 +120,6 @@ fn replay(
     talk: Talk,
     stop: &Stop,
 ) -> Result<Run, Failure> {
-    if output.join("manifest.json").exists() {
-        std::fs::remove_dir_all(output)
-            .map_err(|e| Failure::io(format!("{}: {e}", output.display())))?;
-    }
     let mut config = Config::default();
     config.run.speed = speed;
     let plan = Plan {

@@ -24,7 +24,10 @@ const UNDATED: &str = "2000-01-01";
 pub fn replay(args: &cli::Replay, talk: Talk) -> Result<(), Failure> {
     let stop = pipeline::watch_signals().map_err(Failure::io)?;
     let run = match &args.resume {
-        Some(path) => resume(path, args, talk, &stop)?,
+        Some(path) => match resume(path, args, talk, &stop)? {
+            Some(run) => run,
+            None => return Ok(()),
+        },
         None => start(args, talk, &stop)?,
     };
     run.report(args.strict, talk)
@@ -78,8 +81,21 @@ impl Run {
                 None => found.to_string(),
             }));
         }
-        match wrong(manifest).filter(|_| is_strict) {
-            Some(wrong) => Err(Failure::input(format!("anomalies in the input: {wrong}"))),
+        let met = |name: &String| self.results.symbols.iter().any(|s| s.symbol == *name);
+        let wanted = &manifest.options.symbols;
+        if let Some(name) = wanted.iter().find(|name| !met(name)) {
+            return Err(Failure::input(format!(
+                "{name}: no such symbol in the input"
+            )));
+        }
+        match wrong(manifest) {
+            Some(wrong) if is_strict => {
+                Err(Failure::input(format!("anomalies in the input: {wrong}")))
+            }
+            Some(wrong) => {
+                talk.say(format_args!("wrong with the input: {wrong}"));
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -147,7 +163,11 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
         .clone()
         .ok_or_else(|| Failure::usage("where to? name a run directory with -o runs/r1"))?;
     let options = PlanOptions {
-        symbols: args.symbols.clone(),
+        symbols: args
+            .symbols
+            .iter()
+            .map(|name| symbol(name))
+            .collect::<Result<_, _>>()?,
         from: args.from.clone(),
         to: args.to.clone(),
     };
@@ -158,6 +178,15 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
         options,
     };
     replay_plan(plan, talk, stop)
+}
+
+/// A symbol's name as exchanges write it.
+fn symbol(text: &str) -> Result<String, Failure> {
+    let name = text.trim().to_ascii_uppercase();
+    if name.is_empty() {
+        return Err(Failure::usage("--symbols has an empty name"));
+    }
+    Ok(name)
 }
 
 /// Replays captures into a new run directory.
@@ -177,6 +206,11 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
             .map_err(Failure::usage)
     };
     let (from, until) = (time(&options.from)?, time(&options.to)?);
+    if let (Some(from), Some(until)) = (from, until)
+        && from > until
+    {
+        return Err(Failure::usage("--from is after --to"));
+    }
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
     let mut manifest = manifest("replay", &config, &day);
     manifest.inputs = inputs(&files, &source)?;
@@ -191,7 +225,13 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     go(source, dir, config, day, manifest, false, talk, stop)
 }
 
-fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
+/// Goes on with a run; `None` if there is nothing to go on with, because it is complete.
+fn resume(
+    path: &Path,
+    args: &cli::Replay,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Run>, Failure> {
     let (dir, mut manifest) = RunDir::open(path).map_err(Failure::usage)?;
     if manifest.mode != "replay" {
         return Err(Failure::usage(format!(
@@ -200,10 +240,8 @@ fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Ru
         )));
     }
     if manifest.state == State::Complete {
-        talk.say(format_args!(
-            "{}: the run is complete; checking its log",
-            path.display()
-        ));
+        talk.say(format_args!("{}: the run is complete", path.display()));
+        return Ok(None);
     }
     let mut config = dir.read_config().map_err(Failure::usage)?;
     if !args.cpus.is_empty() {
@@ -232,7 +270,7 @@ fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Ru
     let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
     let source = open(&files, &config)?;
     manifest.state = State::Running;
-    go(source, dir, config, day, manifest, true, talk, stop)
+    go(source, dir, config, day, manifest, true, talk, stop).map(Some)
 }
 
 pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
@@ -356,8 +394,8 @@ fn first_time(files: &[PathBuf]) -> Result<Option<Ts>, Failure> {
     let mut source = Capture::open(files, options).map_err(Failure::io)?;
     loop {
         match source.poll().map_err(Failure::io)? {
-            Polled::Packet(packet) => return Ok(packet.ts_recv),
-            Polled::Empty | Polled::Trouble(_) => {}
+            Polled::Packet(packet) if packet.ts_recv.is_some() => return Ok(packet.ts_recv),
+            Polled::Packet(_) | Polled::Empty | Polled::Trouble(_) => {}
             Polled::End => return Ok(None),
         }
     }
@@ -482,7 +520,12 @@ fn finish_run<S: Timed + Send>(
     let mut outcome = outcome.map_err(|e| {
         let path = dir.path().display();
         Failure::io(format!(
-            "{e}; {path} keeps what was done, --resume goes on with it"
+            "{e}; {path} keeps what was done{}",
+            if mode == Mode::Live {
+                ""
+            } else {
+                ", --resume goes on with it"
+            }
         ))
     })?;
     for example in &mut outcome.reader.examples {

@@ -543,10 +543,13 @@ impl Config {
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
         }
-        positive(
-            "risk.orders_per_second",
-            i64::from(self.risk.orders_per_second),
-        )?;
+        // The gate remembers as many times of orders for every symbol that there may be.
+        if !(1..=200).contains(&self.risk.orders_per_second) {
+            return Err(format!(
+                "risk.orders_per_second is {}, want 1 to 200",
+                self.risk.orders_per_second
+            ));
+        }
         if !(2..=1 << 16).contains(&self.limits.symbols) {
             return Err(format!(
                 "limits.symbols is {}, want 2 to 65536",
