@@ -34,8 +34,37 @@ pub enum LogError {
         /// Its format version.
         found: u32,
     },
+    /// No record begins at the cell that was to be read from.
+    NoCell {
+        /// The file in which it was looked for.
+        path: PathBuf,
+        /// The cell.
+        cell: u64,
+        /// Why it cannot be had.
+        why: NoCell,
+    },
     /// The configuration makes no sense.
     Config(&'static str),
+}
+
+/// Why nothing can be read from a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoCell {
+    /// The log no longer has it.
+    Below {
+        /// The first that it has.
+        first: u64,
+    },
+    /// The log does not go so far.
+    Beyond {
+        /// Where it ends.
+        end: u64,
+    },
+    /// It is the second cell of a signal.
+    Inside {
+        /// Where the next record begins.
+        next: u64,
+    },
 }
 
 /// Where a log is damaged and how.
@@ -148,6 +177,16 @@ impl fmt::Display for LogError {
                     f,
                     "{path}: log format version {found}, this program reads {FORMAT_VERSION}"
                 )
+            }
+            LogError::NoCell { path, cell, why } => {
+                write!(f, "{}: no record at cell {cell}: ", path.display())?;
+                match why {
+                    NoCell::Below { first } => write!(f, "the first that is kept is {first}"),
+                    NoCell::Beyond { end } => write!(f, "the log ends before cell {end}"),
+                    NoCell::Inside { next } => {
+                        write!(f, "it is inside of one, the next begins at {next}")
+                    }
+                }
             }
             LogError::Config(what) => write!(f, "log configuration: {what}"),
         }

@@ -21,7 +21,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use error::{Corruption, Damage, LogError};
+pub use error::{Corruption, Damage, LogError, NoCell};
 pub use frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, frame_cells};
 pub use reader::{Frame, LogReader, Record};
 pub use recover::{End, Recovered};

@@ -1,4 +1,6 @@
-//! Reading a log from its first cell to its end.
+//! Reading a log from its first cell, or from one in the middle, to its end.
+
+mod seek;
 
 use std::ops::Range;
 use std::path::Path;
@@ -42,6 +44,8 @@ pub struct LogReader<F = Directory> {
     offset: u64,
     next_cell: u64,
     prev_crc: u32,
+    /// What the frames read so far say was durable.
+    durable_upto: u64,
     /// A piece of the file, and where it lies in it.
     window: Vec<u8>,
     window_at: u64,
@@ -76,32 +80,20 @@ impl<F: Files> LogReader<F> {
     /// Opens the log in these files.
     pub fn over(files: F) -> Result<LogReader<F>, LogError> {
         let survey = Survey::read(&files)?;
-        let first = survey.begun.first();
-        let reader = LogReader {
-            index: 0,
-            offset: PAGE,
-            next_cell: first.map_or(0, |begun| begun.header.first_cell),
-            prev_crc: first.map_or(0, |begun| begun.header_crc),
-            window: vec![0; WINDOW_BYTES],
-            window_at: 0,
-            window_len: 0,
-            cells: 0..0,
-            cell: 0,
-            frames: 0,
-            last_seq_event: None,
-            sealed_at: None,
-            finished: false,
-            end: first.is_none().then_some(Ok(End::Clean)),
-            files,
-            survey,
-        };
-        Ok(reader)
+        LogReader::at_segment(files, survey, None)
     }
 
-    /// The next frame with cells, or `None` at the end. For reading in bulk; do not mix with the
-    /// iterator, which goes through a frame's cells one by one.
+    /// Cells below this were durable when the last frame that was read was written, by the log's
+    /// own word: what a crash of the machine cannot have taken, whoever wrote after them. Of what
+    /// is above, nobody but the writer knows.
+    pub fn durable_upto(&self) -> u64 {
+        self.durable_upto
+    }
+
+    /// The next frame with cells, or what is left of the one that the iterator is in; `None` at
+    /// the end. For reading in bulk.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, LogError> {
-        if !self.advance()? {
+        if self.cells.is_empty() && !self.advance()? {
             return Ok(None);
         }
         let cells = std::mem::replace(&mut self.cells, 0..0);
@@ -224,6 +216,7 @@ impl<F: Files> LogReader<F> {
             };
             self.check(&begun, &frame)?;
             self.cell = self.next_cell;
+            self.durable_upto = frame.durable_upto.max(self.durable_upto);
             self.next_cell = frame.end_cell();
             self.prev_crc = stored_checksum(&self.window[place.clone()]);
             self.offset += u64::from(frame.frame_bytes);
@@ -369,6 +362,8 @@ impl<F: Files> LogReader<F> {
                 damage,
             ));
         }
+        // A segment is begun only when all before it is durable.
+        self.durable_upto = self.next_cell;
         self.index += 1;
         self.offset = PAGE;
         self.prev_crc = after.header_crc;
@@ -381,21 +376,24 @@ impl<F: Files> LogReader<F> {
         corrupt(&self.files, segment, self.offset, self.next_cell, damage)
     }
 
+    /// How many cells the record at the current place takes, by its kind.
+    fn record_cells(&self) -> usize {
+        let kind = self.window[self.cells.start + KIND_AT];
+        if kind < SIGNAL_KIND_MIN { 1 } else { 2 }
+    }
+
     fn take_record(&mut self) -> Result<(u64, Record), LogError> {
         let number = self.cell;
         let cells = &self.window[self.cells.clone()];
         let first: &[u8; CELL_BYTES] = cells.first_chunk().expect("the frame has a cell left");
         let kind = first[KIND_AT];
-        let (record, count) = if kind < SIGNAL_KIND_MIN {
-            (Event::from_bytes(first).map(Record::Event), 1)
-        } else {
-            (
-                cells
-                    .first_chunk()
-                    .and_then(Signal::from_bytes)
-                    .map(Record::Signal),
-                2,
-            )
+        let count = self.record_cells();
+        let record = match count {
+            1 => Event::from_bytes(first).map(Record::Event),
+            _ => cells
+                .first_chunk()
+                .and_then(Signal::from_bytes)
+                .map(Record::Signal),
         };
         let Some(record) = record else {
             let segment = self.survey.begun[self.index].header.segment;

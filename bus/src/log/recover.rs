@@ -35,7 +35,7 @@ pub enum End {
 pub struct Recovered {
     /// How many cells there are: their numbers are below this.
     pub cells: u64,
-    /// The `seq` of the last event.
+    /// The `seq` of the last event, of those that were read.
     pub last_seq_event: Option<u64>,
     /// How it ends.
     pub end: End,
@@ -43,7 +43,7 @@ pub struct Recovered {
     pub finished: bool,
     /// How many segments were begun.
     pub segments: u64,
-    /// How many frames carry the cells.
+    /// How many frames carry the cells that were read.
     pub frames: u64,
     /// The log's own name.
     pub uuid: [u8; 16],
@@ -157,6 +157,13 @@ impl Survey {
         Ok(survey)
     }
 
+    /// The first cell that the log has, or will have.
+    pub(super) fn first_cell(&self) -> u64 {
+        self.begun
+            .first()
+            .map_or(0, |begun| begun.header.first_cell)
+    }
+
     fn check_numbers(&self, files: &impl Files, numbers: &[u64]) -> Result<(), LogError> {
         let Some(&first) = numbers.first() else {
             return Ok(());
@@ -230,6 +237,10 @@ fn wrong_field(
     }
     if header.epoch < before.epoch {
         return Some("epoch");
+    }
+    // Whoever begins in the middle does not read what would show it.
+    if header.first_cell < before.first_cell {
+        return Some("first cell");
     }
     // A cut is made by a new writer.
     let cut_by_same = header.before.how == BeforeEnd::Cut && header.epoch == before.epoch;

@@ -13,7 +13,7 @@ use crate::check::{append, read_all, sim, small};
 const PAGE: usize = 4096;
 const SEGMENT: usize = 10 * PAGE;
 
-fn tiny() -> LogConfig {
+pub(crate) fn tiny() -> LogConfig {
     LogConfig {
         segment_bytes: SEGMENT as u64,
         frame_bytes_max: 8192,
@@ -23,7 +23,7 @@ fn tiny() -> LogConfig {
 }
 
 /// Three segments, the last one half full, all of it durable; two spares.
-fn three_segments(finish: bool) -> SimDisk {
+pub(crate) fn three_segments(finish: bool) -> SimDisk {
     let config = tiny();
     let mut disk = sim(&config, 3, Faults::default());
     let mut log = Log::create(config, &mut disk).unwrap();
@@ -240,7 +240,7 @@ fn a_log_that_stops_at_any_sector_keeps_what_was_before() {
     }
 }
 
-fn whole_of(disk: &SimDisk) -> SimDisk {
+pub(crate) fn whole_of(disk: &SimDisk) -> SimDisk {
     let config = tiny();
     let mut copy = sim(&config, 0, Faults::default());
     for segment in disk.list().unwrap() {

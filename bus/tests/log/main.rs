@@ -5,3 +5,5 @@ mod check;
 mod crash;
 mod damage;
 mod faults;
+mod golden;
+mod middle;

@@ -30,14 +30,37 @@ impl<D: Disk> Log<D> {
     ///
     /// What was found durable stays as it is: no byte of an earlier segment is written. A log
     /// whose creation was cut off is begun anew. Blocks.
-    pub fn resume(config: LogConfig, mut disk: D) -> Result<(Log<D>, Recovered), LogError> {
+    pub fn resume(config: LogConfig, disk: D) -> Result<(Log<D>, Recovered), LogError> {
+        Log::take_over(config, disk, None)
+    }
+
+    /// As [`Log::resume`], for who has all before `cell` in a checkpoint: frames are read only
+    /// from the segment that holds `cell`, so that it takes as long as what came since. See
+    /// [`LogReader::over_from`].
+    pub fn resume_from(
+        config: LogConfig,
+        disk: D,
+        cell: u64,
+    ) -> Result<(Log<D>, Recovered), LogError> {
+        Log::take_over(config, disk, Some(cell))
+    }
+
+    fn take_over(
+        config: LogConfig,
+        mut disk: D,
+        from: Option<u64>,
+    ) -> Result<(Log<D>, Recovered), LogError> {
         config.check()?;
         // What the page cache shows of the last segment may never have reached the disk. Once
         // the new segment says that it counts, it must.
         if let Some(last) = Survey::read(&disk)?.begun.last() {
             disk.settle(last.header.segment)?;
         }
-        let (recovered, go_on) = LogReader::over(&disk)?.finish()?;
+        let reader = match from {
+            None => LogReader::over(&disk)?,
+            Some(cell) => LogReader::over_from(&disk, cell)?,
+        };
+        let (recovered, go_on) = reader.finish()?;
         let mut spares = VecDeque::from(go_on.unused);
         let mut keep = go_on.torn_header.is_none();
         for &spare in &spares {
