@@ -11,6 +11,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    if let Ok(text) = std::env::var("TAPELINE_FAILPOINT")
+        && let Err(what) = bus::failpoint::arm(&text)
+    {
+        eprintln!("tapeline: {what}");
+        return ExitCode::from(2);
+    }
     match commands::dispatch(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

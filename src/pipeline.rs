@@ -691,6 +691,7 @@ impl Orders {
                 let resumed =
                     open_when_free(true, || File::resume(&path), GatewayError::is_in_use)?;
                 (delivered, msg_seq_last) = (resumed.ids, resumed.msg_seq_last);
+                bus::failpoint!("orders-resumed");
                 resumed.file
             } else {
                 File::create(&path)?

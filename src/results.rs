@@ -42,11 +42,13 @@ pub fn conclude(
     outcome: &Outcome,
     mut manifest: Manifest,
 ) -> Result<Results, String> {
+    bus::failpoint!("results-begun");
     let names = names(dir, config, day, &outcome.shards);
     write_tables(dir, &names, &outcome.shards)?;
     let digests = digests(dir, &names, outcome.shards.len())?;
     let symbols = symbols(&names, &outcome.shards);
     dir.write_symbols(&symbols)?;
+    bus::failpoint!("results-symbols");
     let mut latency = Latency::new();
     for shard in &outcome.shards {
         latency.merge(&shard.latency);
@@ -55,7 +57,9 @@ pub fn conclude(
     latency
         .write(&latency_dir)
         .map_err(|e| format!("{}: {e}", latency_dir.display()))?;
+    bus::failpoint!("results-latency");
     manifest.digest = dir.write_digests(&digests)?;
+    bus::failpoint!("results-digests");
     manifest.state = if outcome.is_stopped {
         State::Stopped
     } else {
@@ -114,12 +118,15 @@ fn write_tables(dir: &RunDir, names: &Names, shards: &[Finished]) -> Result<(), 
     let folder = dir.tables_dir();
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        bus::failpoint!("tables-removed");
     }
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut out = Tables::create(&folder, names).map_err(|e| e.to_string())?;
+    bus::failpoint!("tables-begun");
     for signal in Signals::open(dir, shards.len())? {
         out.push(&signal?).map_err(|e| e.to_string())?;
     }
+    bus::failpoint!("tables-half");
     out.finish().map_err(|e| e.to_string())?;
     let mut rows = Vec::new();
     for (shard, number) in by_number(shards) {
@@ -137,6 +144,7 @@ fn write_tables(dir: &RunDir, names: &Names, shards: &[Finished]) -> Result<(), 
         }
     }
     tables::write_books(&folder, names, rows).map_err(|e| e.to_string())?;
+    bus::failpoint!("tables-made");
     Ok(())
 }
 

@@ -338,8 +338,11 @@ impl RunDir {
         let write = || -> io::Result<()> {
             let mut file = File::create(&temporary)?;
             file.write_all(bytes)?;
+            bus::failpoint!("file-written");
             file.sync_all()?;
+            bus::failpoint!("file-synced");
             fs::rename(&temporary, &path)?;
+            bus::failpoint!("file-renamed");
             File::open(&self.path)?.sync_all()
         };
         write().map_err(|e| format!("{}: {e}", path.display()))

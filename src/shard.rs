@@ -300,6 +300,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         let mut in_doubt: VecDeque<Signal> = VecDeque::new();
         for item in log {
             let (cell, record) = item?;
+            bus::failpoint!("recover-record");
             match record {
                 Record::Event(event) => {
                     if let Some(missing) = replay.expected.front() {
@@ -336,6 +337,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 }
             }
         }
+        bus::failpoint!("recover-read");
         self.exit.counts.events = replay.events;
         self.msg_seq = self.msg_seq.max(msg_seq_last);
         for order in in_doubt {
@@ -351,6 +353,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         for signal in replay.expected {
             self.exit.signal(&signal);
         }
+        bus::failpoint!("recover-queued");
         Ok(())
     }
 
@@ -363,7 +366,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         // process, or a crash between the two would lose it.
         let mut work = self.gateway.turn()?;
         if !self.leaving.is_empty() && self.gateway.waiting() == 0 {
+            bus::failpoint!("orders-left");
             work += self.say_left();
+            bus::failpoint!("orders-said");
         }
         work += self.exit.write_kept();
         // A frame goes early only for an order in it, once: not for what comes while it is under
@@ -401,8 +406,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             return 0;
         };
         let (front, back) = batch.slices();
+        bus::failpoint!("events-taken");
         self.core.take(front, &mut self.exit);
         self.core.take(back, &mut self.exit);
+        bus::failpoint!("events-appended");
         if let Some(pace) = self.exit.pace {
             let done_ns = self.clock.now_ns();
             for events in [front, back] {
@@ -453,6 +460,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 count += 1;
                 continue;
             }
+            bus::failpoint!("order-released");
             let before_ns = self.clock.now_ns();
             if !self.send(&held)? {
                 break;
@@ -492,10 +500,13 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             transact_time: order.ts_event,
             poss_resend: held.poss_resend,
         });
+        bus::failpoint!("order-encoded");
         if !self.gateway.send(message)? {
             return Ok(false);
         }
+        bus::failpoint!("order-buffered");
         self.gateway.turn()?;
+        bus::failpoint!("order-out");
         self.msg_seq += 1;
         Ok(true)
     }
@@ -535,6 +546,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// Seals the log once all is done; what the shard ends with.
     pub fn finish(mut self) -> Result<Finished, ShardError> {
         self.gateway.finish()?;
+        bus::failpoint!("orders-finished");
         self.exit.log.finish()?;
         Ok(Finished {
             core: self.core,

@@ -3,6 +3,7 @@
 //! Read in this order: `fixed` (prices, quantities, times), `event` (what comes in), `signal`
 //! (what is concluded), `market` (what book and analytics say to each other), `ring` (from the
 //! reader to a shard), `clock`, `mem`, `log` (what is kept), `disk` (where), `oms` (how orders leave).
+//! `failpoint` lets tests end the process at named places, in builds made for that.
 //! Knows nothing of exchanges, books or strategies.
 
 #![deny(unsafe_code)]
@@ -10,6 +11,7 @@
 pub mod clock;
 pub mod disk;
 pub mod event;
+pub mod failpoint;
 pub mod fixed;
 pub mod log;
 pub mod market;

@@ -340,6 +340,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
     fn poll(&mut self) -> Result<bool, ReadError> {
         match self.source.poll()? {
             Polled::Packet(packet) => {
+                bus::failpoint!("input-read");
                 self.packets += 1;
                 self.bytes += packet.payload.len() as u64;
                 match packet.framing {

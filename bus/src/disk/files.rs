@@ -175,6 +175,7 @@ impl Locked {
     ) -> Result<Locked, DiskError> {
         make_dir(dir)?;
         let lock = lock(dir)?;
+        crate::failpoint!("lock-taken");
         clear_half_made(dir)?;
         let caching = match caching {
             Caching::Direct if !takes_direct(dir)? => Caching::Buffered,
@@ -297,6 +298,7 @@ impl Locked {
         let trim = || {
             let file = OpenOptions::new().write(true).open(&path)?;
             file.set_len(bytes)?;
+            crate::failpoint!("finish-trimmed");
             file.sync_all()
         };
         trim().map_err(|error: io::Error| DiskError::io(Op::Trim, &path, &error))
@@ -378,6 +380,7 @@ fn clear_half_made(dir: &Path) -> Result<(), DiskError> {
         let path = entry.map_err(fail)?.path();
         if path.to_str().is_some_and(|path| path.ends_with(".seg.tmp")) {
             std::fs::remove_file(&path).map_err(fail)?;
+            crate::failpoint!("half-made-removed");
         }
     }
     Ok(())
@@ -428,22 +431,29 @@ fn make_segment(
             caching,
             options.create(true).truncate(true).write(true),
         )?;
+        crate::failpoint!("segment-opened");
         uring::allocate(&file, bytes)?;
+        crate::failpoint!("segment-allocated");
         let mut at = 0;
         while at < bytes {
             let len = zeros.len().min((bytes - at) as usize);
             file.write_all_at(&zeros[..len], at)?;
             at += len as u64;
+            crate::failpoint!("segment-half-zeroed");
             // A sync of the running log waits until the drive has flushed these zeros too, so
             // there must never be many of them.
             if at.is_multiple_of(UNSYNCED_BYTES_MAX) {
                 file.sync_data()?;
             }
         }
+        crate::failpoint!("segment-zeroed");
         file.sync_all()?;
+        crate::failpoint!("segment-synced");
         // A reader takes a name for a whole file, so the name comes last.
         std::fs::rename(&unnamed, &path)?;
+        crate::failpoint!("segment-renamed");
         File::open(dir)?.sync_all()?;
+        crate::failpoint!("segment-made");
         Ok(Arc::new(file))
     };
     make().map_err(|error: io::Error| {

@@ -75,6 +75,7 @@ fn write_all(dir: &Path, jobs: &Receiver<Job>, done: &SyncSender<Done>) {
     while let Ok(first) = jobs.recv() {
         batch.extend(std::iter::once(first).chain(jobs.try_iter()).map(|job| {
             let result = write_one(dir, &job);
+            crate::failpoint!("frame-written");
             (job, result)
         }));
         // In a batch that crosses into another segment, the first one is synced by itself.

@@ -154,7 +154,10 @@ impl UringDisk {
                 .as_mut()
                 .expect("an answer to what was asked");
             match part {
-                WRITE => flight.written = Some(answer.result()),
+                WRITE => {
+                    crate::failpoint!("frame-written");
+                    flight.written = Some(answer.result());
+                }
                 _ => flight.synced = Some(answer.result()),
             }
             if let (Some(written), Some(synced)) = (flight.written, flight.synced) {

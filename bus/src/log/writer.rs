@@ -236,10 +236,12 @@ impl<D: Disk> Log<D> {
             self.submit();
             self.wait_one()?;
         }
+        crate::failpoint!("finish-flushed");
         self.submit_page(FrameKind::Seal, FLAG_FINAL);
         while !self.in_flight.is_empty() || self.preparing > 0 {
             self.wait_one()?;
         }
+        crate::failpoint!("finish-sealed");
         self.phase = Phase::Finished;
         self.give_back_space().map_err(|error| self.fail(error))
     }
@@ -326,6 +328,7 @@ impl<D: Disk> Log<D> {
                 result: Ok(()),
             } => {
                 assert_eq!(self.phase, Phase::Header);
+                crate::failpoint!("header-durable");
                 self.phase = Phase::Taking;
                 self.page_slot = Some(slot);
                 Ok(())
@@ -342,7 +345,9 @@ impl<D: Disk> Log<D> {
                 }
                 let index = (token - self.token_first) as usize;
                 self.in_flight[index].done = true;
+                crate::failpoint!("frame-synced");
                 self.advance_durable();
+                crate::failpoint!("frame-durable");
                 Ok(())
             }
         }
@@ -424,6 +429,7 @@ impl<D: Disk> Log<D> {
         self.open_first += cell_count as u64;
         self.open_next = 1;
         self.open_end = 0;
+        crate::failpoint!("frame-closed");
     }
 
     fn open_frame(&mut self) {

@@ -79,6 +79,7 @@ impl File {
             file.file
                 .set_len(found.good_bytes)
                 .map_err(|error| fail("cut", error))?;
+            crate::failpoint!("orders-cut");
             file.file.sync_all().map_err(|error| fail("sync", error))?;
         }
         file.file
@@ -146,6 +147,9 @@ impl Gateway for File {
         if self.waiting.is_empty() {
             return Ok(0);
         }
+        crate::failpoint!("orders-half-sent", {
+            self.file.write(&self.waiting[..self.waiting.len() / 2])
+        });
         match self.file.write(&self.waiting) {
             Ok(0) => self.fail("write", &io::ErrorKind::WriteZero.into()),
             Ok(written_bytes) => {

@@ -113,6 +113,9 @@ impl Tcp {
         if self.waiting.is_empty() {
             return Ok(0);
         }
+        crate::failpoint!("orders-half-sent", {
+            self.stream.write(&self.waiting[..self.waiting.len() / 2])
+        });
         match self.stream.write(&self.waiting) {
             Ok(0) => self.fail("the connection takes no more"),
             Ok(written_bytes) => {

@@ -56,11 +56,13 @@ impl<D: Disk> Log<D> {
         if let Some(last) = Survey::read(&disk)?.begun.last() {
             disk.settle(last.header.segment)?;
         }
+        crate::failpoint!("resume-settled");
         let reader = match from {
             None => LogReader::over(&disk)?,
             Some(cell) => LogReader::over_from(&disk, cell)?,
         };
         let (recovered, go_on) = reader.finish()?;
+        crate::failpoint!("resume-read");
         let mut spares = VecDeque::from(go_on.unused);
         let mut keep = go_on.torn_header.is_none();
         for &spare in &spares {
@@ -70,6 +72,7 @@ impl<D: Disk> Log<D> {
             // From the last to the first, so that a crash leaves no hole in the numbers.
             for &spare in spares.iter().rev().chain(&go_on.torn_header) {
                 disk.remove(spare)?;
+                crate::failpoint!("resume-removed");
             }
             spares.clear();
         }
@@ -157,7 +160,9 @@ impl<D: Disk> Log<D> {
         assert_eq!(first, Some(segment), "segments are prepared in order");
         let mut slot = log.page_slot.take().expect("a slot for pages");
         log.fill_header(&mut slot, segment, before);
+        crate::failpoint!("log-unbegun");
         log.disk.write_now(segment, 0, &slot)?;
+        crate::failpoint!("log-begun");
         log.page_slot = Some(slot);
         log.stats.segments += 1;
         log.prepare_more();

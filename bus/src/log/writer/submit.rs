@@ -22,6 +22,7 @@ impl<D: Disk> Log<D> {
                             break;
                         }
                         self.submit_page(FrameKind::Seal, 0);
+                        crate::failpoint!("seal-submitted");
                         self.phase = Phase::Sealed;
                     } else {
                         let frame = self.waiting.pop_front().expect("just seen");
@@ -134,6 +135,7 @@ impl<D: Disk> Log<D> {
             header.frame_bytes as usize,
             token,
         );
+        crate::failpoint!("frame-submitted");
     }
 
     /// False while no segment is ready.
@@ -142,6 +144,7 @@ impl<D: Disk> Log<D> {
             return false;
         };
         assert_eq!(next, self.segment + 1, "segments are begun in order");
+        crate::failpoint!("seal-durable");
         self.disk.release(self.segment);
         let before = Before {
             how: BeforeEnd::Sealed,
@@ -156,6 +159,7 @@ impl<D: Disk> Log<D> {
         self.phase = Phase::Header;
         self.stats.segments += 1;
         self.disk.write(next, 0, slot, PAGE_BYTES, HEADER_TOKEN);
+        crate::failpoint!("header-submitted");
         self.prepare_more();
         true
     }
@@ -213,6 +217,7 @@ impl<D: Disk> Log<D> {
     pub(super) fn give_back_space(&mut self) -> Result<(), LogError> {
         while let Some(spare) = self.spares.pop_back() {
             self.disk.remove(spare)?;
+            crate::failpoint!("finish-removed");
         }
         self.disk.release(self.segment);
         Ok(self.disk.trim(self.segment, self.offset)?)
