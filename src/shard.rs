@@ -11,6 +11,7 @@ use bus::clock::Clock;
 use bus::disk::Disk;
 use bus::log::{Log, LogError, Record};
 use bus::oms::{Date, Encoder, Gateway, GatewayError, NewOrder, OrderId};
+use bus::planted::{self, Bug};
 use bus::ring::Receiver;
 use bus::signal::{Outcome, Sent};
 use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
@@ -341,12 +342,15 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         self.exit.counts.events = replay.events;
         self.msg_seq = self.msg_seq.max(msg_seq_last);
         for order in in_doubt {
+            if planted::is(Bug::DoubtForgotten) {
+                continue;
+            }
             if delivered(&self.order_id(&order)) {
                 self.say_sent(&order, Outcome::Sent, self.msg_seq);
                 self.exit.counts.sent += 1;
             } else {
                 self.exit.counts.resent += 1;
-                self.exit.hold(&order, true);
+                self.exit.hold(&order, !planted::is(Bug::DoubtUnflagged));
             }
         }
         // What the crash kept from the log follows now, and is sent as if nothing had happened.
@@ -365,7 +369,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         // The gateway goes first: an order may be said to be sent only once it is out of this
         // process, or a crash between the two would lose it.
         let mut work = self.gateway.turn()?;
-        if !self.leaving.is_empty() && self.gateway.waiting() == 0 {
+        let is_gone = self.gateway.waiting() == 0;
+        if !self.leaving.is_empty() && (is_gone || planted::is(Bug::SentBeforeItLeft)) {
             bus::failpoint!("orders-left");
             work += self.say_left();
             bus::failpoint!("orders-said");
@@ -450,7 +455,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     fn release(&mut self) -> Result<usize, ShardError> {
         let mut count = 0;
         while let Some(&held) = self.exit.held.front() {
-            if self.config.is_durable && held.cell_end > self.exit.log.durable_upto() {
+            let is_durable = held.cell_end <= self.exit.log.durable_upto();
+            if self.config.is_durable && !is_durable && !planted::is(Bug::SendBeforeDurable) {
                 break;
             }
             if self.kill.load(Ordering::Acquire) {
@@ -521,6 +527,16 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     }
 
     fn order_id(&self, order: &Signal) -> OrderId {
+        if planted::is(Bug::IdsFromClock) {
+            let seq = self.clock.wall().0 as u64 % OrderId::SEQ_END;
+            return OrderId::new(
+                self.config.date,
+                order.rule,
+                seq,
+                order.symbol,
+                order.ordinal,
+            );
+        }
         OrderId::of(self.config.date, order)
     }
 
@@ -568,7 +584,12 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
 
     /// The `seq` of the last event taken in.
     pub fn last_seq(&self) -> u64 {
-        self.core.last_seq()
+        let last = self.core.last_seq();
+        if last == 0 {
+            return 0;
+        }
+        last + u64::from(planted::is(Bug::ResumeSkipsOne))
+            - u64::from(planted::is(Bug::ResumeRepeatsOne))
     }
 }
 

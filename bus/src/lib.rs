@@ -17,6 +17,7 @@ pub mod log;
 pub mod market;
 pub mod mem;
 pub mod oms;
+pub mod planted;
 pub mod ring;
 pub mod signal;
 

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::{DiskError, Files, Op, PAGE_BYTES, Page, Slot, uring};
+use super::{DiskError, Files, Op, PAGE_BYTES, Page, Slot, steps, uring};
 
 const ZEROS_PAGES: usize = 256;
 const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
@@ -257,9 +257,12 @@ impl Locked {
 
     pub(super) fn adopt(&mut self, segment: u64) -> Result<Arc<File>, DiskError> {
         let path = self.directory.path(segment);
-        open_segment(&path, self.caching, OpenOptions::new().write(true))
-            .map(Arc::new)
-            .map_err(|error| DiskError::io(Op::Open, path, &error))
+        let open = || {
+            open_segment(&path, self.caching, OpenOptions::new().write(true))
+                .map(Arc::new)
+                .map_err(|error| DiskError::io(Op::Open, &path, &error))
+        };
+        steps::adopt(open, || sync_dir(self.directory.dir()))
     }
 
     /// Writes a whole slot and syncs, here and now.
@@ -273,14 +276,14 @@ impl Locked {
         let fail = |op| move |error| DiskError::io(op, self.directory.path(segment), &error);
         file.write_all_at(slot.bytes(), offset)
             .map_err(fail(Op::Write))?;
-        file.sync_data().map_err(fail(Op::Sync))
+        steps::sync(|| file.sync_data()).map_err(fail(Op::Sync))
     }
 
     pub(super) fn settle(&mut self, segment: u64) -> Result<(), DiskError> {
         let path = self.directory.path(segment);
         let settle = || {
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
-            file.sync_data()?;
+            steps::sync(|| file.sync_data())?;
             uring::forget_cache(&file)
         };
         settle().map_err(|error: io::Error| DiskError::io(Op::Sync, &path, &error))
@@ -415,6 +418,74 @@ fn open_segment(path: &Path, caching: Caching, options: &mut OpenOptions) -> io:
     options.open(path)
 }
 
+/// A segment file in the making.
+struct Making<'a> {
+    dir: &'a Path,
+    path: PathBuf,
+    unnamed: PathBuf,
+    bytes: u64,
+    caching: Caching,
+    zeros: &'a [u8],
+    file: Option<File>,
+    is_named: bool,
+}
+
+impl Making<'_> {
+    fn file(&self) -> &File {
+        self.file.as_ref().expect("created first")
+    }
+}
+
+impl steps::Making for Making<'_> {
+    type Error = io::Error;
+
+    fn create(&mut self) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let options = options.create(true).truncate(true).write(true);
+        let file = open_segment(&self.unnamed, self.caching, options)?;
+        crate::failpoint!("segment-opened");
+        uring::allocate(self.file.insert(file), self.bytes)?;
+        crate::failpoint!("segment-allocated");
+        Ok(())
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        let mut at = 0;
+        while at < self.bytes {
+            let len = self.zeros.len().min((self.bytes - at) as usize);
+            self.file().write_all_at(&self.zeros[..len], at)?;
+            at += len as u64;
+            crate::failpoint!("segment-half-zeroed");
+            // A sync of the running log waits until the drive has flushed these zeros too, so
+            // there must never be many of them.
+            if at.is_multiple_of(UNSYNCED_BYTES_MAX) {
+                self.file().sync_data()?;
+            }
+        }
+        crate::failpoint!("segment-zeroed");
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file().sync_all()?;
+        crate::failpoint!("segment-synced");
+        Ok(())
+    }
+
+    fn rename(&mut self) -> io::Result<()> {
+        std::fs::rename(&self.unnamed, &self.path)?;
+        self.is_named = true;
+        crate::failpoint!("segment-renamed");
+        Ok(())
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        File::open(self.dir)?.sync_all()?;
+        crate::failpoint!("segment-made");
+        Ok(())
+    }
+}
+
 fn make_segment(
     dir: &Path,
     segment: u64,
@@ -423,41 +494,27 @@ fn make_segment(
     zeros: &[u8],
 ) -> Result<Arc<File>, DiskError> {
     let path = segment_path(dir, segment);
-    let unnamed = path.with_extension("seg.tmp");
-    let make = || {
-        let mut options = OpenOptions::new();
-        let file = open_segment(
-            &unnamed,
-            caching,
-            options.create(true).truncate(true).write(true),
-        )?;
-        crate::failpoint!("segment-opened");
-        uring::allocate(&file, bytes)?;
-        crate::failpoint!("segment-allocated");
-        let mut at = 0;
-        while at < bytes {
-            let len = zeros.len().min((bytes - at) as usize);
-            file.write_all_at(&zeros[..len], at)?;
-            at += len as u64;
-            crate::failpoint!("segment-half-zeroed");
-            // A sync of the running log waits until the drive has flushed these zeros too, so
-            // there must never be many of them.
-            if at.is_multiple_of(UNSYNCED_BYTES_MAX) {
-                file.sync_data()?;
-            }
-        }
-        crate::failpoint!("segment-zeroed");
-        file.sync_all()?;
-        crate::failpoint!("segment-synced");
-        // A reader takes a name for a whole file, so the name comes last.
-        std::fs::rename(&unnamed, &path)?;
-        crate::failpoint!("segment-renamed");
-        File::open(dir)?.sync_all()?;
-        crate::failpoint!("segment-made");
-        Ok(Arc::new(file))
+    let mut making = Making {
+        dir,
+        unnamed: path.with_extension("seg.tmp"),
+        path,
+        bytes,
+        caching,
+        zeros,
+        file: None,
+        is_named: false,
     };
-    make().map_err(|error: io::Error| {
-        let _ = std::fs::remove_file(&unnamed);
-        DiskError::io(Op::Prepare, path, &error)
-    })
+    match steps::make_segment(&mut making) {
+        Ok(()) => Ok(Arc::new(making.file.expect("created"))),
+        Err(error) => {
+            let _ = std::fs::remove_file(&making.unnamed);
+            // Once it has its name, nothing is as if it had not been tried.
+            let op = if making.is_named {
+                Op::Sync
+            } else {
+                Op::Prepare
+            };
+            Err(DiskError::io(op, making.path, &error))
+        }
+    }
 }

@@ -2,8 +2,9 @@
 //!
 //! [`Disk`] is all that the log asks of the outside. `plain` writes with `pwrite` and
 //! `fdatasync` on a thread of its own, `uring` through `io_uring`, `sim` into memory from a seed,
-//! with every way to fail. `files` has what the two real ones share: names, the lock, and the
-//! thread that makes segments ahead of need.
+//! with every way to fail. `steps` has the order in which all three make things durable. `files`
+//! has what the two real ones share: names, the lock, and the thread that makes segments ahead of
+//! need.
 //!
 //! A process that writes logs must ignore `SIGXFSZ`, or a file size limit kills it before the
 //! error can be said. That is the caller's duty, as is opening the disk before its thread is
@@ -12,6 +13,7 @@
 pub mod files;
 pub mod plain;
 pub mod sim;
+mod steps;
 pub mod uring;
 
 use std::fmt;
@@ -166,7 +168,8 @@ pub trait Disk: Files {
     fn take_slots(&mut self) -> Vec<Slot>;
     /// Starts making a segment file full of zeros; [`Done::Prepared`] says when it will survive
     /// a crash. Files are made in the order they were asked for, and after one failed all fail,
-    /// so that the numbers have no hole.
+    /// so that the numbers have no hole. An error of [`Op::Prepare`] left nothing; one of
+    /// [`Op::Sync`] left a file that may or may not survive.
     fn prepare(&mut self, segment: u64);
     /// Starts writing the first `bytes` of `slot` to a prepared segment and, if all of them were
     /// written, making them durable; [`Done::Written`] gives the slot back. `token` comes back

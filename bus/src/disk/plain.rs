@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
 use super::files::{Caching, Locked, Made, Open, segment_path};
-use super::{Disk, DiskError, Done, Files, Geometry, Op, Slot};
+use super::{Disk, DiskError, Done, Files, Geometry, Op, Slot, steps};
 
 /// See the module.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ fn write_all(dir: &Path, jobs: &Receiver<Job>, done: &SyncSender<Done>) {
             let result = written.and_then(|()| match &synced {
                 Some((segment, result)) if *segment == job.segment => result.clone(),
                 _ => {
-                    let result = job.file.sync_data().map_err(|error| {
+                    let result = steps::sync(|| job.file.sync_data()).map_err(|error| {
                         DiskError::io(Op::Sync, segment_path(dir, job.segment), &error)
                     });
                     synced = Some((job.segment, result.clone()));
@@ -109,7 +109,7 @@ fn write_one(dir: &Path, job: &Job) -> Result<(), DiskError> {
     let want = &job.slot.bytes()[..job.bytes];
     let path = || segment_path(dir, job.segment);
     match job.file.write_at(want, job.offset) {
-        Ok(got) if got == want.len() => Ok(()),
+        Ok(got) if steps::is_whole(got, want.len()) => Ok(()),
         Ok(got) => Err(DiskError::short(
             Op::Write,
             path(),

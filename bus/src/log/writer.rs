@@ -17,8 +17,9 @@ use std::collections::VecDeque;
 
 use super::frame::{FLAG_FINAL, FrameKind, frame_cells};
 use super::{LogConfig, LogError};
-use crate::disk::{Disk, DiskError, Done, PAGE_BYTES, Slot};
+use crate::disk::{Disk, DiskError, Done, Op, PAGE_BYTES, Slot};
 use crate::event::Event;
+use crate::planted::{self, Bug};
 use crate::signal::Signal;
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -290,7 +291,9 @@ impl<D: Disk> Log<D> {
     #[cold]
     fn fail(&mut self, error: LogError) -> LogError {
         self.open_end = self.open_end.min(self.open_next);
-        self.failed = Some(error.clone());
+        if !planted::is(Bug::ErrorForgotten) {
+            self.failed = Some(error.clone());
+        }
         error
     }
 
@@ -313,7 +316,9 @@ impl<D: Disk> Log<D> {
                 result: Err(error), ..
             } => {
                 self.preparing -= 1;
-                if !error.is_no_space() {
+                // A file that has its name and is not durable is no mere lack of space: it may
+                // stand there after a crash, behind spares that were given back.
+                if error.op == Op::Sync || !error.is_no_space() {
                     return Err(error.into());
                 }
                 self.full.get_or_insert(error);
@@ -343,7 +348,14 @@ impl<D: Disk> Log<D> {
                 } else {
                     self.free.push(slot);
                 }
-                let index = (token - self.token_first) as usize;
+                let mut index = (token - self.token_first) as usize;
+                if planted::is(Bug::DurableOutOfOrder) {
+                    index = self
+                        .in_flight
+                        .iter()
+                        .position(|frame| !frame.done)
+                        .unwrap_or(index);
+                }
                 self.in_flight[index].done = true;
                 crate::failpoint!("frame-synced");
                 self.advance_durable();

@@ -5,6 +5,7 @@ use crate::disk::{Disk, DiskError, PAGE_BYTES, Slot};
 use crate::log::LogError;
 use crate::log::frame::{FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes};
 use crate::log::segment::{Before, BeforeEnd, SegmentHeader};
+use crate::planted::{self, Bug};
 
 impl<D: Disk> Log<D> {
     /// Hands waiting frames to the disk, and moves on to the next segment when one is full.
@@ -32,7 +33,9 @@ impl<D: Disk> Log<D> {
                 Phase::Sealed => {
                     // The segment counts as complete from the moment that the next is begun, so
                     // all of it must be durable first.
-                    if !self.in_flight.is_empty() || !self.begin_next_segment() {
+                    let is_durable = self.in_flight.is_empty()
+                        || (planted::is(Bug::HeaderBeforeDurable) && self.page_slot.is_some());
+                    if !is_durable || !self.begin_next_segment() {
                         break;
                     }
                 }
@@ -98,7 +101,11 @@ impl<D: Disk> Log<D> {
         FrameHeader {
             frame_bytes: frame_bytes(cell_count) as u32,
             first_cell,
-            durable_upto: self.durable_upto,
+            durable_upto: if planted::is(Bug::ClaimsTooMuch) {
+                first_cell
+            } else {
+                self.durable_upto
+            },
             cell_count: cell_count as u32,
             prev_crc: self.prev_crc,
             salt: self.salt,
