@@ -268,7 +268,7 @@ impl Stocked {
         Stocked { disk, stock, ready }
     }
 
-    fn from_stock(&mut self) -> Option<Done> {
+    fn take_ready(&mut self) -> Option<Done> {
         let segment = self.ready.pop_front()?;
         Some(Done::Prepared {
             segment,
@@ -302,10 +302,10 @@ impl Disk for Stocked {
         }
     }
     fn poll(&mut self) -> Option<Done> {
-        self.from_stock().or_else(|| self.disk.poll())
+        self.take_ready().or_else(|| self.disk.poll())
     }
     fn wait(&mut self) -> Option<Done> {
-        self.from_stock().or_else(|| self.disk.wait())
+        self.take_ready().or_else(|| self.disk.wait())
     }
     fn take_slots(&mut self) -> Vec<Slot> {
         self.disk.take_slots()
