@@ -336,6 +336,9 @@ impl RunDir {
         let path = self.path.join(name);
         let temporary = self.path.join(format!(".{name}.new"));
         let write = || -> io::Result<()> {
+            if let Some(errno) = bus::failpoint!(errno "file-fails") {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
             let mut file = File::create(&temporary)?;
             file.write_all(bytes)?;
             bus::failpoint!("file-written");

@@ -15,6 +15,7 @@
 /// Every place, in the order in which a run comes by.
 pub const NAMES: &[&str] = &[
     // The run's directory.
+    "file-fails",
     "file-written",
     "file-synced",
     "file-renamed",
@@ -23,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "half-made-removed",
     "segment-opened",
     "segment-allocated",
+    "segment-fails",
     "segment-half-zeroed",
     "segment-zeroed",
     "segment-synced",
@@ -47,7 +49,9 @@ pub const NAMES: &[&str] = &[
     // A frame is on its way to the disk.
     "frame-closed",
     "frame-submitted",
+    "write-fails",
     "frame-written",
+    "sync-fails",
     "frame-synced",
     "frame-durable",
     // One segment after another.
@@ -61,6 +65,7 @@ pub const NAMES: &[&str] = &[
     "order-buffered",
     "order-out",
     "orders-half-sent",
+    "orders-write-fails",
     "orders-left",
     "orders-said",
     // The log is ended.
@@ -80,12 +85,22 @@ pub const NAMES: &[&str] = &[
     "results-digests",
 ];
 
+/// Those of them that can also pretend that the system refused something.
+pub const FAULTS: &[&str] = &[
+    "file-fails",
+    "segment-fails",
+    "write-fails",
+    "sync-fails",
+    "orders-write-fails",
+];
+
 /// Ends the process at its nth pass, if a test asked for that. See [`failpoint`](self).
 #[cfg(feature = "failpoints")]
 #[macro_export]
 macro_rules! failpoint {
     (errno $name:literal) => {{
         const INDEX: usize = $crate::failpoint::index_of($name);
+        const _: () = assert!($crate::failpoint::is_fault($name));
         $crate::failpoint::errno(INDEX)
     }};
     ($name:literal) => {
@@ -106,6 +121,7 @@ macro_rules! failpoint {
 macro_rules! failpoint {
     (errno $name:literal) => {{
         const _: usize = $crate::failpoint::index_of($name);
+        const _: () = assert!($crate::failpoint::is_fault($name));
         None::<i32>
     }};
     ($name:literal $(, $first:expr)?) => {{
@@ -115,14 +131,26 @@ macro_rules! failpoint {
 
 /// The place of a name among [`NAMES`]; does not compile for a name that is not there.
 pub const fn index_of(name: &str) -> usize {
+    match find(NAMES, name) {
+        Some(index) => index,
+        None => panic!("a failpoint's name must stand in failpoint::NAMES"),
+    }
+}
+
+/// Whether the place of this name can pretend an error.
+pub const fn is_fault(name: &str) -> bool {
+    find(FAULTS, name).is_some()
+}
+
+const fn find(names: &[&str], name: &str) -> Option<usize> {
     let mut index = 0;
-    while index < NAMES.len() {
-        if is_same(NAMES[index].as_bytes(), name.as_bytes()) {
-            return index;
+    while index < names.len() {
+        if is_same(names[index].as_bytes(), name.as_bytes()) {
+            return Some(index);
         }
         index += 1;
     }
-    panic!("a failpoint's name must stand in failpoint::NAMES")
+    None
 }
 
 /// What `==` does, which a `const fn` cannot.
@@ -165,7 +193,7 @@ mod armed {
     /// Takes `name:n` (die at the nth pass), or `name:n:eio` and `name:n:enospc` for places that
     /// can fail. Once in a process.
     pub fn arm(text: &str) -> Result<(), String> {
-        let bad = || format!("failpoint `{text}`: want `name:n` or `name:n:eio`");
+        let bad = || format!("failpoint `{text}`: want `name:n`, `name:n:eio` or `name:n:enospc`");
         let mut parts = text.split(':');
         let name = parts.next().ok_or_else(bad)?;
         let index = NAMES.iter().position(|known| *known == name);

@@ -518,9 +518,9 @@ impl Config {
         positive("time.max_future", self.time.max_future.0)?;
         positive("log.commit_age", self.log.commit_age.0)?;
         let segment = self.log.segment.0;
-        if !(1 << 20..=4 << 30).contains(&segment) || !segment.is_multiple_of(4096) {
+        if !(64 << 10..=4 << 30).contains(&segment) || !segment.is_multiple_of(4096) {
             return Err(format!(
-                "log.segment is {}, want 1MiB to 4GiB",
+                "log.segment is {}, want 64KiB to 4GiB",
                 self.log.segment
             ));
         }

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod crash;
 pub mod wire;
 
 use std::ffi::OsStr;

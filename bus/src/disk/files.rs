@@ -452,6 +452,9 @@ impl steps::Making for Making<'_> {
     fn fill(&mut self) -> io::Result<()> {
         let mut at = 0;
         while at < self.bytes {
+            if let Some(errno) = crate::failpoint!(errno "segment-fails") {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
             let len = self.zeros.len().min((self.bytes - at) as usize);
             self.file().write_all_at(&self.zeros[..len], at)?;
             at += len as u64;

@@ -3,6 +3,7 @@
 //! The thread takes all writes that wait, does them, and syncs once for all of them.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,7 +85,11 @@ fn write_all(dir: &Path, jobs: &Receiver<Job>, done: &SyncSender<Done>) {
             let result = written.and_then(|()| match &synced {
                 Some((segment, result)) if *segment == job.segment => result.clone(),
                 _ => {
-                    let result = steps::sync(|| job.file.sync_data()).map_err(|error| {
+                    let sync = || match crate::failpoint!(errno "sync-fails") {
+                        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                        None => job.file.sync_data(),
+                    };
+                    let result = steps::sync(sync).map_err(|error| {
                         DiskError::io(Op::Sync, segment_path(dir, job.segment), &error)
                     });
                     synced = Some((job.segment, result.clone()));
@@ -108,6 +113,9 @@ fn write_all(dir: &Path, jobs: &Receiver<Job>, done: &SyncSender<Done>) {
 fn write_one(dir: &Path, job: &Job) -> Result<(), DiskError> {
     let want = &job.slot.bytes()[..job.bytes];
     let path = || segment_path(dir, job.segment);
+    if let Some(errno) = crate::failpoint!(errno "write-fails") {
+        return Err(DiskError::new(Op::Write, path(), errno));
+    }
     match job.file.write_at(want, job.offset) {
         Ok(got) if steps::is_whole(got, want.len()) => Ok(()),
         Ok(got) => Err(DiskError::short(

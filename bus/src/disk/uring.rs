@@ -156,9 +156,13 @@ impl UringDisk {
             match part {
                 WRITE => {
                     crate::failpoint!("frame-written");
-                    flight.written = Some(answer.result());
+                    let pretended = crate::failpoint!(errno "write-fails").map(|errno| -errno);
+                    flight.written = Some(pretended.unwrap_or(answer.result()));
                 }
-                _ => flight.synced = Some(answer.result()),
+                _ => {
+                    let pretended = crate::failpoint!(errno "sync-fails").map(|errno| -errno);
+                    flight.synced = Some(pretended.unwrap_or(answer.result()));
+                }
             }
             if let (Some(written), Some(synced)) = (flight.written, flight.synced) {
                 let flight = self.flights[index].take().expect("just seen");

@@ -150,6 +150,9 @@ impl Gateway for File {
         crate::failpoint!("orders-half-sent", {
             self.file.write(&self.waiting[..self.waiting.len() / 2])
         });
+        if let Some(errno) = crate::failpoint!(errno "orders-write-fails") {
+            return self.fail("write", &io::Error::from_raw_os_error(errno));
+        }
         match self.file.write(&self.waiting) {
             Ok(0) => self.fail("write", &io::ErrorKind::WriteZero.into()),
             Ok(written_bytes) => {
