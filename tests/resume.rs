@@ -1,24 +1,17 @@
 //! A run that is killed at any moment goes on where it was, and ends as if it had not been.
 //!
 //! The real program is killed with SIGKILL, again and again, at moments drawn from a seed;
-//! `TAPELINE_SEED` repeats the draws, though of course not what the machine made of them.
+//! `TAPELINE_SEED` repeats the draws, though of course not what the machine made of them. Orders
+//! go to files here, where each must come exactly once; `tests/kill.rs` sends them to a peer.
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use support::{
-    Folder, Random, Started, alone, digests, manifest, orders_in, orders_of, program, tapeline,
-};
+use support::{Folder, Random, Started, alone, digests, manifest, orders_of, program, tapeline};
 
 /// At this pace the session takes about 300 ms.
 const PACE: &str = "24x";
@@ -288,104 +281,4 @@ fn a_replay_that_was_stopped_goes_on_too() {
     resume(&run, "max").wait_for_end().expect(0);
     twin.check(&run);
     assert!(fs::read(run.join("orders/shard-0.fix")).unwrap() == before);
-}
-
-/// A peer that takes orders from one connection after another, and keeps them apart.
-struct Peer {
-    address: SocketAddr,
-    is_over: Arc<AtomicBool>,
-    accepting: Option<JoinHandle<Vec<Vec<u8>>>>,
-}
-
-impl Peer {
-    fn new() -> Peer {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&is_over);
-        let accepting = std::thread::spawn(move || {
-            let mut readers: Vec<JoinHandle<Vec<u8>>> = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                if flag.load(Ordering::Acquire) {
-                    break;
-                }
-                readers.push(std::thread::spawn(move || {
-                    let mut received = Vec::new();
-                    // A killed process may end a connection by a reset; what came before counts.
-                    let _ = stream.read_to_end(&mut received);
-                    received
-                }));
-            }
-            readers
-                .into_iter()
-                .map(|reader| reader.join().unwrap())
-                .collect()
-        });
-        Peer {
-            address,
-            is_over,
-            accepting: Some(accepting),
-        }
-    }
-
-    /// What came on each connection, once all processes are gone.
-    fn finish(mut self) -> Vec<Vec<u8>> {
-        self.is_over.store(true, Ordering::Release);
-        drop(TcpStream::connect(self.address));
-        self.accepting.take().unwrap().join().unwrap()
-    }
-}
-
-/// The whole messages in what a connection brought: a kill may have cut the last one.
-fn whole(bytes: &[u8]) -> &[u8] {
-    let last = bytes.windows(4).rposition(|window| window == b"\x0110=");
-    let end = last.and_then(|at| {
-        let check = bytes[at + 1..].iter().position(|byte| *byte == 1)?;
-        Some(at + check + 2)
-    });
-    &bytes[..end.unwrap_or(0)]
-}
-
-/// Over TCP nobody can say what arrived before a crash: every order comes at least once, and one
-/// that may have come before says so.
-#[test]
-fn a_peer_gets_every_order_and_repeats_say_that_they_may_be() {
-    let _alone = alone();
-    let shards = 2;
-    let twin = Twin::new("resume-tcp", shards);
-    let wanted: BTreeSet<&String> = twin.orders.iter().flatten().collect();
-    let mut total = Kills::default();
-    let mut random = seeded(shards);
-    let run = twin.folder.join("run");
-    let mut repeats = 0;
-    while total.effective < 16 {
-        let _ = fs::remove_dir_all(&run);
-        let peer = Peer::new();
-        let orders = format!("{CONFIG}\n[orders]\ntcp = \"{}\"\n", peer.address);
-        let config = twin.folder.write("tcp.toml", orders);
-        let started = twin.start(&run, &config, PACE);
-        let is_complete = kill_until_it_ends(started, &run, &mut random, &mut total);
-        let received = peer.finish();
-        if !is_complete {
-            continue;
-        }
-        twin.check(&run);
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for (connection, bytes) in received.iter().enumerate() {
-            for (id, is_flagged) in orders_in(whole(bytes)) {
-                let count = seen.entry(id.clone()).or_default();
-                *count += 1;
-                let is_repeat = *count > 1;
-                repeats += usize::from(is_repeat);
-                assert!(
-                    is_flagged || !is_repeat,
-                    "{id} came again, on connection {connection}, without 97=Y"
-                );
-            }
-        }
-        let arrived: BTreeSet<&String> = seen.keys().collect();
-        assert_eq!(arrived, wanted, "what arrived, and what the twin sent");
-    }
-    println!("{total:?}, {repeats} orders came again");
 }
