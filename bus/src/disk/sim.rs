@@ -36,6 +36,7 @@ pub struct SimDisk {
     prepare_failed: Option<DiskError>,
     now: u64,
     ops: Cell<u64>,
+    fail: Cell<Option<(u64, Fault)>>,
     is_fired: Cell<bool>,
     fired: Cell<Fired>,
 }
@@ -104,6 +105,7 @@ impl SimDisk {
             prepare_failed: None,
             now: 0,
             ops: Cell::new(0),
+            fail: Cell::new(faults.fail),
             is_fired: Cell::new(false),
             fired: Cell::new(Fired::default()),
         }
@@ -204,9 +206,15 @@ impl SimDisk {
         SimDisk {
             faults,
             ops: Cell::new(0),
+            fail: Cell::new(faults.fail),
             is_fired: Cell::new(false),
             ..self
         }
+    }
+
+    /// From now on, the `nth` operation fails.
+    pub fn fail_later(&self, nth: u64, fault: Fault) {
+        self.fail.set(Some((self.ops.get() + nth, fault)));
     }
 
     /// How many operations were asked for.
@@ -254,7 +262,7 @@ impl SimDisk {
     fn count(&self, op: Op) -> Option<Fault> {
         let number = self.ops.get() + 1;
         self.ops.set(number);
-        let (nth, fault) = self.faults.fail?;
+        let (nth, fault) = self.fail.get()?;
         // Only a read can come out wrong.
         if number != nth || (fault == Fault::Flip && op != Op::Read) {
             return None;

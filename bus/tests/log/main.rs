@@ -7,3 +7,4 @@ mod damage;
 mod faults;
 mod golden;
 mod middle;
+mod states;
