@@ -204,7 +204,10 @@ impl<F: Files> LogReader<F> {
             }
             let limit = cut_at.unwrap_or(begun.file_bytes);
             let here = match self.frame_here(&begun, limit) {
-                Err(LogError::Disk(_)) if planted::is(Bug::ReadErrorIsEnd) => None,
+                Err(LogError::Disk(_)) if planted::is(Bug::ReadErrorIsEnd) => {
+                    self.end = Some(Ok(End::Clean));
+                    return Ok(None);
+                }
                 here => here?,
             };
             let Some((frame, place)) = here else {

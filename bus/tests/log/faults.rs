@@ -1,7 +1,12 @@
 //! Every operation fails once: the log stops at it, says so, and recovers.
+//!
+//! The loop is SQLite's: the first operation fails, then the second, and so on, until a run ends
+//! before its turn comes. `cargo test -p bus --test log faults -- --nocapture` says how many of
+//! each kind failed.
 
 use std::path::PathBuf;
 
+use bus::disk::sim::Fired;
 use bus::disk::{Cause, DiskError, Fault, Faults, Op};
 use bus::log::{Log, LogConfig, LogError, verify_files};
 
@@ -48,9 +53,10 @@ fn work(
     (log.durable_upto(), result)
 }
 
-fn every_operation_fails(fault: Fault, resume: bool) {
+pub(crate) fn every_operation_fails(fault: Fault, resume: bool) {
     let config = small();
     let mut fired = 0;
+    let mut kinds = Fired::default();
     for nth in 1.. {
         let faults = Faults {
             steps_max: 3,
@@ -69,7 +75,7 @@ fn every_operation_fails(fault: Fault, resume: bool) {
         let (durable, result) = work(&config, &mut disk, resume);
         if !disk.fault_fired() {
             result.unwrap();
-            println!("{fault:?}: {fired} operations failed, {before} before");
+            println!("{fault:?}: {fired} operations failed, {before} before\n{kinds}");
             break;
         }
         fired += 1;
@@ -82,6 +88,7 @@ fn every_operation_fails(fault: Fault, resume: bool) {
             );
         }
         let mut disk = disk.crash(!nth, config.geometry(), faults);
+        kinds.add(&disk.fired());
         let found = read_all(&disk).unwrap();
         assert!(
             found.cells >= durable,

@@ -8,3 +8,4 @@ mod faults;
 mod golden;
 mod middle;
 mod states;
+mod swapped;

@@ -403,8 +403,9 @@ fn history(seed: u64) -> Result<Tally, String> {
 pub(crate) fn check(seed: u64) -> Result<Tally, String> {
     let result = catch_unwind(AssertUnwindSafe(|| history(seed)));
     let result = result.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        Err(text.unwrap_or_else(|| "a panic".to_owned()))
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied());
+        Err(text.unwrap_or("a panic").to_owned())
     });
     result.map_err(|what| format!("seed {seed}: {what}"))
 }
