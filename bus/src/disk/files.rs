@@ -1,5 +1,5 @@
-//! What the two real disks share: the log's directory, its lock, and the thread that makes
-//! segment files ahead of need.
+//! What the two real disks share: the log's lock, and the thread that makes segment files ahead
+//! of need.
 //!
 //! A running log never makes a file longer: the first write to a new block costs a journal
 //! commit, 1.5 to 2 times the time of a write to a block that was written before, and far more
@@ -9,104 +9,23 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use super::{DiskError, Files, Op, PAGE_BYTES, Page, Slot, steps, uring};
+use super::{Directory, DiskError, Files, Op, PAGE_BYTES, Page, Slot, steps, uring};
 
 const ZEROS_PAGES: usize = 256;
 const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
-/// A log's directory, to be read.
-#[derive(Debug)]
-pub struct Directory {
-    dir: PathBuf,
-    /// The file read last: a reader goes through one after the other.
-    last: Mutex<Option<(u64, File)>>,
-}
-
 /// The file name of a segment.
 pub fn segment_path(dir: &Path, segment: u64) -> PathBuf {
-    dir.join(format!("{segment:010}.seg"))
+    dir.join(segment_name(segment))
 }
 
-impl Directory {
-    /// The directory as it is; not looked at yet.
-    pub fn new(dir: &Path) -> Directory {
-        Directory {
-            dir: dir.to_owned(),
-            last: Mutex::new(None),
-        }
-    }
-
-    /// Its path.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    fn with_file<T>(
-        &self,
-        segment: u64,
-        work: impl FnOnce(&File) -> Result<T, DiskError>,
-    ) -> Result<T, DiskError> {
-        let mut last = self
-            .last
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let file = match last.take() {
-            Some((number, file)) if number == segment => file,
-            _ => {
-                let path = self.path(segment);
-                File::open(&path).map_err(|error| DiskError::io(Op::Open, path, &error))?
-            }
-        };
-        let result = work(&file);
-        *last = Some((segment, file));
-        result
-    }
-
-    fn forget_file(&self) {
-        *self
-            .last
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = None;
-    }
-}
-
-impl Files for Directory {
-    fn list(&self) -> Result<Vec<u64>, DiskError> {
-        let fail = |error| DiskError::io(Op::List, &self.dir, &error);
-        let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(fail)? {
-            let name = entry.map_err(fail)?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(".seg"));
-            // Only names that we would write count: other files are not ours to judge.
-            let number = number.filter(|digits| digits.len() == 10);
-            numbers.extend(number.and_then(|digits| digits.parse::<u64>().ok()));
-        }
-        numbers.sort_unstable();
-        Ok(numbers)
-    }
-
-    fn len(&self, segment: u64) -> Result<u64, DiskError> {
-        self.with_file(segment, |file| {
-            let meta = file.metadata();
-            meta.map(|meta| meta.len())
-                .map_err(|error| DiskError::io(Op::Open, self.path(segment), &error))
-        })
-    }
-
-    fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
-        self.with_file(segment, |file| {
-            file.read_exact_at(into, offset)
-                .map_err(|error| DiskError::io(Op::Read, self.path(segment), &error))
-        })
-    }
-
-    fn path(&self, segment: u64) -> PathBuf {
-        segment_path(&self.dir, segment)
-    }
+/// The same without its directory.
+pub fn segment_name(segment: u64) -> String {
+    format!("{segment:010}.seg")
 }
 
 /// How segment files are opened for writing.
@@ -318,7 +237,7 @@ impl Drop for Locked {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<(), DiskError> {
+pub(super) fn make_dir(dir: &Path) -> Result<(), DiskError> {
     let fail = |error: io::Error| DiskError::io(Op::Open, dir, &error);
     if dir.is_dir() {
         return Ok(());
@@ -331,7 +250,7 @@ fn make_dir(dir: &Path) -> Result<(), DiskError> {
         .try_for_each(sync_dir)
 }
 
-fn sync_dir(dir: &Path) -> Result<(), DiskError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), DiskError> {
     let sync = || File::open(dir)?.sync_all();
     sync().map_err(|error: io::Error| DiskError::io(Op::Sync, dir, &error))
 }

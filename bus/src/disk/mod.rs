@@ -2,18 +2,21 @@
 //!
 //! [`Disk`] is all that the log asks of the outside. `plain` writes with `pwrite` and
 //! `fdatasync` on a thread of its own, `uring` through `io_uring`, `sim` into memory from a seed,
-//! with every way to fail. `steps` has the order in which all three make things durable. `files`
-//! has what the two real ones share: names, the lock, and the thread that makes segments ahead of
-//! need.
+//! with every way to fail. `steps` has the order in which all three make things durable.
+//! `directory` reads a log's directory, and what was moved out of it into a `tier`. `files` has
+//! what the two real ones share: the lock, and the thread that makes segments ahead of need.
 //!
 //! A process that writes logs must ignore `SIGXFSZ`, or a file size limit kills it before the
 //! error can be said. That is the caller's duty, as is opening the disk before its thread is
 //! pinned or given a real-time class: the threads started here inherit both.
 
+mod directory;
 pub mod files;
+pub mod folder;
 pub mod plain;
 pub mod sim;
 mod steps;
+pub mod tier;
 pub mod uring;
 
 use std::fmt;
@@ -21,9 +24,13 @@ use std::path::{Path, PathBuf};
 
 use bytemuck::{Pod, Zeroable};
 
-pub use files::Directory;
+pub use directory::Directory;
+pub(crate) use directory::segment_number;
+pub(crate) use files::segment_name;
+pub use folder::{Folder, FolderFaults, RealFolder, SimFolder};
 pub use plain::PlainDisk;
 pub use sim::{Fault, Faults, SimDisk};
+pub use tier::TierFolder;
 pub use uring::UringDisk;
 
 /// The unit of writing: nothing smaller is ever written, and nothing is written twice.
@@ -136,6 +143,20 @@ pub trait Files {
     fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> Result<(), DiskError>;
     /// What to call a segment file in a message.
     fn path(&self, segment: u64) -> PathBuf;
+    /// What to call a small file beside the segments.
+    fn path_beside(&self, name: &str) -> PathBuf {
+        self.path(0).with_file_name(name)
+    }
+    /// A small file beside the segments, whole; `None` where there is none of this name.
+    fn beside(&self, name: &str) -> Result<Option<Vec<u8>>, DiskError> {
+        let _ = name;
+        Ok(None)
+    }
+    /// When a segment file was last written, if that is known.
+    fn written(&self, segment: u64) -> Option<std::time::SystemTime> {
+        let _ = segment;
+        None
+    }
 }
 
 macro_rules! files_through {
@@ -152,6 +173,15 @@ macro_rules! files_through {
             }
             fn path(&self, segment: u64) -> PathBuf {
                 (**self).path(segment)
+            }
+            fn path_beside(&self, name: &str) -> PathBuf {
+                (**self).path_beside(name)
+            }
+            fn beside(&self, name: &str) -> Result<Option<Vec<u8>>, DiskError> {
+                (**self).beside(name)
+            }
+            fn written(&self, segment: u64) -> Option<std::time::SystemTime> {
+                (**self).written(segment)
             }
         }
     };
@@ -282,6 +312,7 @@ pub enum Op {
     Write,
     Sync,
     Remove,
+    Rename,
     Trim,
 }
 
@@ -297,10 +328,12 @@ pub enum Cause {
         /// How many were asked for.
         want: u64,
     },
+    /// What is there is not what was written, or not for this program: in which way.
+    Bytes(&'static str),
 }
 
 impl DiskError {
-    fn new(op: Op, path: impl AsRef<Path>, errno: i32) -> DiskError {
+    pub(crate) fn new(op: Op, path: impl AsRef<Path>, errno: i32) -> DiskError {
         DiskError {
             op,
             path: path.as_ref().to_owned(),
@@ -308,7 +341,7 @@ impl DiskError {
         }
     }
 
-    fn io(op: Op, path: impl AsRef<Path>, error: &std::io::Error) -> DiskError {
+    pub(crate) fn io(op: Op, path: impl AsRef<Path>, error: &std::io::Error) -> DiskError {
         // An error that std made up has no number; EIO is what it amounts to.
         DiskError::new(op, path, error.raw_os_error().unwrap_or(libc::EIO))
     }
@@ -341,6 +374,7 @@ impl Op {
             Op::Write => "write",
             Op::Sync => "sync",
             Op::Remove => "remove",
+            Op::Rename => "rename",
             Op::Trim => "trim",
         }
     }
@@ -352,6 +386,7 @@ impl fmt::Display for DiskError {
         match self.cause {
             Cause::Errno(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(errno)),
             Cause::Short { got, want } => write!(f, "{got} bytes of {want}"),
+            Cause::Bytes(what) => write!(f, "{what}"),
         }
     }
 }
@@ -413,6 +448,12 @@ impl Files for RealDisk {
     }
     fn path(&self, segment: u64) -> PathBuf {
         either!(self, d => d.path(segment))
+    }
+    fn path_beside(&self, name: &str) -> PathBuf {
+        either!(self, d => d.path_beside(name))
+    }
+    fn beside(&self, name: &str) -> Result<Option<Vec<u8>>, DiskError> {
+        either!(self, d => d.beside(name))
     }
 }
 

@@ -224,6 +224,12 @@ impl Files for UringDisk {
     fn path(&self, segment: u64) -> PathBuf {
         self.locked.directory.path(segment)
     }
+    fn path_beside(&self, name: &str) -> PathBuf {
+        self.locked.directory.path_beside(name)
+    }
+    fn beside(&self, name: &str) -> Result<Option<Vec<u8>>, DiskError> {
+        self.locked.directory.beside(name)
+    }
 }
 
 impl Disk for UringDisk {

@@ -112,6 +112,10 @@ pub enum Damage {
     Schema(u16),
     /// Bytes where nothing was ever written.
     Stray,
+    /// A small file beside the segments is not what was written.
+    Beside,
+    /// The first segment is not the one that `RETAINED` names: which field.
+    Retained(&'static str),
 }
 
 impl fmt::Display for Damage {
@@ -135,6 +139,13 @@ impl fmt::Display for Damage {
             }
             Damage::Cell { kind } => write!(f, "kind {kind:#04x} is no event and no signal"),
             Damage::Schema(schema) => write!(f, "record schema {schema}, want 1"),
+            Damage::Beside => write!(f, "the file is not what was written"),
+            Damage::Retained(field) => {
+                write!(
+                    f,
+                    "the segment's {field} is not what the file RETAINED says"
+                )
+            }
             Damage::Stray => write!(f, "bytes where nothing was ever written"),
         }
     }
@@ -189,6 +200,17 @@ impl fmt::Display for LogError {
                 }
             }
             LogError::Config(what) => write!(f, "log configuration: {what}"),
+        }
+    }
+}
+
+impl LogError {
+    /// Whether what is on the disk is not what was written there.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            LogError::Corrupt(_) => true,
+            LogError::Disk(error) => matches!(error.cause, Cause::Bytes(_) | Cause::Short { .. }),
+            _ => false,
         }
     }
 }

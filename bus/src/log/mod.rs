@@ -10,12 +10,13 @@
 //! ```
 //!
 //! Read `frame` and `segment` (what is written), then `writer`, `reader`, `recover` (which ends
-//! a crash can leave).
+//! a crash can leave), `retain` (what is moved away and removed).
 
 mod error;
 mod frame;
 mod reader;
 mod recover;
+mod retain;
 mod segment;
 mod writer;
 
@@ -25,6 +26,7 @@ pub use error::{Corruption, Damage, LogError, NoCell};
 pub use frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, frame_cells};
 pub use reader::{Frame, LogReader, Record};
 pub use recover::{End, Recovered};
+pub use retain::{Retained, Retention, reference, reference_in, retain, retain_in};
 pub use segment::{Before, BeforeEnd, FORMAT_VERSION, Page0, SegmentHeader};
 pub use writer::{Commit, Log, LogStats};
 

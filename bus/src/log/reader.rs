@@ -84,6 +84,29 @@ impl<F: Files> LogReader<F> {
         LogReader::at_segment(files, survey, None)
     }
 
+    /// The first cell that the log has: 0, unless segments were removed for good. What must be
+    /// known of those is in [`reference`](super::reference).
+    pub fn first_cell(&self) -> u64 {
+        self.survey.first_cell()
+    }
+
+    /// The cell at which the next record begins.
+    pub fn position(&self) -> u64 {
+        if self.cells.is_empty() {
+            self.next_cell
+        } else {
+            self.cell
+        }
+    }
+
+    /// Whether a segment holds a whole frame.
+    pub(super) fn has_frame(files: F, survey: &Survey, index: usize) -> Result<bool, LogError> {
+        let begun = survey.begun[index];
+        let mut reader = LogReader::at_segment(files, survey.clone(), None)?;
+        let frame = reader.frame_here(&begun, begun.file_bytes)?;
+        Ok(frame.is_some())
+    }
+
     /// Cells below this were durable when the last frame that was read was written, by the log's
     /// own word: what a crash of the machine cannot have taken, whoever wrote after them. Of what
     /// is above, nobody but the writer knows.

@@ -7,8 +7,9 @@
 
 use super::error::{Corruption, Damage, LogError};
 use super::frame::{FrameHeader, checksum, stored_checksum};
+use super::retain::word::Word;
 use super::segment::{Before, BeforeEnd, Page0, SegmentHeader};
-use crate::disk::{Files, PAGE_BYTES};
+use crate::disk::{Cause, Files, PAGE_BYTES};
 use crate::planted::{self, Bug};
 
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -94,8 +95,36 @@ pub(super) fn corrupt(
 
 impl Survey {
     /// Reads the first page of every segment and checks that they follow from each other.
+    ///
+    /// A log can be written, and segments taken from it, while this reads: what does not fit
+    /// together is looked at again, and counts if it is still the same.
     pub(super) fn read(files: &impl Files) -> Result<Survey, LogError> {
-        let numbers = files.list()?;
+        let mut before: Option<LogError> = None;
+        loop {
+            let said = Word::of(files)?;
+            let error = match Survey::read_once(files, said) {
+                Ok(survey) => return Ok(survey),
+                Err(error) => error,
+            };
+            let may_pass = match &error {
+                LogError::Corrupt(_) => before.as_ref() != Some(&error),
+                LogError::Disk(error) => {
+                    error.cause == Cause::Errno(libc::ENOENT) && Word::of(files)? != said
+                }
+                _ => false,
+            };
+            if !may_pass {
+                return Err(error);
+            }
+            before = Some(error);
+        }
+    }
+
+    fn read_once(files: &impl Files, said: Option<Word>) -> Result<Survey, LogError> {
+        let from = said.map_or(0, |said| said.from);
+        let mut numbers = files.list()?;
+        // Below that they count for nothing, and are about to go.
+        numbers.retain(|&number| number >= from);
         let mut survey = Survey::default();
         let mut bad: Option<u64> = None;
         let mut page = vec![0; PAGE_BYTES];
@@ -151,7 +180,7 @@ impl Survey {
                 }
             }
         }
-        survey.check_numbers(files, &numbers)?;
+        survey.check_numbers(files, &numbers, said)?;
         if let Some(bad) = bad {
             survey.check_torn_header(files, bad)?;
         }
@@ -165,15 +194,27 @@ impl Survey {
             .map_or(0, |begun| begun.header.first_cell)
     }
 
-    fn check_numbers(&self, files: &impl Files, numbers: &[u64]) -> Result<(), LogError> {
-        let Some(&first) = numbers.first() else {
-            return Ok(());
-        };
-        let last = self.begun.last().map(|begun| begun.header);
-        let cell = last.map_or(0, |header| header.first_cell);
+    fn check_numbers(
+        &self,
+        files: &impl Files,
+        numbers: &[u64],
+        said: Option<Word>,
+    ) -> Result<(), LogError> {
+        let from = said.map_or(0, |said| said.from);
+        let cell = self.begun.last().map_or(0, |begun| begun.header.first_cell);
         let missing = |number| Err(corrupt(files, number, 0, cell, Damage::Missing));
-        if first > last.map_or(0, |header| header.retained_from) {
-            return missing(first - 1);
+        let is_first = numbers.first().is_none_or(|&first| first == from);
+        if !is_first || (numbers.is_empty() && said.is_some()) {
+            return missing(from);
+        }
+        if let (Some(said), Some(begun)) = (said, self.begun.first()) {
+            let wrong = [
+                (begun.header.uuid != said.uuid, "uuid"),
+                (begun.header.first_cell != said.first_cell, "first cell"),
+            ];
+            if let Some((_, field)) = wrong.iter().find(|(is_wrong, _)| *is_wrong) {
+                return Err(corrupt(files, from, 0, cell, Damage::Retained(field)));
+            }
         }
         match numbers.windows(2).find(|pair| pair[1] != pair[0] + 1) {
             Some(pair) => missing(pair[0] + 1),

@@ -7,5 +7,6 @@ mod damage;
 mod faults;
 mod golden;
 mod middle;
+mod retain;
 mod states;
 mod swapped;

@@ -130,7 +130,7 @@ pub(super) fn kind_of(op: Op, fault: Fault) -> Kind {
         (Op::Write, Fault::Short) => Kind::ShortWrite,
         (Op::Sync, Fault::Io | Fault::NoSpace | Fault::Short) => Kind::FailedSync,
         (Op::Open | Op::List | Op::Lock | Op::Read, _) => Kind::FailedRead,
-        (Op::Remove | Op::Trim, _) => Kind::FailedRemoval,
+        (Op::Remove | Op::Rename | Op::Trim, _) => Kind::FailedRemoval,
     }
 }
 

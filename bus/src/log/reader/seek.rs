@@ -30,7 +30,7 @@ impl<F: Files> LogReader<F> {
     }
 
     /// A reader that begins with the segment that holds `cell`, or with the first.
-    pub(super) fn at_segment(
+    pub(in crate::log) fn at_segment(
         files: F,
         survey: Survey,
         cell: Option<u64>,
