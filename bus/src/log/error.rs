@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::segment::FORMAT_VERSION;
+use super::segment::{FORMAT_VERSION, FORMAT_VERSION_MIN};
 use crate::disk::{Cause, DiskError, Op};
 
 /// Why a log cannot go on, or cannot be opened. Final: nothing is tried again.
@@ -33,6 +33,13 @@ pub enum LogError {
         path: PathBuf,
         /// Its format version.
         found: u32,
+    },
+    /// Its records are laid out in a way that this program would misread.
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Which record and field.
+        why: String,
     },
     /// No record begins at the cell that was to be read from.
     NoCell {
@@ -186,9 +193,11 @@ impl fmt::Display for LogError {
                 let path = path.display();
                 write!(
                     f,
-                    "{path}: log format version {found}, this program reads {FORMAT_VERSION}"
+                    "{path}: log format version {found}, this program reads {FORMAT_VERSION_MIN} \
+                     to {FORMAT_VERSION}"
                 )
             }
+            LogError::Schema { path, why } => write!(f, "{}: {why}", path.display()),
             LogError::NoCell { path, cell, why } => {
                 write!(f, "{}: no record at cell {cell}: ", path.display())?;
                 match why {

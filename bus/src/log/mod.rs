@@ -17,6 +17,7 @@ mod frame;
 mod reader;
 mod recover;
 mod retain;
+mod schema;
 mod segment;
 mod writer;
 
@@ -27,7 +28,8 @@ pub use frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, 
 pub use reader::{Frame, LogReader, Record};
 pub use recover::{End, Recovered};
 pub use retain::{Retained, Retention, reference, reference_in, retain, retain_in};
-pub use segment::{Before, BeforeEnd, FORMAT_VERSION, Page0, SegmentHeader};
+pub use schema::{Field, Layout, Of, SCHEMA, Schema};
+pub use segment::{Before, BeforeEnd, FORMAT_VERSION, FORMAT_VERSION_MIN, Page0, SegmentHeader};
 pub use writer::{Commit, Log, LogStats};
 
 use crate::disk::{Backend, Directory, Files, Geometry, PAGE_BYTES, RealDisk};

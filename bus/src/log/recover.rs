@@ -8,6 +8,7 @@
 use super::error::{Corruption, Damage, LogError};
 use super::frame::{FrameHeader, checksum, stored_checksum};
 use super::retain::word::Word;
+use super::schema::{SCHEMA, Schema};
 use super::segment::{Before, BeforeEnd, Page0, SegmentHeader};
 use crate::disk::{Cause, Files, PAGE_BYTES};
 use crate::planted::{self, Bug};
@@ -156,6 +157,7 @@ impl Survey {
                     });
                 }
                 Page0::Header(header, header_crc) => {
+                    check_schema(files, number, &page)?;
                     // A segment is begun only when all before it are complete, or cut.
                     if let Some(bad) = bad {
                         return Err(corrupt(files, bad, 0, cell, Damage::Header));
@@ -247,6 +249,30 @@ impl Survey {
             }
         }
         Ok(())
+    }
+}
+
+/// That this program reads the records of a segment with this first page as they were meant.
+fn check_schema(files: &impl Files, number: u64, page: &[u8]) -> Result<(), LogError> {
+    let said = SegmentHeader::schema(page);
+    if said.is_some_and(|said| said.is_empty() || said == SCHEMA) {
+        return Ok(());
+    }
+    let refuse = |why| {
+        let path = files.path(number);
+        Err(LogError::Schema { path, why })
+    };
+    let Some(text) = said else {
+        return refuse("the description of its records is no text".to_owned());
+    };
+    match Schema::parse(text) {
+        Err(line) => refuse(format!(
+            "line {line} of the description of its records is none"
+        )),
+        Ok(found) => match found.refusal(&Schema::current()) {
+            Some(why) => refuse(why),
+            None => Ok(()),
+        },
     }
 }
 

@@ -1,10 +1,18 @@
 //! The segment's first page. Byte by byte in `FORMAT.md`.
 
 use super::frame::{long, word};
+use super::schema::SCHEMA;
 use crate::disk::PAGE_BYTES;
 
 /// The version of the format of the files, which is not that of the program.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The oldest that is still read. It does not say what its records look like.
+pub const FORMAT_VERSION_MIN: u32 = 1;
+
+const SCHEMA_LEN_AT: usize = 112;
+const SCHEMA_AT: usize = 120;
+const _: () = assert!(SCHEMA_AT + SCHEMA.len() <= PAGE_BYTES);
 
 const MAGIC: [u8; 8] = *b"TAPELOG\n";
 
@@ -34,6 +42,8 @@ pub enum BeforeEnd {
 /// What the first page of a segment says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// The version of its format.
+    pub version: u32,
     /// The same in every segment of a log.
     pub uuid: [u8; 16],
     /// Its number, from 0, as in its file name.
@@ -86,7 +96,7 @@ impl SegmentHeader {
         assert_eq!(page.len(), PAGE_BYTES, "a header is one page");
         page.fill(0);
         page[..8].copy_from_slice(&MAGIC);
-        page[12..16].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        page[12..16].copy_from_slice(&self.version.to_le_bytes());
         page[16..32].copy_from_slice(&self.uuid);
         page[32..40].copy_from_slice(&self.segment.to_le_bytes());
         page[40..48].copy_from_slice(&self.first_cell.to_le_bytes());
@@ -101,6 +111,11 @@ impl SegmentHeader {
         page[88..96].copy_from_slice(&self.build_hash.to_le_bytes());
         page[96..104].copy_from_slice(&self.config_hash.to_le_bytes());
         page[104..112].copy_from_slice(&self.retained_from.to_le_bytes());
+        if self.version > 1 {
+            let len = SCHEMA.len() as u32;
+            page[SCHEMA_LEN_AT..][..4].copy_from_slice(&len.to_le_bytes());
+            page[SCHEMA_AT..][..SCHEMA.len()].copy_from_slice(SCHEMA.as_bytes());
+        }
         let crc = checksum(page);
         page[8..12].copy_from_slice(&crc.to_le_bytes());
         crc
@@ -118,7 +133,7 @@ impl SegmentHeader {
             return Page0::Bad;
         }
         let version = word(page, 12);
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Page0::Version(version);
         }
         let how = match word(page, 60) {
@@ -128,6 +143,7 @@ impl SegmentHeader {
             _ => return Page0::Bad,
         };
         let header = SegmentHeader {
+            version,
             uuid: page[16..32].try_into().expect("16 bytes"),
             segment: long(page, 32),
             first_cell: long(page, 40),
@@ -146,6 +162,17 @@ impl SegmentHeader {
             retained_from: long(page, 104),
         };
         Page0::Header(header, crc)
+    }
+
+    /// What the records of a segment with this first page look like, as it says. Version 1 does
+    /// not; its records are those of [`SCHEMA`] where each kind has version 1. `None` where the
+    /// page says it in a way that no version does.
+    pub fn schema(page: &[u8]) -> Option<&str> {
+        if word(page, 12) == 1 {
+            return Some("");
+        }
+        let len = word(page, SCHEMA_LEN_AT) as usize;
+        std::str::from_utf8(page[SCHEMA_AT..].get(..len)?).ok()
     }
 
     /// The furthest byte from `offset` that a writer could have touched while the frame at
@@ -167,6 +194,7 @@ mod tests {
     #[test]
     fn a_header_survives_its_bytes_and_every_flipped_bit_shows() {
         let header = SegmentHeader {
+            version: FORMAT_VERSION,
             uuid: *b"0123456789abcdef",
             segment: 3,
             first_cell: 4,
@@ -188,6 +216,7 @@ mod tests {
         assert_eq!(SegmentHeader::read(&page), Page0::Unused);
         let crc = header.write(&mut page);
         assert_eq!(SegmentHeader::read(&page), Page0::Header(header, crc));
+        assert_eq!(SegmentHeader::schema(&page), Some(SCHEMA));
         for at in 0..PAGE_BYTES {
             page[at] ^= 1 << (at % 8);
             assert_eq!(SegmentHeader::read(&page), Page0::Bad, "byte {at}");
@@ -199,9 +228,11 @@ mod tests {
     fn another_version_is_told_from_damage() {
         let mut page = vec![0; PAGE_BYTES];
         page[..8].copy_from_slice(&MAGIC);
-        page[12] = 2;
-        let crc = checksum(&page);
-        page[8..12].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(SegmentHeader::read(&page), Page0::Version(2));
+        for version in [0, 3, 255] {
+            page[12] = version;
+            let crc = checksum(&page);
+            page[8..12].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(SegmentHeader::read(&page), Page0::Version(version.into()));
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::{HEADER_TOKEN, InFlight, Log, PAGE, PROOF_AGE_NS, Phase, Waiting};
 use crate::disk::{Disk, DiskError, PAGE_BYTES, Slot};
 use crate::log::LogError;
 use crate::log::frame::{FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes};
-use crate::log::segment::{Before, BeforeEnd, SegmentHeader};
+use crate::log::segment::{Before, BeforeEnd, FORMAT_VERSION, SegmentHeader};
 use crate::planted::{self, Bug};
 
 impl<D: Disk> Log<D> {
@@ -175,6 +175,7 @@ impl<D: Disk> Log<D> {
     pub(super) fn fill_header(&mut self, slot: &mut Slot, segment: u64, before: Before) {
         let config = &self.config;
         let header = SegmentHeader {
+            version: FORMAT_VERSION,
             uuid: config.uuid,
             segment,
             first_cell: self

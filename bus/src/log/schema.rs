@@ -1,0 +1,538 @@
+//! What the records look like, said in every segment: each kind of record with its number, its
+//! version and its fields. So a log can be read without this program, and this program can tell
+//! a log whose records grew from one whose records it would misread.
+//!
+//! A line for the head of all events, one for the head of all signals, then one for each kind:
+//!
+//! ```text
+//! head  NAME VERSION BYTES   FIELD...     fields that all of these have
+//! event NAME VERSION 0xKIND  FIELD...     what this kind has, or calls otherwise
+//! FIELD is name@byte:type or name@byte:type:unit
+//! ```
+//!
+//! A field is added where the bytes were zeros, and the kind's version goes up. A program that
+//! does not know the field does not look at it; one that does finds zeros in older logs. A field
+//! that moves, changes its type or goes is another thing: a program that needs it refuses the log.
+
+use std::collections::BTreeMap;
+
+/// The layouts of this program's records, as they stand in the segments it writes.
+pub const SCHEMA: &str = include_str!("schema.txt");
+
+/// Which layout a line is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Of {
+    /// The head of all events, or of all signals.
+    Head(String),
+    /// The kind with this number.
+    Kind(u8),
+}
+
+/// What one kind of record looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// `event` or `signal`; for a head, too.
+    pub family: String,
+    /// Its name.
+    pub name: String,
+    /// Counted up when a field is added.
+    pub version: u32,
+    /// How many bytes it takes; only a head says so.
+    pub bytes: Option<u32>,
+    /// Its fields.
+    pub fields: Vec<Field>,
+}
+
+/// One field of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// At which byte of the record it begins.
+    pub offset: u32,
+    /// `u8`, `u16`, `u32`, `u64`, `i64`, `f64`, `text8` (letters padded with spaces, as a
+    /// big-endian number), `i128hl` (the high word, then the low one).
+    pub form: String,
+    /// What its number counts; empty where it only names or numbers something.
+    pub unit: String,
+}
+
+/// All layouts that a segment describes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// By what they are about.
+    pub layouts: BTreeMap<Of, Layout>,
+}
+
+impl Schema {
+    /// The layouts of this program.
+    pub fn current() -> Schema {
+        Schema::parse(SCHEMA).expect("a test reads it")
+    }
+
+    /// Reads layouts; an error is the number of the line that is none, from 1. Lines of a family
+    /// that this program does not know are passed over.
+    pub fn parse(text: &str) -> Result<Schema, usize> {
+        let mut schema = Schema::default();
+        for (index, line) in text.lines().enumerate() {
+            if let Some((of, layout)) = parse_line(line).ok_or(index + 1)? {
+                schema.layouts.insert(of, layout);
+            }
+        }
+        Ok(schema)
+    }
+
+    /// Why this program cannot read records with these layouts, if so.
+    pub fn refusal(&self, ours: &Schema) -> Option<String> {
+        ours.layouts.iter().find_map(|(of, ours)| {
+            // A kind that an older program did not have is not in its log.
+            let theirs = self.layouts.get(of)?;
+            refusal(ours, theirs)
+        })
+    }
+}
+
+fn refusal(ours: &Layout, theirs: &Layout) -> Option<String> {
+    let Layout { name, version, .. } = theirs;
+    if ours.family != theirs.family || ours.bytes != theirs.bytes {
+        let length = |layout: &Layout| {
+            layout
+                .bytes
+                .map_or(String::new(), |b| format!(" of {b} bytes"))
+        };
+        return Some(format!(
+            "record `{name}` version {version} is a {}{}, this program knows it as a {}{}",
+            theirs.family,
+            length(theirs),
+            ours.family,
+            length(ours)
+        ));
+    }
+    ours.fields.iter().find_map(|field| {
+        let found = theirs.fields.iter().find(|found| found.name == field.name);
+        let Some(found) = found else {
+            let is_older = *version < ours.version;
+            return (!is_older).then(|| {
+                format!(
+                    "record `{name}` version {version} has no field `{}`, which this program reads",
+                    field.name
+                )
+            });
+        };
+        let is_same = (found.offset, &found.form) == (field.offset, &field.form);
+        (!is_same).then(|| {
+            format!(
+                "record `{name}` version {version} has `{}` at byte {} as {}, this program reads it \
+                 at {} as {}",
+                field.name, found.offset, found.form, field.offset, field.form
+            )
+        })
+    })
+}
+
+/// `None` is no line of a schema; `Some(None)` one of a family that is not known.
+fn parse_line(line: &str) -> Option<Option<(Of, Layout)>> {
+    let mut words = line.split(' ');
+    let (family, name, version) = (words.next()?, words.next()?, words.next()?);
+    let (id, version) = (words.next()?, version.parse().ok()?);
+    let fields = words.map(parse_field).collect::<Option<Vec<_>>>()?;
+    let (of, bytes) = match family {
+        "head" => (Of::Head(name.to_owned()), Some(id.parse().ok()?)),
+        "event" | "signal" => {
+            let id = u8::from_str_radix(id.strip_prefix("0x")?, 16).ok()?;
+            (Of::Kind(id), None)
+        }
+        _ => return Some(None),
+    };
+    let layout = Layout {
+        family: family.to_owned(),
+        name: name.to_owned(),
+        version,
+        bytes,
+        fields,
+    };
+    Some(Some((of, layout)))
+}
+
+fn parse_field(word: &str) -> Option<Field> {
+    let (name, rest) = word.split_once('@')?;
+    let mut parts = rest.splitn(3, ':');
+    let (offset, form) = (parts.next()?, parts.next()?);
+    Some(Field {
+        name: name.to_owned(),
+        offset: offset.parse().ok()?,
+        form: form.to_owned(),
+        unit: parts.next().unwrap_or_default().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, Kind};
+    use crate::fixed::{Notional, Price, Qty, Ts};
+    use crate::signal::*;
+    use crate::{Quote, Side};
+
+    fn layout(kind: u8) -> Layout {
+        Schema::current().layouts[&Of::Kind(kind)].clone()
+    }
+
+    /// The number that the schema finds in a record's bytes.
+    fn value(bytes: &[u8], field: &Field) -> i128 {
+        let at = field.offset as usize;
+        let word = |at: usize, len: usize| {
+            let mut word = [0; 8];
+            word[..len].copy_from_slice(&bytes[at..at + len]);
+            u64::from_le_bytes(word)
+        };
+        match field.form.as_str() {
+            "u8" => word(at, 1) as i128,
+            "u16" => word(at, 2) as i128,
+            "u32" => word(at, 4) as i128,
+            "u64" | "text8" => word(at, 8) as i128,
+            "i64" => word(at, 8) as i64 as i128,
+            "f64" => f64::from_bits(word(at, 8)) as i128,
+            "i128hl" => (word(at, 8) as i64 as i128) << 64 | word(at + 8, 8) as i128,
+            form => panic!("form {form}"),
+        }
+    }
+
+    fn values(bytes: &[u8], of: Of) -> Vec<(String, i128)> {
+        let fields = Schema::current().layouts[&of].fields.clone();
+        let found = fields.iter();
+        found
+            .map(|field| (field.name.clone(), value(bytes, field)))
+            .collect()
+    }
+
+    fn check(bytes: &[u8], of: Of, want: &[(&str, i128)]) {
+        let want: Vec<_> = want
+            .iter()
+            .map(|(name, value)| (name.to_string(), *value))
+            .collect();
+        assert_eq!(values(bytes, of), want);
+    }
+
+    #[test]
+    fn the_heads_are_where_the_code_puts_them() {
+        let event = Event {
+            ts_event: Ts(1),
+            ts_recv: Ts(2),
+            seq: 3,
+            order: 4,
+            order_b: 5,
+            price: Price(6),
+            qty: Qty(7),
+            symbol: 8,
+            side: Side::Sell,
+            flags: crate::Flags(10),
+            code: 11,
+            ..Event::new(Kind::Symbol)
+        };
+        let head = Of::Head("event".to_owned());
+        let want = [
+            ("ts_event", 1),
+            ("ts_recv", 2),
+            ("seq", 3),
+            ("order", 4),
+            ("order_b", 5),
+            ("price", 6),
+            ("qty", 7),
+            ("symbol", 8),
+            ("kind", 11),
+            ("side", 2),
+            ("flags", 10),
+            ("code", 11),
+        ];
+        check(event.as_bytes(), head.clone(), &want);
+        assert_eq!(Schema::current().layouts[&head].bytes, Some(64));
+        let body = Body::Broken(Broken { match_number: 6 });
+        let signal = Signal::new(Ts(1), 2, 3, 4, 5, body);
+        let head = Of::Head("signal".to_owned());
+        let want = [
+            ("ts_event", 1),
+            ("seq", 2),
+            ("symbol", 3),
+            ("kind", 0x89),
+            ("rule", 4),
+            ("ordinal", 5),
+        ];
+        check(signal.as_bytes(), head.clone(), &want);
+        assert_eq!(Schema::current().layouts[&head].bytes, Some(128));
+    }
+
+    /// A new kind makes the compiler point here: it needs its line in `schema.txt`.
+    #[test]
+    fn every_kind_of_event_has_its_line() {
+        let mut count = 0;
+        for number in 0..=u8::MAX {
+            let mut bytes = [0; 64];
+            bytes[60] = number;
+            let Some(event) = Event::from_bytes(&bytes) else {
+                continue;
+            };
+            let name = match event.kind {
+                Kind::Nothing => "nothing",
+                Kind::Add => "add",
+                Kind::Execute => "execute",
+                Kind::ExecuteAt => "execute_at",
+                Kind::Cancel => "cancel",
+                Kind::Delete => "delete",
+                Kind::Replace => "replace",
+                Kind::Trade => "trade",
+                Kind::Cross => "cross",
+                Kind::Break => "break",
+                Kind::Imbalance => "imbalance",
+                Kind::Symbol => "symbol",
+                Kind::Status => "status",
+                Kind::System => "system",
+                Kind::Info => "info",
+                Kind::Tick => "tick",
+                Kind::Gap => "gap",
+                Kind::End => "end",
+            };
+            let layout = layout(number);
+            assert_eq!(
+                (layout.name.as_str(), layout.family.as_str()),
+                (name, "event")
+            );
+            count += 1;
+        }
+        let described = Schema::current();
+        let events = described
+            .layouts
+            .values()
+            .filter(|layout| layout.family == "event");
+        assert_eq!(events.count(), count);
+    }
+
+    fn order() -> Order {
+        Order {
+            side: Side::Sell,
+            price: Price(11),
+            qty: Qty(12),
+            bid: Price(13),
+            ask: Price(14),
+        }
+    }
+
+    #[test]
+    fn every_kind_of_signal_has_its_line_and_its_fields_where_the_code_puts_them() {
+        let window = Window {
+            start: Ts(1),
+            open: Price(2),
+            high: Price(3),
+            low: Price(4),
+            close: Price(5),
+            volume: Qty(6),
+            notional: Notional(-7 << 70),
+            trade_count: 8,
+            late_count: 9,
+        };
+        let quote = Quote {
+            bid: Price(4),
+            ask: Price(5),
+            bid_qty: Qty(6),
+            ask_qty: Qty(7),
+        };
+        let bodies: [(Body, &[(&str, i128)]); 10] = [
+            (
+                Body::Window(window),
+                &[
+                    ("start", 1),
+                    ("open", 2),
+                    ("high", 3),
+                    ("low", 4),
+                    ("close", 5),
+                    ("volume", 6),
+                    ("notional", -7 << 70),
+                    ("trades", 8),
+                    ("late", 9),
+                ],
+            ),
+            (
+                Body::Late(Late {
+                    price: Price(1),
+                    qty: Qty(2),
+                    late_ns: 3,
+                    reason: LateReason::Future,
+                }),
+                &[("price", 1), ("qty", 2), ("late", 3), ("reason", 1)],
+            ),
+            (
+                Body::Spread(Spread {
+                    raised: true,
+                    bps: 2.0,
+                    bid: Price(3),
+                    ask: Price(4),
+                    since: Ts(5),
+                }),
+                &[
+                    ("raised", 1),
+                    ("spread", 2),
+                    ("bid", 3),
+                    ("ask", 4),
+                    ("since", 5),
+                ],
+            ),
+            (
+                Body::Regime(Regime {
+                    from: Volatility::Normal,
+                    to: Volatility::Stressed,
+                    bps: 3.0,
+                }),
+                &[("from", 1), ("to", 2), ("volatility", 3)],
+            ),
+            (
+                Body::Momentum(Momentum {
+                    side: Side::Buy,
+                    move_bps: 2.0,
+                    imbalance: 3.0,
+                    quote,
+                }),
+                &[
+                    ("side", 1),
+                    ("move", 2),
+                    ("imbalance", 3),
+                    ("bid", 4),
+                    ("ask", 5),
+                    ("bid_qty", 6),
+                    ("ask_qty", 7),
+                ],
+            ),
+            (
+                Body::Order(order()),
+                &[
+                    ("side", 2),
+                    ("price", 11),
+                    ("qty", 12),
+                    ("bid", 13),
+                    ("ask", 14),
+                ],
+            ),
+            (
+                Body::Reject(Reject {
+                    order: order(),
+                    code: RejectCode::Collar,
+                    limit: 3,
+                    value: 4,
+                }),
+                &[
+                    ("side", 2),
+                    ("price", 11),
+                    ("qty", 12),
+                    ("bid", 13),
+                    ("ask", 14),
+                    ("code", 2),
+                    ("limit", 3),
+                    ("value", 4),
+                ],
+            ),
+            (
+                Body::Sent(Sent {
+                    order_ordinal: 1,
+                    outcome: Outcome::Failed,
+                    msg_seq: 3,
+                    ts_sent: Ts(4),
+                }),
+                &[
+                    ("order_ordinal", 1),
+                    ("outcome", 2),
+                    ("msg_seq", 3),
+                    ("ts_sent", 4),
+                ],
+            ),
+            (
+                Body::Digest(Digest {
+                    value: 1,
+                    events: 2,
+                    minute: 3,
+                }),
+                &[("value", 1), ("events", 2), ("minute", 3)],
+            ),
+            (Body::Broken(Broken { match_number: 1 }), &[("match", 1)]),
+        ];
+        for (body, want) in bodies {
+            let signal = Signal::new(Ts(0), 0, 0, 0, 0, body);
+            let name = match body {
+                Body::Window(_) => "window",
+                Body::Late(_) => "late",
+                Body::Spread(_) => "spread",
+                Body::Regime(_) => "regime",
+                Body::Momentum(_) => "momentum",
+                Body::Order(_) => "order",
+                Body::Reject(_) => "reject",
+                Body::Sent(_) => "sent",
+                Body::Digest(_) => "digest",
+                Body::Broken(_) => "broken",
+            };
+            let kind = signal.kind as u8;
+            assert_eq!(
+                (layout(kind).name.as_str(), layout(kind).family.as_str()),
+                (name, "signal")
+            );
+            check(signal.as_bytes(), Of::Kind(kind), want);
+        }
+        let described = Schema::current();
+        let signals = described
+            .layouts
+            .values()
+            .filter(|layout| layout.family == "signal");
+        assert_eq!(signals.count(), 10);
+    }
+
+    #[test]
+    fn what_grew_is_read_and_what_moved_is_refused() {
+        let ours = Schema::current();
+        let changed = |from: &str, to: &str| {
+            let text = SCHEMA.replacen(from, to, 1);
+            assert_ne!(text, SCHEMA);
+            Schema::parse(&text).unwrap().refusal(&ours)
+        };
+        assert_eq!(ours.refusal(&ours), None);
+        // A newer program added a field, a kind, and a family.
+        assert_eq!(changed("broken 1 0x89", "broken 2 0x89 venue@24:u32"), None);
+        assert_eq!(
+            changed(
+                "signal broken",
+                "signal ack 1 0x8a at@16:i64\nsignal broken"
+            ),
+            None
+        );
+        assert_eq!(
+            changed("signal broken", "stream x 1 0 y@0:u8\nsignal broken"),
+            None
+        );
+        // Ours is the newer one: what the old one did not have is zeros there.
+        let newer = SCHEMA.replacen("broken 1 0x89", "broken 2 0x89 venue@24:u32", 1);
+        assert_eq!(ours.refusal(&Schema::parse(&newer).unwrap()), None);
+        // Others would be misread.
+        assert_eq!(
+            changed("digest 1 0x88 value@16", "digest 2 0x88 value@24").unwrap(),
+            "record `digest` version 2 has `value` at byte 24 as u64, this program reads it at 16 \
+             as u64"
+        );
+        assert!(
+            changed("price@40:i64", "price@40:f64")
+                .unwrap()
+                .contains("as f64")
+        );
+        let renamed = changed("digest 1 0x88 value@16", "digest 2 0x88 sum@16").unwrap();
+        assert!(renamed.contains("has no field `value`"), "{renamed}");
+        let longer = changed("head event 1 64", "head event 2 96").unwrap();
+        assert!(longer.contains("of 96 bytes"), "{longer}");
+        let moved = changed("event end 1 0x11", "signal end 1 0x11").unwrap();
+        assert!(
+            moved.contains("is a signal, this program knows it as a event"),
+            "{moved}"
+        );
+        for (line, bad) in [
+            (1, "head event"),
+            (1, "event add one 0x01"),
+            (1, "event add 1 0x01 x"),
+        ] {
+            assert_eq!(Schema::parse(bad), Err(line));
+        }
+    }
+}
