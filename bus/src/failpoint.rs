@@ -68,6 +68,14 @@ pub const NAMES: &[&str] = &[
     "orders-write-fails",
     "orders-left",
     "orders-said",
+    // A checkpoint is made, each step of it.
+    "ckpt-created",
+    "ckpt-writing",
+    "ckpt-written",
+    "ckpt-synced",
+    "ckpt-renamed",
+    "ckpt-durable",
+    "ckpt-removed",
     // The log is ended.
     "orders-finished",
     "finish-flushed",

@@ -2,12 +2,14 @@
 //!
 //! Read in this order: `fixed` (prices, quantities, times), `event` (what comes in), `signal`
 //! (what is concluded), `market` (what book and analytics say to each other), `ring` (from the
-//! reader to a shard), `clock`, `mem`, `log` (what is kept), `disk` (where), `oms` (how orders leave).
+//! reader to a shard), `clock`, `mem`, `log` (what is kept), `state` and `checkpoint` (what need not
+//! be replayed), `disk` (where), `oms` (how orders leave).
 //! `failpoint` lets tests end the process at named places, in builds made for that.
 //! Knows nothing of exchanges, books or strategies.
 
 #![deny(unsafe_code)]
 
+pub mod checkpoint;
 pub mod clock;
 pub mod disk;
 pub mod event;
@@ -20,6 +22,7 @@ pub mod oms;
 pub mod planted;
 pub mod ring;
 pub mod signal;
+pub mod state;
 
 pub use event::{Event, Flags, Kind, Side};
 pub use fixed::{Notional, Price, Qty, Ts};

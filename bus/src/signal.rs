@@ -61,6 +61,24 @@ pub enum SignalKind {
     Broken = 0x89,
 }
 
+impl SignalKind {
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SignalKind::Window => "window",
+            SignalKind::Late => "late",
+            SignalKind::Spread => "spread",
+            SignalKind::Regime => "regime",
+            SignalKind::Momentum => "momentum",
+            SignalKind::Order => "order",
+            SignalKind::Reject => "reject",
+            SignalKind::Sent => "sent",
+            SignalKind::Digest => "digest",
+            SignalKind::Broken => "broken",
+        }
+    }
+}
+
 /// A signal's content.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Body {
@@ -298,6 +316,8 @@ pub enum Outcome {
     Killed = 1,
     /// The peer is gone.
     Failed = 2,
+    /// It may have left before a crash; a cancel for it was handed to the peer.
+    Cancelled = 3,
 }
 
 /// Digest of one symbol's minute.
@@ -502,6 +522,7 @@ impl Body {
                     0 => Outcome::Sent,
                     1 => Outcome::Killed,
                     2 => Outcome::Failed,
+                    3 => Outcome::Cancelled,
                     _ => return None,
                 },
                 msg_seq: w[2] as u64,

@@ -264,6 +264,26 @@ pub fn lock_holder(dir: &Path) -> Option<String> {
         .then(|| pid.to_owned())
 }
 
+/// Which process writes the log in `dir` now; `None` if nobody does.
+pub fn lock_owner(dir: &Path) -> Result<Option<i32>, DiskError> {
+    let path = dir.join("LOCK");
+    let fail = |error: &io::Error| DiskError::io(Op::Lock, &path, error);
+    let file = match OpenOptions::new().write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(&error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let pid = lock_holder(dir).and_then(|pid| pid.parse().ok());
+            // Between taking the lock and saying so a writer has not written its number yet.
+            Ok(Some(pid.unwrap_or(0)))
+        }
+        Err(TryLockError::Error(error)) => Err(fail(&error)),
+    }
+}
+
 /// The kernel gives up the lock when the process is gone and, with `io_uring`, only after its
 /// last write: files are closed after all requests have ended.
 fn lock(dir: &Path) -> Result<File, DiskError> {

@@ -114,6 +114,12 @@ impl<F: Files> LogReader<F> {
         self.durable_upto
     }
 
+    /// The log's own name; `None` of a log that was never begun.
+    pub fn uuid(&self) -> Option<[u8; 16]> {
+        let first = self.survey.begun.first();
+        first.map(|begun| begun.header.uuid)
+    }
+
     /// The next frame with cells, or what is left of the one that the iterator is in; `None` at
     /// the end. For reading in bulk.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, LogError> {

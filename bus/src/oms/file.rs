@@ -93,6 +93,15 @@ impl File {
         })
     }
 
+    /// The ids of the orders in a file that another may write to; none where there is no file.
+    pub fn ids(path: &Path) -> Result<Vec<OrderId>, GatewayError> {
+        match fs::File::open(path) {
+            Ok(file) => Found::scan(&file, path).map(|found| found.ids),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(GatewayError::io(path.display(), "open", &error)),
+        }
+    }
+
     fn over(file: fs::File, path: &Path) -> Result<File, GatewayError> {
         file.try_lock().map_err(|error| {
             let what = match error {
@@ -226,7 +235,7 @@ impl Found {
             }
             match (found.read_line(&line), &damage) {
                 (Ok((id, msg_seq)), None) => {
-                    found.ids.push(id);
+                    found.ids.extend(id);
                     found.msg_seq_last = msg_seq;
                     found.good_bytes += line_bytes as u64;
                 }
@@ -248,11 +257,17 @@ impl Found {
         Ok(found)
     }
 
-    fn read_line(&self, line: &[u8]) -> Result<(OrderId, u64), String> {
+    /// The order's id, if it is one, and the message's number.
+    fn read_line(&self, line: &[u8]) -> Result<(Option<OrderId>, u64), String> {
         let message = line.strip_suffix(b"\n").ok_or("the line has no end")?;
         let message = Message::parse(message).map_err(|bad| bad.to_string())?;
-        let id = message.field(11).and_then(OrderId::parse);
-        let id = id.ok_or("the message has no ClOrdID of ours")?;
+        let id = match message.field(35) {
+            Some(b"D") => {
+                let id = message.field(11).and_then(OrderId::parse);
+                Some(id.ok_or("the message has no ClOrdID of ours")?)
+            }
+            _ => None,
+        };
         let msg_seq = message
             .field(34)
             .and_then(|text| std::str::from_utf8(text).ok());

@@ -76,6 +76,8 @@ pub struct Encoder {
     middle: Vec<u8>,
     clockface: Clockface,
     transact_clockface: Clockface,
+    /// A message that is no order.
+    about: Vec<u8>,
 }
 
 const SOH: u8 = 1;
@@ -83,6 +85,8 @@ const BEGIN: &[u8] = b"8=FIX.4.4\x019=";
 /// Where the three digits of the length stand, and where that which they count begins.
 const LENGTH_AT: usize = BEGIN.len();
 const BODY_AT: usize = LENGTH_AT + 4;
+/// Where the message's type stands.
+const TYPE_AT: usize = BODY_AT + 3;
 
 impl Encoder {
     /// No message is longer.
@@ -120,7 +124,56 @@ impl Encoder {
             middle,
             clockface: Clockface::new(),
             transact_clockface: Clockface::new(),
+            about: Vec::with_capacity(Encoder::MESSAGE_BYTES_MAX),
         })
+    }
+
+    /// A message about an order that may have been sent before: FIX 4.4, volume 4,
+    /// OrderCancelRequest <F> and OrderStatusRequest <H>. Not for the hot path.
+    pub fn encode_about(&mut self, about: About, of: &NewOrder<'_>) -> &[u8] {
+        let sending_time = self.clockface.write(of.sending_time);
+        let transact_time = self.transact_clockface.write(of.transact_time);
+        let side = if of.order.side == Side::Sell {
+            b'2'
+        } else {
+            b'1'
+        };
+        let mut pen = Pen {
+            bytes: &mut self.bytes[..],
+            at: self.head_len,
+        };
+        pen.number(of.msg_seq);
+        pen.text(b"\x0152=");
+        pen.text(&sending_time);
+        pen.text(b"\x0111=");
+        pen.text(of.id.as_bytes());
+        if about == About::Cancel {
+            // A cancel has a name of its own, and says which order it is for.
+            pen.text(b"-C\x0141=");
+            pen.text(of.id.as_bytes());
+        }
+        pen.text(b"\x0155=");
+        pen.symbol(of.symbol);
+        pen.text(b"\x0154=");
+        pen.text(&[side]);
+        if about == About::Cancel {
+            pen.text(b"\x0160=");
+            pen.text(&transact_time);
+            pen.text(b"\x0138=");
+            pen.number(of.order.qty.0 as u64);
+        }
+        pen.text(&[SOH]);
+        let body_end = pen.at;
+        pen.bytes[TYPE_AT] = match about {
+            About::Cancel => b'F',
+            About::Status => b'H',
+        };
+        let message_end = pen.close(body_end);
+        // The template is one of orders.
+        self.about.clear();
+        self.about.extend_from_slice(&self.bytes[..message_end]);
+        self.bytes[TYPE_AT] = b'D';
+        &self.about
     }
 
     /// The order as a message, ready to send; stays until the next call.
@@ -167,16 +220,18 @@ impl Encoder {
         pen.text(b"\x0159=0\x01");
 
         let body_end = pen.at;
-        pen.at = LENGTH_AT;
-        pen.digits_3(body_end - BODY_AT);
-        let sum = checksum(&pen.bytes[..body_end]);
-        pen.at = body_end;
-        pen.text(b"10=");
-        pen.digits_3(usize::from(sum));
-        pen.text(&[SOH]);
-        let message_end = pen.at;
+        let message_end = pen.close(body_end);
         &self.bytes[..message_end]
     }
+}
+
+/// What is said about an order that may have been sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// It is to be cancelled, if it is there.
+    Cancel,
+    /// What became of it is asked.
+    Status,
 }
 
 const _: () = {
@@ -195,6 +250,19 @@ struct Pen<'a> {
 }
 
 impl Pen<'_> {
+    /// Writes length and checksum of a message whose body ends here; where the message ends.
+    #[inline(always)]
+    fn close(&mut self, body_end: usize) -> usize {
+        self.at = LENGTH_AT;
+        self.digits_3(body_end - BODY_AT);
+        let sum = checksum(&self.bytes[..body_end]);
+        self.at = body_end;
+        self.text(b"10=");
+        self.digits_3(usize::from(sum));
+        self.text(&[SOH]);
+        self.at
+    }
+
     #[inline(always)]
     fn text(&mut self, text: &[u8]) {
         self.bytes[self.at..self.at + text.len()].copy_from_slice(text);

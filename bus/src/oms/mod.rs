@@ -16,7 +16,7 @@ use std::io;
 
 pub use digits::Date;
 pub use file::{File, Resumed};
-pub use fix::{BadConfig, BadMessage, Encoder, FixConfig, Message, NewOrder};
+pub use fix::{About, BadConfig, BadMessage, Encoder, FixConfig, Message, NewOrder};
 pub use id::{OrderId, OrderKey};
 pub use sim::{Answer, Sim};
 pub use tcp::{Tcp, TcpConfig};

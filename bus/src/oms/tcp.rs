@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use super::fix::Encoder;
+use super::fix::{Encoder, Message};
+use super::id::OrderId;
 use super::{Gateway, GatewayError};
 
 /// How to reach the peer, and how long to wait for it.
@@ -32,6 +33,12 @@ pub struct Tcp {
     /// Since when the peer has taken nothing, though something waits.
     stalled: Option<Instant>,
     failure: Option<GatewayError>,
+    /// Orders that the peer was asked about and has not spoken of.
+    asked: Vec<OrderId>,
+    /// Of those that it spoke of, the ones that it has.
+    known: Vec<OrderId>,
+    /// What the peer said since it was asked, from the first message that is not whole.
+    heard: Vec<u8>,
 }
 
 /// How long [`Gateway::finish`] waits for the peer to close after us. A peer that keeps its end
@@ -78,6 +85,9 @@ impl Tcp {
             waiting,
             stalled: None,
             failure: None,
+            asked: Vec::new(),
+            known: Vec::new(),
+            heard: Vec::new(),
         })
     }
 
@@ -102,9 +112,67 @@ impl Tcp {
         let mut scratch = [0; 4096];
         match self.stream.read(&mut scratch) {
             Ok(0) => self.fail("the peer closed the connection"),
-            Ok(_) => Ok(()),
+            Ok(_) if self.asked.is_empty() => Ok(()),
+            Ok(bytes) => self.hear(&scratch[..bytes]),
             Err(error) if is_for_later(&error) => Ok(()),
             Err(error) => self.fail(&format!("read: {error}")),
+        }
+    }
+
+    /// Asks the peer about an order, with this message; [`Tcp::answers`] waits for what it says.
+    pub fn ask(&mut self, about: &OrderId, message: &[u8]) -> Result<(), GatewayError> {
+        while !self.send(message)? {
+            self.turn()?;
+        }
+        self.asked.push(*about);
+        Ok(())
+    }
+
+    /// Waits until the peer has spoken of all that it was asked about, and says which orders it
+    /// has. FIX 4.4, volume 4: an ExecutionReport <8> answers each OrderStatusRequest; for an order
+    /// that is not there it has OrdStatus (39) = 8 and OrdRejReason (103) = 5.
+    pub fn answers(&mut self, wait_max: Duration) -> Result<Vec<OrderId>, GatewayError> {
+        let deadline = Instant::now() + wait_max;
+        while !self.asked.is_empty() {
+            self.turn()?;
+            if Instant::now() >= deadline {
+                let missing: Vec<_> = self.asked.iter().map(ToString::to_string).collect();
+                let missing = missing.join(" ");
+                return self.fail(&format!(
+                    "the peer did not say within {wait_max:?} what became of {missing}"
+                ));
+            }
+            std::thread::yield_now();
+        }
+        self.heard = Vec::new();
+        Ok(std::mem::take(&mut self.known))
+    }
+
+    #[cold]
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), GatewayError> {
+        self.heard.extend_from_slice(bytes);
+        let mut at = 0;
+        while let Some(message_bytes) = whole_message(&self.heard[at..]) {
+            let message = Message::parse(&self.heard[at..at + message_bytes]);
+            at += message_bytes;
+            let Ok(message) = message else {
+                return self.fail("the peer answered with what is no FIX message");
+            };
+            let id = message.field(11).and_then(OrderId::parse);
+            let asked = id.and_then(|id| self.asked.iter().position(|asked| *asked == id));
+            if let (Some(b"8"), Some(index)) = (message.field(35), asked) {
+                let id = self.asked.swap_remove(index);
+                let is_unknown =
+                    message.field(39) == Some(b"8") && message.field(103) == Some(b"5");
+                if !is_unknown {
+                    self.known.push(id);
+                }
+            }
+        }
+        self.heard.drain(..at);
+        match self.heard.len() > HEARD_BYTES_MAX {
+            false => Ok(()),
+            true => self.fail("the peer answered with what is no FIX message"),
         }
     }
 
@@ -202,6 +270,16 @@ impl Gateway for Tcp {
     fn describe(&self) -> String {
         self.config.address.clone()
     }
+}
+
+/// What may wait for the rest of its message.
+const HEARD_BYTES_MAX: usize = 1 << 16;
+
+/// How long the first message in these bytes is, if all of it is there: up to its CheckSum.
+fn whole_message(bytes: &[u8]) -> Option<usize> {
+    let trailer = bytes.windows(4).position(|four| four == b"\x0110=")?;
+    let end = bytes[trailer + 1..].iter().position(|&byte| byte == 1)?;
+    Some(trailer + 1 + end + 1)
 }
 
 fn is_for_later(error: &io::Error) -> bool {
