@@ -34,6 +34,10 @@ impl Due {
         *block = due.min(*block);
     }
 
+    pub(crate) fn of(&self, symbol: usize) -> Ts {
+        self.by_symbol[symbol]
+    }
+
     /// Visits every symbol that is due by `watermark`, in the order of their numbers; `visit`
     /// returns when it is due again.
     pub(crate) fn visit(&mut self, watermark: Ts, mut visit: impl FnMut(usize) -> Ts) {

@@ -5,6 +5,7 @@
 //! its bid not below the lower one, is done with after two comparisons.
 
 use bus::signal::{Body, Momentum as Seen, Volatility};
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Outbox, Price, Qty, Side, Ts};
 
 use crate::intent::{Intent, Intents};
@@ -157,6 +158,46 @@ impl Analytic for Momentum {
         let far = quote.ask > self.upper || quote.bid < self.lower;
         if far && moment.applied.quote_changed {
             self.look(common, moment.event.ts_event, view, out, intents);
+        }
+    }
+
+    fn save(&self, _common: &Common, out: &mut StateWriter<'_>) {
+        out.i64(self.sample_at.0);
+        for price in [self.upper, self.lower, self.reference] {
+            out.i64(price.0);
+        }
+        out.i64(self.rest_until.0);
+        out.u8(SAMPLES as u8);
+        for price in self.samples {
+            out.i64(price.0);
+        }
+        out.u8(self.oldest);
+        out.u8(self.count);
+    }
+
+    fn load(_common: &mut Common, from: &mut StateReader<'_>) -> Result<Momentum, StateError> {
+        let mut momentum = Momentum {
+            sample_at: Ts(from.i64()?),
+            upper: Price(from.i64()?),
+            lower: Price(from.i64()?),
+            reference: Price(from.i64()?),
+            rest_until: Ts(from.i64()?),
+            samples: [Price(0); SAMPLES],
+            oldest: 0,
+            count: 0,
+        };
+        if usize::from(from.u8()?) != SAMPLES {
+            return Err(from.error(format_args!("{SAMPLES} samples")));
+        }
+        for price in &mut momentum.samples {
+            *price = Price(from.i64()?);
+        }
+        (momentum.oldest, momentum.count) = (from.u8()?, from.u8()?);
+        let is_in =
+            usize::from(momentum.oldest) < SAMPLES && usize::from(momentum.count) <= SAMPLES;
+        match is_in {
+            true => Ok(momentum),
+            false => Err(from.error(format_args!("a place among {SAMPLES} samples"))),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! samples it slept through count as returns of zero when it wakes.
 
 use bus::signal::{Body, Regime as Change, Volatility};
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Outbox, Ts};
 
 use crate::intent::Intents;
@@ -190,6 +191,34 @@ impl Analytic for Regime {
     #[inline]
     fn due(&self) -> Ts {
         self.due
+    }
+
+    fn save(&self, _common: &Common, out: &mut StateWriter<'_>) {
+        out.i64(self.due.0);
+        out.i64(self.sampled.0);
+        out.i64(self.anchor);
+        out.f64(self.realised);
+        out.f64(self.recent);
+        out.f64(self.baseline);
+        out.u64(self.samples);
+    }
+
+    fn load(_common: &mut Common, from: &mut StateReader<'_>) -> Result<Regime, StateError> {
+        let regime = Regime {
+            due: Ts(from.i64()?),
+            sampled: Ts(from.i64()?),
+            anchor: from.i64()?,
+            realised: from.f64()?,
+            recent: from.f64()?,
+            baseline: from.f64()?,
+            samples: from.u64()?,
+        };
+        // One that has an anchor has taken a sample, and sleeps only after a return.
+        let asleep = regime.due == Ts::MAX && regime.anchor != 0;
+        match asleep && regime.samples == 0 {
+            false => Ok(regime),
+            true => Err(from.error("samples before a sleep")),
+        }
     }
 }
 

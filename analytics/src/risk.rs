@@ -5,6 +5,7 @@
 //! not here.
 
 use bus::signal::{Order, Reject, RejectCode};
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Phase, Price, Qty, Quote, Side, Ts};
 
 use crate::intent::Intent;
@@ -91,6 +92,36 @@ impl Risk {
         self.collar(&order, quote).map_err(refuse)?;
         self.rate(symbol, ts_event).map_err(refuse)?;
         Ok(order)
+    }
+
+    /// Saves what it remembers of a symbol.
+    pub fn save(&self, symbol: u32, out: &mut StateWriter<'_>) {
+        let ring = self.config.orders_per_second as usize;
+        out.u32(ring as u32);
+        out.u32(self.oldest[symbol as usize]);
+        for ts in &self.passed[ring * symbol as usize..][..ring] {
+            out.i64(ts.0);
+        }
+    }
+
+    /// Loads that, for a gate with the same rate.
+    pub fn load(&mut self, symbol: u32, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let ring = self.config.orders_per_second as usize;
+        if from.u32()? as usize != ring {
+            return Err(from.error(format_args!("a rate of {ring} orders per second")));
+        }
+        let symbols = self.oldest.len();
+        let Some(oldest) = self.oldest.get_mut(symbol as usize) else {
+            return Err(from.error(format_args!("a symbol below {symbols}, found {symbol}")));
+        };
+        *oldest = from.u32()?;
+        if *oldest as usize >= ring.max(1) {
+            return Err(from.error(format_args!("a place among {ring} orders")));
+        }
+        for ts in &mut self.passed[ring * symbol as usize..][..ring] {
+            *ts = Ts(from.i64()?);
+        }
+        Ok(())
     }
 
     /// Nothing may be sent unless the feed said that the symbol trades.

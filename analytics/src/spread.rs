@@ -14,6 +14,7 @@
 //! crossed, messages lost) a hold time that runs is dropped, and an alert that stands stays.
 
 use bus::signal::{Body, Spread as Alert};
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Outbox, Quote, Ts};
 
 use crate::intent::Intents;
@@ -115,6 +116,22 @@ impl Analytic for Spread {
     #[inline]
     fn due(&self) -> Ts {
         self.due
+    }
+
+    fn save(&self, _config: &SpreadConfig, out: &mut StateWriter<'_>) {
+        out.i64(self.due.0);
+        out.i64(self.holding_since.0);
+        out.i64(self.raised_at.0);
+        out.bool(self.raised);
+    }
+
+    fn load(_config: &mut SpreadConfig, from: &mut StateReader<'_>) -> Result<Spread, StateError> {
+        Ok(Spread {
+            due: Ts(from.i64()?),
+            holding_since: Ts(from.i64()?),
+            raised_at: Ts(from.i64()?),
+            raised: from.bool()?,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs the analytics of all symbols of one shard.
 
 use bus::mem::{prefetch, prefetch_line};
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
 use crate::due::Due;
@@ -66,6 +67,14 @@ pub trait Analytic {
     fn due(&self) -> Ts {
         Ts::MAX
     }
+
+    /// Saves what it knows.
+    fn save(&self, common: &Self::Common, out: &mut StateWriter<'_>);
+
+    /// As it was when it was saved.
+    fn load(common: &mut Self::Common, from: &mut StateReader<'_>) -> Result<Self, StateError>
+    where
+        Self: Sized;
 }
 
 /// What happened to one symbol. The view has the quote, the phase and the rest.
@@ -317,6 +326,51 @@ impl Suites {
         }
     }
 
+    /// Saves what is not of one symbol.
+    pub fn save_shared(&self, out: &mut StateWriter<'_>) {
+        out.i64(self.watermark.0);
+    }
+
+    /// Loads that; the same for all shards.
+    pub fn load_shared(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.watermark = self.watermark.max(Ts(from.i64()?));
+        Ok(())
+    }
+
+    /// Saves what is known of a symbol, if anything.
+    pub fn save(&self, symbol: u32, out: &mut StateWriter<'_>) {
+        let place = self.places[symbol as usize];
+        out.bool(place != 0);
+        if place != 0 {
+            let Symbol { view, suite } = &self.symbols[place as usize - 1];
+            view.save(out);
+            suite.save(&self.common, out);
+            out.i64(self.due.of(symbol as usize).0);
+        }
+    }
+
+    /// Loads what was known of a symbol that has not appeared here.
+    pub fn load(&mut self, symbol: u32, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        if !from.bool()? {
+            return Ok(());
+        }
+        match self.places.get_mut(symbol as usize) {
+            Some(place @ 0) => {
+                let view = View::load(from)?;
+                let suite = Suite::load(&mut self.common, from)?;
+                self.symbols.push(Symbol { view, suite });
+                *place = self.symbols.len() as u32;
+                self.due.set(symbol as usize, Ts(from.i64()?));
+                Ok(())
+            }
+            Some(_) => Err(from.error(format_args!("symbol {symbol} once only"))),
+            None => {
+                let end = self.places.len();
+                Err(from.error(format_args!("a symbol below {end}, found {symbol}")))
+            }
+        }
+    }
+
     /// What is known of a symbol, for reports.
     pub fn view(&self, symbol: u32) -> View {
         match self.places.get(symbol as usize) {
@@ -405,5 +459,21 @@ impl Analytic for Suite {
             .min(self.1.due())
             .min(self.2.due())
             .min(self.3.due())
+    }
+
+    fn save(&self, common: &Common, out: &mut StateWriter<'_>) {
+        self.0.save(&common.0, out);
+        self.1.save(&common.1, out);
+        self.2.save(&common.2, out);
+        self.3.save(&common.3, out);
+    }
+
+    fn load(common: &mut Common, from: &mut StateReader<'_>) -> Result<Suite, StateError> {
+        Ok((
+            Vwap::load(&mut common.0, from)?,
+            Spread::load(&mut common.1, from)?,
+            Regime::load(&mut common.2, from)?,
+            Momentum::load(&mut common.3, from)?,
+        ))
     }
 }

@@ -1,6 +1,7 @@
 //! What is known of one symbol now.
 
 use bus::signal::Volatility;
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Notional, Phase, Price, Qty, Quote, Ts};
 
 /// What is known of one symbol now; each analytic fills its own fields and may read the rest.
@@ -80,6 +81,70 @@ impl View {
     #[inline]
     pub fn is_tradable(&self) -> bool {
         self.phase == Phase::Trading && !self.stale && self.quote.is_open()
+    }
+
+    pub(crate) fn save(&self, out: &mut StateWriter<'_>) {
+        let Quote {
+            bid,
+            ask,
+            bid_qty,
+            ask_qty,
+        } = self.quote;
+        for word in [bid.0, ask.0, bid_qty.0, ask_qty.0] {
+            out.i64(word);
+        }
+        out.u8(self.phase as u8);
+        out.bool(self.stale);
+        out.u8(self.regime as u8);
+        out.bool(self.regime_known);
+        out.bool(self.spread_alert);
+        out.f64(self.sigma_bps);
+        out.i64(self.last_price.0);
+        out.i64(self.last_qty.0);
+        out.i64(self.last_ts.0);
+        out.i64(self.volume.0);
+        out.i128(self.notional.0);
+        out.i64(self.high.0);
+        out.i64(self.low.0);
+        out.u32(self.trade_count);
+        out.u32(self.broken_count);
+    }
+
+    pub(crate) fn load(from: &mut StateReader<'_>) -> Result<View, StateError> {
+        Ok(View {
+            quote: Quote {
+                bid: Price(from.i64()?),
+                ask: Price(from.i64()?),
+                bid_qty: Qty(from.i64()?),
+                ask_qty: Qty(from.i64()?),
+            },
+            phase: match from.u8()? {
+                0 => Phase::Unknown,
+                1 => Phase::Trading,
+                2 => Phase::Halted,
+                3 => Phase::QuoteOnly,
+                other => return Err(from.error(format_args!("a phase, found {other}"))),
+            },
+            stale: from.bool()?,
+            regime: match from.u8()? {
+                0 => Volatility::Calm,
+                1 => Volatility::Normal,
+                2 => Volatility::Stressed,
+                other => return Err(from.error(format_args!("a regime, found {other}"))),
+            },
+            regime_known: from.bool()?,
+            spread_alert: from.bool()?,
+            sigma_bps: from.f64()?,
+            last_price: Price(from.i64()?),
+            last_qty: Qty(from.i64()?),
+            last_ts: Ts(from.i64()?),
+            volume: Qty(from.i64()?),
+            notional: Notional(from.i128()?),
+            high: Price(from.i64()?),
+            low: Price(from.i64()?),
+            trade_count: from.u32()?,
+            broken_count: from.u32()?,
+        })
     }
 
     /// Volume-weighted average price of the session; `None` before the first trade.

@@ -13,6 +13,7 @@
 //! the watermark closes them.
 
 use bus::signal::{Body, Broken, Late, LateReason, Window};
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Flags, Kind, Notional, Price, Qty, Ts};
 
 use crate::intent::Intents;
@@ -152,6 +153,42 @@ impl Pane {
     fn add_late(&mut self, trade: &Trade) {
         self.add(trade);
         self.late_count += u32::from(trade.watermark >= self.end);
+    }
+
+    fn save(&self, out: &mut StateWriter<'_>) {
+        out.i128(self.notional);
+        for word in [
+            self.start,
+            self.end,
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+        ] {
+            out.i64(word);
+        }
+        out.u32(self.trade_count);
+        out.u32(self.late_count);
+    }
+
+    fn load(from: &mut StateReader<'_>) -> Result<Pane, StateError> {
+        let pane = Pane {
+            notional: from.i128()?,
+            start: from.i64()?,
+            end: from.i64()?,
+            open: from.i64()?,
+            high: from.i64()?,
+            low: from.i64()?,
+            close: from.i64()?,
+            volume: from.i64()?,
+            trade_count: from.u32()?,
+            late_count: from.u32()?,
+        };
+        match pane.is_used() && pane.start < pane.end {
+            true => Ok(pane),
+            false => Err(from.error("a window with a trade in it")),
+        }
     }
 
     fn say(&self, rule: usize, out: &mut bus::Outbox) {
@@ -324,6 +361,33 @@ impl Analytic for Vwap {
     #[inline]
     fn due(&self) -> Ts {
         self.due
+    }
+
+    fn save(&self, common: &Common, out: &mut StateWriter<'_>) {
+        out.u32(common.panes_per_symbol as u32);
+        for pane in &common.panes[self.first..self.first + common.panes_per_symbol] {
+            out.bool(pane.is_used());
+            if pane.is_used() {
+                pane.save(out);
+            }
+        }
+        out.i64(self.due.0);
+    }
+
+    fn load(common: &mut Common, from: &mut StateReader<'_>) -> Result<Vwap, StateError> {
+        let panes = common.panes_per_symbol;
+        if from.u32()? as usize != panes {
+            return Err(from.error(format_args!("{panes} panes of windows")));
+        }
+        let mut vwap = Vwap::new(common);
+        for index in vwap.first..vwap.first + panes {
+            if from.bool()? {
+                common.panes[index] = Pane::load(from)?;
+            }
+        }
+        vwap.due = Ts(from.i64()?);
+        vwap.find_common(&common.panes[vwap.first..][..common.windows.len()]);
+        Ok(vwap)
     }
 }
 

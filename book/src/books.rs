@@ -57,8 +57,8 @@ pub struct Books {
     pub(crate) orders: Orders,
     pub(crate) levels: Levels,
     pub(crate) sides: Sides,
-    anomalies: Anomalies,
-    gap_passed: bool,
+    pub(crate) anomalies: Anomalies,
+    pub(crate) gap_passed: bool,
 }
 
 /// Where an order was reduced.
@@ -71,7 +71,7 @@ struct Reduced {
 
 /// How a change concerns the best price of its side.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Touch {
+pub(crate) enum Touch {
     /// It was at a worse price.
     Behind,
     /// It changed the quantity at the best price.
@@ -321,7 +321,7 @@ impl Books {
 
     /// Puts a new order at the back of its price's queue.
     #[inline(always)]
-    fn insert(
+    pub(crate) fn insert(
         &mut self,
         symbol: u32,
         side: usize,

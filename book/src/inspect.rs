@@ -84,7 +84,10 @@ impl Books {
         }
     }
 
-    fn queue_of<'a>(&'a self, level: &'a levels::Level) -> impl Iterator<Item = (u64, Qty)> + 'a {
+    pub(crate) fn queue_of<'a>(
+        &'a self,
+        level: &'a levels::Level,
+    ) -> impl Iterator<Item = (u64, Qty)> + 'a {
         let mut slot = NOBODY;
         (0..level.count).map(move |turn| {
             slot = level.at(turn, slot, &self.orders);

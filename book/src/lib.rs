@@ -4,7 +4,7 @@
 //! of later events on its way meanwhile. Under them, `book` is what is kept of one symbol, `orders`
 //! finds an order by its reference, `levels` holds what is shown at one price, `sides` keeps the
 //! prices of a side in order, and `prices` brings them there and away. `inspect` reads whole books
-//! for people and tests.
+//! for people and tests, `state` saves and loads them.
 //! Knows nothing of exchanges, time, threads or files.
 
 #![forbid(unsafe_code)]
@@ -17,5 +17,6 @@ mod levels;
 mod orders;
 mod prices;
 mod sides;
+mod state;
 
 pub use books::{Books, BooksConfig, BooksStats};

@@ -1,0 +1,255 @@
+//! Books as bytes, for checkpoints: what they mean, not how they lie in memory, so that any
+//! number of shards can load what any number saved.
+
+use bus::state::{StateError, StateReader, StateWriter};
+use bus::{Anomalies, Price, Qty};
+
+use crate::book::{BUY, SELL};
+use crate::books::Books;
+use crate::sides::price_of;
+
+impl Books {
+    /// Saves what is not of one symbol: whether messages were lost, and the counts of what was
+    /// wrong.
+    pub fn save_shared(&self, out: &mut StateWriter<'_>) {
+        out.bool(self.gap_passed);
+        out.u16(self.anomalies.0.len() as u16);
+        for count in self.anomalies.0 {
+            out.u64(count);
+        }
+    }
+
+    /// Loads that in addition to what is there: the counts of several shards add up, but those of
+    /// one shard must be loaded by one only (`counts`).
+    pub fn load_shared(
+        &mut self,
+        from: &mut StateReader<'_>,
+        counts: bool,
+    ) -> Result<(), StateError> {
+        self.gap_passed |= from.bool()?;
+        let mut anomalies = Anomalies::default();
+        if usize::from(from.u16()?) != anomalies.0.len() {
+            return Err(from.error(format_args!("{} kinds of anomalies", anomalies.0.len())));
+        }
+        for count in &mut anomalies.0 {
+            *count = from.u64()?;
+        }
+        if counts {
+            self.anomalies.merge(&anomalies);
+        }
+        Ok(())
+    }
+
+    /// Saves one symbol's book: its marks, then each side's prices, the worst first, with their
+    /// orders in turn; last its digest.
+    pub fn save(&self, symbol: u32, out: &mut StateWriter<'_>) {
+        let book = &self.books[symbol as usize];
+        out.u8(book.phase);
+        out.bool(book.is_crossed != 0);
+        out.bool(book.is_cut != 0);
+        out.u32(book.evidence);
+        for side in [BUY, SELL] {
+            let entries = self.sides.of(book.pieces[side]).iter();
+            let levels = entries.map(|entry| self.levels.get(entry.level));
+            let levels = levels.filter(|level| level.count > 0);
+            out.u32(levels.clone().count() as u32);
+            for level in levels {
+                out.i64(price_of(level.key, side).0);
+                out.u32(level.count);
+                for (reference, qty) in self.queue_of(level) {
+                    out.u64(reference);
+                    out.u32(qty.0 as u32);
+                }
+            }
+        }
+        out.u64(self.digest(symbol));
+    }
+
+    /// Loads one symbol's book, of which there must be nothing yet; or reads past it.
+    pub fn load(
+        &mut self,
+        symbol: u32,
+        keep: bool,
+        from: &mut StateReader<'_>,
+    ) -> Result<(), StateError> {
+        let phase = from.u8()?;
+        let is_crossed = from.bool()?;
+        let is_cut = from.bool()?;
+        let evidence = from.u32()?;
+        if phase > 3 {
+            return Err(from.error(format_args!("a phase, found {phase}")));
+        }
+        if keep {
+            let room = self.books.len();
+            let Some(book) = self.books.get_mut(symbol as usize) else {
+                return Err(from.error(format_args!("a symbol below {room}, found {symbol}")));
+            };
+            if book.is_known() {
+                return Err(from.error(format_args!("symbol {symbol} once only")));
+            }
+            book.phase = phase;
+            book.is_crossed = u8::from(is_crossed);
+            book.is_cut = u8::from(is_cut);
+            book.evidence = evidence;
+            book.is_named = 1;
+        }
+        for side in [BUY, SELL] {
+            for _ in 0..from.u32()? {
+                let price = Price(from.i64()?);
+                for _ in 0..from.u32()? {
+                    let (reference, qty) = (from.u64()?, Qty(i64::from(from.u32()?)));
+                    if !keep {
+                        continue;
+                    }
+                    if let Err(anomaly) = self.insert(symbol, side, reference, price, qty) {
+                        let what = format_args!(
+                            "an order that fits the book of symbol {symbol}, found {} with order \
+                             {reference}",
+                            anomaly.name()
+                        );
+                        return Err(from.error(what));
+                    }
+                }
+            }
+        }
+        let digest = from.u64()?;
+        if keep && self.digest(symbol) != digest {
+            return Err(from.error(format_args!("the digest of the book of symbol {symbol}")));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BooksConfig;
+    use bus::state::Versions;
+    use bus::{Event, Kind, Side};
+
+    fn books() -> Books {
+        Books::new(BooksConfig {
+            orders_max: 4096,
+            levels_max: 1024,
+            symbols_max: 8,
+        })
+        .unwrap()
+    }
+
+    fn event(random: &mut u64) -> Event {
+        *random = random
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        let pick = |shift: u32, below: u64| (*random >> shift) % below;
+        let symbol = pick(20, 8);
+        // An exchange gives a reference to one order of one symbol.
+        let reference = |number: u64| (number * 8 + symbol) * 1_000_003;
+        Event {
+            symbol: symbol as u32,
+            order: reference(pick(24, 100)),
+            order_b: reference(pick(34, 100)),
+            price: Price((pick(44, 40) as i64 + 100) * 10_000_000),
+            qty: Qty(pick(50, 300) as i64 + 1),
+            side: if pick(60, 2) == 0 {
+                Side::Buy
+            } else {
+                Side::Sell
+            },
+            ..Event::new(match pick(30, 8) {
+                0..=3 => Kind::Add,
+                4 => Kind::Replace,
+                5 => Kind::Execute,
+                _ => Kind::Delete,
+            })
+        }
+    }
+
+    /// Saved by `from` cores and loaded by `to`, the books go on as if nothing had happened.
+    #[test]
+    fn books_that_were_saved_go_on_as_if_they_had_not_been() {
+        let mut random = 7;
+        for (from, to) in [(1, 1), (1, 2), (2, 1), (2, 4)] {
+            let mut twins: Vec<Books> = (0..from).map(|_| books()).collect();
+            for _ in 0..4_000 {
+                let event = event(&mut random);
+                twins[event.symbol as usize % from].apply(&event);
+            }
+            for twin in &mut twins {
+                twin.apply(&Event::new(Kind::Gap));
+            }
+            let mut loaded: Vec<Books> = (0..to).map(|_| books()).collect();
+            for twin in &twins {
+                let mut bytes = Vec::new();
+                let mut out = StateWriter::new(&mut bytes, Versions::NEWEST);
+                twin.save_shared(&mut out);
+                let symbols: Vec<u32> = twin.symbols().collect();
+                symbols
+                    .iter()
+                    .for_each(|&symbol| twin.save(symbol, &mut out));
+                out.finish().unwrap();
+                for (index, books) in loaded.iter_mut().enumerate() {
+                    let mut state = StateReader::new(&bytes, Versions::NEWEST);
+                    books.load_shared(&mut state, index == 0).unwrap();
+                    for &symbol in &symbols {
+                        let keep = symbol as usize % to == index;
+                        books.load(symbol, keep, &mut state).unwrap();
+                    }
+                    state.end().unwrap();
+                }
+            }
+            let total = |books: &[Books]| -> u64 {
+                books
+                    .iter()
+                    .map(|books| books.stats().anomalies.total())
+                    .sum()
+            };
+            assert_eq!(total(&twins), total(&loaded));
+            for _ in 0..4_000 {
+                let event = event(&mut random);
+                let symbol = event.symbol;
+                let (twin, other) = (symbol as usize % from, symbol as usize % to);
+                assert_eq!(twins[twin].apply(&event), loaded[other].apply(&event));
+                assert_eq!(twins[twin].digest(symbol), loaded[other].digest(symbol));
+                assert_eq!(twins[twin].quote(symbol), loaded[other].quote(symbol));
+                assert_eq!(twins[twin].evidence(symbol), loaded[other].evidence(symbol));
+                assert_eq!(twins[twin].phase(symbol), loaded[other].phase(symbol));
+            }
+            assert!(loaded.iter().any(|books| books.is_stale(0)));
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_is_an_error() {
+        let mut twin = books();
+        twin.apply(&Event {
+            symbol: 1,
+            order: 5,
+            price: Price(10_000_000),
+            qty: Qty(5),
+            side: Side::Buy,
+            ..Event::new(Kind::Add)
+        });
+        let mut bytes = Vec::new();
+        let mut out = StateWriter::new(&mut bytes, Versions::NEWEST);
+        twin.save(1, &mut out);
+        out.finish().unwrap();
+        let load = |bytes: &[u8], symbol| {
+            let mut books = books();
+            books.load(symbol, true, &mut StateReader::new(bytes, Versions::NEWEST))
+        };
+        assert_eq!(load(&bytes, 1), Ok(()));
+        assert!(
+            load(&bytes, 8)
+                .unwrap_err()
+                .want
+                .contains("a symbol below 8")
+        );
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0xff;
+            // Marks can be anything; what is in the book is under the digest.
+            assert!(load(&bad, 1).is_err() || at < 7, "byte {at}");
+            assert!(load(&bytes[..at], 1).is_err(), "cut at {at}");
+        }
+    }
+}
