@@ -69,6 +69,9 @@ pub struct ReaderConfig {
     pub until: Option<Ts>,
     /// For each shard the last `seq` that it has already. Shorter than the shards: 0 for the rest.
     pub resume_after: Vec<u64>,
+    /// For live input that goes on after a stop: the last `seq` that any shard has, and its time.
+    /// What came meanwhile is lost, and nobody knows how much: the shards are told of a gap first.
+    pub after_stop: Option<(u64, Ts)>,
     /// When a missing message is lost.
     pub gaps: GapRule,
     /// Whether the input ends when all MoldUDP64 sessions have ended; a live feed does.
@@ -86,6 +89,7 @@ impl ReaderConfig {
             symbols: None,
             until: None,
             resume_after: Vec::new(),
+            after_stop: None,
             gaps: GapRule::default(),
             end_at_session_end: false,
         }
@@ -237,11 +241,15 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             config.out_of_order_ns >= 0 && config.max_future_ns >= 0,
             "spans are not negative"
         );
+        let mut intake = Intake::new(protocol, &config, rings);
+        if let Some((seq, ts)) = config.after_stop {
+            intake.after_stop(seq, ts);
+        }
         Reader {
             source,
             arbiter: Arbiter::new(config.gaps),
             end_at_session_end: config.end_at_session_end,
-            intake: Intake::new(protocol, &config, rings),
+            intake,
             phase: Phase::Reading,
             packets: 0,
             bytes: 0,

@@ -441,6 +441,18 @@ impl<P: Protocol> Intake<P> {
         }
     }
 
+    /// Events are numbered on from `seq`, and all shards are told that something is missing before
+    /// the first.
+    pub(super) fn after_stop(&mut self, seq: u64, ts_event: Ts) {
+        self.seq = seq;
+        self.anomalies.count(Anomaly::Gap);
+        self.stage_for_all(Event {
+            ts_event,
+            ts_recv: ts_event,
+            ..Event::new(Kind::Gap)
+        });
+    }
+
     /// Messages are lost: all shards are told.
     pub(super) fn gap(&mut self, gap: &Gap, session: SessionId) {
         self.anomalies.count(Anomaly::Gap);
