@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use tapeline::config::Speed;
+use tapeline::config::{InDoubt, Speed};
 
 /// Market data from capture or wire to orders, in one pipeline.
 ///
@@ -47,6 +47,12 @@ pub enum Command {
     Verify(Verify),
     /// Compare two runs: equal, or the first divergence with its context.
     Diff(Diff),
+    /// Make, show and restore savepoints: states of a run from which others can go on.
+    #[command(subcommand)]
+    Savepoint(Savepoint),
+    /// Take in a run's logged events again with this program, or other settings, and compare what
+    /// it concludes with what the run concluded. Sends nothing.
+    Shadow(Shadow),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -137,9 +143,14 @@ pub struct Replay {
     /// The run directory to make.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-    /// Go on with a run that was interrupted, or killed.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "shards", "symbols", "from", "to", "date"])]
+    /// Go on with a run that was interrupted, or killed; with `--shards`, from there on with
+    /// another number of them.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "symbols", "from", "to", "date"])]
     pub resume: Option<PathBuf>,
+    /// With --resume: what to do with orders that may have left before the crash or not, instead
+    /// of what orders.in_doubt says.
+    #[arg(long, requires = "resume", value_parser = in_doubt)]
+    pub in_doubt: Option<InDoubt>,
     /// Settings; see `tapeline config show`.
     #[arg(short, long)]
     pub config: Option<PathBuf>,
@@ -173,14 +184,89 @@ pub struct Replay {
 #[derive(Debug, Args)]
 pub struct Run {
     /// Settings, with `source.lines`.
-    #[arg(short, long)]
-    pub config: PathBuf,
+    #[arg(short, long, required_unless_present = "resume")]
+    pub config: Option<PathBuf>,
     /// The run directory to make; `runs/DATE-TIME` otherwise.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
+    /// Go on with a run of today that was stopped, or killed. What the feed sent meanwhile is a
+    /// gap.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["output", "config"])]
+    pub resume: Option<PathBuf>,
+    /// With --resume: another number of shards from there on.
+    #[arg(long, requires = "resume")]
+    pub shards: Option<usize>,
+    /// With --resume: what to do with orders that may have left before the crash or not, instead
+    /// of what orders.in_doubt says.
+    #[arg(long, requires = "resume", value_parser = in_doubt)]
+    pub in_doubt: Option<InDoubt>,
     /// Exit with 3 if anything is wrong with the input.
     #[arg(long)]
     pub strict: bool,
+}
+
+fn in_doubt(text: &str) -> Result<InDoubt, String> {
+    match text {
+        "possresend" => Ok(InDoubt::Possresend),
+        "query" => Ok(InDoubt::Query),
+        "cancel" => Ok(InDoubt::Cancel),
+        "halt" => Ok(InDoubt::Halt),
+        _ => Err("want possresend, query, cancel or halt".into()),
+    }
+}
+
+/// `tapeline savepoint ...`
+#[derive(Debug, Subcommand)]
+pub enum Savepoint {
+    /// Make one of a run that was stopped or killed: a state of all of it, from which any number
+    /// of shards, or another version of the program, can go on.
+    Create {
+        /// The run directory.
+        run: PathBuf,
+        /// Its name; the time otherwise.
+        #[arg(long)]
+        name: Option<String>,
+        /// Ask a run that is going on to end in order, and wait for it.
+        #[arg(long)]
+        stop: bool,
+        /// In the oldest layout that this version can write, for an older program to go on with.
+        #[arg(long)]
+        oldest: bool,
+    },
+    /// Show those that a run has.
+    List {
+        /// The run directory.
+        run: PathBuf,
+    },
+    /// Make a new run directory that goes on from one; `replay --resume` starts it.
+    Restore {
+        /// The run directory that has it.
+        run: PathBuf,
+        /// Its name.
+        name: String,
+        /// The run directory to make.
+        #[arg(short, long)]
+        output: PathBuf,
+        /// With how many shards; as many as before otherwise.
+        #[arg(long)]
+        shards: Option<usize>,
+    },
+}
+
+/// `tapeline shadow`
+#[derive(Debug, Args)]
+pub struct Shadow {
+    /// The run directory; it may be running.
+    pub run: PathBuf,
+    /// Other settings than the run's.
+    #[arg(short, long)]
+    pub config: Option<PathBuf>,
+    /// Go on as long as the run does.
+    #[arg(long)]
+    pub follow: bool,
+    /// How many differences to show.
+    #[arg(long, default_value_t = 5)]
+    pub show: usize,
 }
 
 /// `tapeline serve-feed`

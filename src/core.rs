@@ -10,6 +10,7 @@ use analytics::{Intents, SuiteConfig, Suites};
 use book::{Books, BooksConfig};
 use bus::market::Anomalies;
 use bus::mem;
+use bus::state::{Part, StateError, StateReader, StateWriter};
 use bus::{Anomaly, Applied, Body, Event, Kind, Outbox, Signal, Ts};
 
 use crate::digest::{Closed, SymbolDigest};
@@ -64,6 +65,7 @@ pub struct Core {
     gap_messages: u64,
     /// Whether the exchange said that market hours are on, or nothing.
     is_open: bool,
+    is_ended: bool,
 }
 
 impl Core {
@@ -85,6 +87,7 @@ impl Core {
             examples: Vec::with_capacity(EXAMPLES_MAX),
             gap_messages: 0,
             is_open: true,
+            is_ended: false,
         })
     }
 
@@ -93,6 +96,7 @@ impl Core {
     pub fn take(&mut self, events: &[Event], sink: &mut impl Sink) {
         let Some(last) = events.last() else { return };
         self.last_seq = last.seq;
+        self.is_ended |= last.kind == Kind::End;
         let mut rest = Rest {
             midnight: self.midnight,
             from: self.from,
@@ -115,6 +119,111 @@ impl Core {
             sink.event(event);
             rest.one(books, event, &applied, sink);
         });
+    }
+
+    /// Saves all that it knows: what is of no symbol, then each symbol that an event named, then
+    /// [`NO_SYMBOL`].
+    pub fn save(&self, out: &mut StateWriter<'_>) {
+        out.u64(self.last_seq);
+        out.i64(self.watermark.0);
+        out.u64(self.gap_messages);
+        out.bool(self.is_open);
+        out.u16(self.anomalies.0.len() as u16);
+        for count in self.anomalies.0 {
+            out.u64(count);
+        }
+        if out.version(Part::Core) >= 2 {
+            out.u16(self.examples.len() as u16);
+            for (anomaly, event) in &self.examples {
+                out.u8(*anomaly as u8);
+                out.bytes(event.as_bytes());
+            }
+        }
+        self.books.save_shared(out);
+        self.suites.save_shared(out);
+        // One symbol beside its book, collected first so that its length can stand before it.
+        let mut apart = Vec::new();
+        for symbol in self.books.symbols() {
+            out.u32(symbol);
+            self.books.save(symbol, out);
+            apart.clear();
+            let mut beside = StateWriter::new(&mut apart, out.versions());
+            if symbol as usize >= self.digests.len() {
+                beside.bool(false);
+            } else {
+                beside.bool(true);
+                self.suites.save(symbol, &mut beside);
+                self.risk.save(symbol, &mut beside);
+                self.digests[symbol as usize].save(&mut beside);
+                beside.bytes(&self.names[symbol as usize]);
+            }
+            beside.finish().expect("memory takes all");
+            out.u32(apart.len() as u32);
+            out.bytes(&apart);
+        }
+        out.u32(NO_SYMBOL);
+    }
+
+    /// Loads what one core saved, as far as it concerns the symbols to `keep`. Several may be
+    /// loaded one after the other, if they were saved at the same place of the input; the
+    /// counts that they have of what was wrong go to one core only (`counts`).
+    pub fn load(
+        &mut self,
+        from: &mut StateReader<'_>,
+        keep: impl Fn(u32) -> bool,
+        counts: bool,
+    ) -> Result<(), StateError> {
+        self.last_seq = self.last_seq.max(from.u64()?);
+        self.watermark = self.watermark.max(Ts(from.i64()?));
+        self.gap_messages = self.gap_messages.max(from.u64()?);
+        self.is_open = from.bool()?;
+        let mut anomalies = Anomalies::default();
+        if usize::from(from.u16()?) != anomalies.0.len() {
+            return Err(from.error(format_args!("{} kinds of anomalies", anomalies.0.len())));
+        }
+        for count in &mut anomalies.0 {
+            *count = from.u64()?;
+        }
+        if counts {
+            self.anomalies.merge(&anomalies);
+        }
+        if from.version(Part::Core) >= 2 {
+            for _ in 0..from.u16()? {
+                let number = from.u8()?;
+                let anomaly = Anomaly::ALL.get(usize::from(number)).copied();
+                let event = from.bytes(64)?.first_chunk().and_then(Event::from_bytes);
+                let (Some(anomaly), Some(event)) = (anomaly, event) else {
+                    return Err(from.error("an anomaly and its event"));
+                };
+                if counts && self.examples.len() < EXAMPLES_MAX {
+                    self.examples.push((anomaly, event));
+                }
+            }
+        }
+        self.books.load_shared(from, counts)?;
+        self.suites.load_shared(from)?;
+        loop {
+            let symbol = from.u32()?;
+            if symbol == NO_SYMBOL {
+                return Ok(());
+            }
+            let keep = keep(symbol);
+            self.books.load(symbol, keep, from)?;
+            let apart_bytes = from.u32()? as usize;
+            let mut beside = from.split(apart_bytes)?;
+            if keep && beside.bool()? {
+                self.suites.load(symbol, &mut beside)?;
+                self.risk.load(symbol, &mut beside)?;
+                let (index, symbols) = (symbol as usize, self.digests.len());
+                if index >= symbols {
+                    let want = format_args!("a symbol below {symbols}, found {symbol}");
+                    return Err(beside.error(want));
+                }
+                self.digests[index] = SymbolDigest::load(&mut beside)?;
+                self.names[index].copy_from_slice(beside.bytes(8)?);
+                beside.end()?;
+            }
+        }
     }
 
     /// The books.
@@ -145,6 +254,16 @@ impl Core {
     /// How many messages no line brought, by the gaps this core was told of.
     pub fn gap_messages(&self) -> u64 {
         self.gap_messages
+    }
+
+    /// No event before this is expected any more.
+    pub fn watermark(&self) -> Ts {
+        self.watermark
+    }
+
+    /// Whether the input came to its end.
+    pub fn is_ended(&self) -> bool {
+        self.is_ended
     }
 
     /// The first events that something was wrong with, and what.
@@ -345,6 +464,9 @@ fn say_digest(closed: Closed, symbol: u32, event: &Event, sink: &mut impl Sink) 
         body,
     ));
 }
+
+/// Stands in a saved core behind its last symbol.
+const NO_SYMBOL: u32 = u32::MAX;
 
 /// The ordinal of a digest among the signals of its event.
 pub const DIGEST_ORDINAL: u16 = u16::MAX;

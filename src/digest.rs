@@ -1,12 +1,13 @@
 //! A digest of all that was concluded of a symbol, minute by minute: equal digests mean equal
 //! books, quotes and signals, whatever the date, the speed, the shards or the machine.
 
+use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Event, Quote, Signal, SignalKind, Ts};
 
 const MINUTE_NS: i64 = 60 * Ts::SECOND_NS;
 
 /// One symbol's digest of the minute it is in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SymbolDigest {
     value: u64,
     events: u64,
@@ -36,6 +37,24 @@ impl SymbolDigest {
         minute: 0,
         end: Ts::MIN,
     };
+
+    /// Saves it.
+    pub fn save(&self, out: &mut StateWriter<'_>) {
+        out.u64(self.value);
+        out.u64(self.events);
+        out.u32(self.minute);
+        out.i64(self.end.0);
+    }
+
+    /// As it was when it was saved.
+    pub fn load(from: &mut StateReader<'_>) -> Result<SymbolDigest, StateError> {
+        Ok(SymbolDigest {
+            value: from.u64()?,
+            events: from.u64()?,
+            minute: from.u32()?,
+            end: Ts(from.i64()?),
+        })
+    }
 
     /// Moves on to the minute of `ts_event`; what is over is returned if it had events. Time that
     /// goes back stays in the minute it came in.

@@ -11,19 +11,23 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bus::Ts;
 use bus::clock::{Clock, MachineClock};
 use bus::disk::{self, Disk, RealDisk};
 use bus::log::{Log, LogConfig, LogError, LogReader};
-use bus::oms::{Encoder, File, FixConfig, GatewayError, OrderId, Real, Several, Tcp, TcpConfig};
+use bus::oms::{
+    About, Encoder, File, FixConfig, GatewayError, NewOrder, OrderId, Real, Several, Tcp, TcpConfig,
+};
 use bus::ring::{self, Receiver, Sender};
+use bus::{Body, Signal, Ts};
 use crossbeam_utils::CachePadded;
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
 use feed::source::{Capture, Pace, Paced, Source, Speed};
 
-use crate::config::{Backend, Config, Durability};
+use crate::config::{Backend, Config, Durability, InDoubt};
 use crate::core::{Core, CoreConfig};
-use crate::run_dir::RunDir;
+use crate::recovery::Recovery;
+use crate::run_dir::{Part, RunDir};
+use crate::savepoint::Origin;
 use crate::session::TradingDay;
 use crate::shard::{Finished, Parts, Shard, ShardConfig, ShardError, Stamp};
 
@@ -139,10 +143,29 @@ pub struct Job<'a> {
     pub until: Option<Ts>,
     /// Only these symbols.
     pub symbols: &'a [String],
+    /// The parts of the run; the last one is to be run.
+    pub parts: &'a [Part],
     /// Whether the logs of an earlier run are there, to go on from.
     pub resume: bool,
     /// Whether the input is live.
     pub is_live: bool,
+}
+
+impl<'a> Job<'a> {
+    /// From where its shards go on.
+    pub fn origin(&self) -> Origin<'a> {
+        Origin {
+            dir: self.dir,
+            parts: self.parts,
+            config: self.config,
+            midnight: self.day.midnight,
+            from: self.from,
+        }
+    }
+
+    fn part(&self) -> usize {
+        self.parts.len() - 1
+    }
 }
 
 /// How far the run is, for people.
@@ -207,7 +230,17 @@ struct Shared {
     pace: OnceLock<Pace>,
     /// A core that no shard has, for threads that are not hot.
     elsewhere: Option<usize>,
-    events: Vec<CachePadded<AtomicU64>>,
+    shards: Vec<CachePadded<Progress>>,
+}
+
+/// How far a shard is, for the other threads.
+#[derive(Debug, Default)]
+struct Progress {
+    events: AtomicU64,
+    /// Cells of its log below this are durable.
+    durable: AtomicU64,
+    /// The log's name, once it is open.
+    uuid: OnceLock<[u8; 16]>,
 }
 
 /// Runs `source` through the pipeline until it ends or `stop` is set. `watch` is called now and
@@ -226,9 +259,7 @@ pub fn run<S: Timed + Send>(
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
         elsewhere: elsewhere(&cpus),
-        events: (0..shards)
-            .map(|_| CachePadded::new(AtomicU64::new(0)))
-            .collect(),
+        shards: (0..shards).map(|_| CachePadded::default()).collect(),
     };
     let shared = &shared;
     let mut remarks = Vec::new();
@@ -265,6 +296,7 @@ pub fn run<S: Timed + Send>(
         }
         drop(ready_tx);
         let mut resume_after = vec![0; shards];
+        let mut last_ts = Ts::MIN;
         let mut log_backend = String::new();
         let mut recovered_events = 0;
         // A shard that fails before it is ready drops its end of the channel and nothing more
@@ -273,17 +305,19 @@ pub fn run<S: Timed + Send>(
             let Ready {
                 shard,
                 last_seq,
+                last_ts: ts,
                 backend,
-                remark,
+                remarks: said,
                 events,
             } = ready;
             resume_after[shard] = last_seq;
+            last_ts = last_ts.max(ts);
             log_backend = backend;
             recovered_events += events;
-            remarks.extend(remark);
+            remarks.extend(said);
         }
         let started = Instant::now();
-        let reader_config = reader_config(job, resume_after);
+        let reader_config = reader_config(job, resume_after, last_ts);
         let reader = Reader::new(source, reader_config, senders);
         let (reader_cpu, is_live) = (cpus[0], job.is_live);
         let reader_handle = thread::Builder::new()
@@ -302,15 +336,27 @@ pub fn run<S: Timed + Send>(
                 (result, remark.map(|e| e.to_string()))
             })
             .map_err(|e| PipelineError::Setup(format!("reader's thread: {e}")))?;
+        let (ended_tx, ended_rx) = mpsc::channel();
+        let every = Duration::from_nanos(job.config.checkpoint.every.0 as u64);
+        let mut checkpoints = None;
+        if !every.is_zero() {
+            let builder = thread::Builder::new().name("checkpoints".into());
+            let body = move || make_checkpoints(job, shared, every, &ended_rx);
+            checkpoints = Some(
+                builder
+                    .spawn_scoped(scope, body)
+                    .map_err(|e| PipelineError::Setup(format!("thread of checkpoints: {e}")))?,
+            );
+        }
         let kill_file = job.config.risk.kill_file.as_deref();
         while !(reader_handle.is_finished() && handles.iter().all(|h| h.is_finished())) {
             if let Some(path) = kill_file {
                 shared.kill.store(path.exists(), Ordering::Release);
             }
             let events = shared
-                .events
+                .shards
                 .iter()
-                .map(|count| count.load(Ordering::Relaxed))
+                .map(|shard| shard.events.load(Ordering::Relaxed))
                 .sum();
             watch(Progressed {
                 events,
@@ -319,6 +365,11 @@ pub fn run<S: Timed + Send>(
             thread::park_timeout(Duration::from_millis(20));
         }
         let elapsed = started.elapsed();
+        drop(ended_tx);
+        let checkpointed = match checkpoints {
+            Some(handle) => handle.join().expect("checkpoints do not panic"),
+            None => Ok(Vec::new()),
+        };
         let (read, remark) = reader_handle.join().expect("the reader does not panic");
         remarks.extend(remark);
         let mut finished = Vec::with_capacity(shards);
@@ -327,6 +378,11 @@ pub fn run<S: Timed + Send>(
             finished.push(result.map_err(|error| PipelineError::Shard { shard, error })?);
         }
         let reader = read.map_err(PipelineError::Read)?;
+        for remark in checkpointed? {
+            if !remarks.contains(&remark) {
+                remarks.push(remark);
+            }
+        }
         Ok(Outcome {
             reader,
             shards: finished,
@@ -339,12 +395,55 @@ pub fn run<S: Timed + Send>(
     })
 }
 
+/// Makes checkpoints beside the running shards, from their logs, until the other end of `ended`
+/// is gone. What to tell the user.
+///
+/// A checkpoint that cannot be written costs time after the next crash, and nothing else, so the
+/// run goes on without. A log from which something else is concluded than the shard concluded is
+/// another matter: then this machine or this program is not to be trusted, and nothing leaves it
+/// any more.
+fn make_checkpoints(
+    job: &Job<'_>,
+    shared: &Shared,
+    every: Duration,
+    ended: &mpsc::Receiver<()>,
+) -> Result<Vec<String>, PipelineError> {
+    if let Some(elsewhere) = shared.elsewhere {
+        // Refused only where the core is gone; then it runs where the system likes.
+        let _ = tuning::pin::pin_to(elsewhere);
+    }
+    let origin = job.origin();
+    let mut remarks = Vec::new();
+    while ended.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+        for (shard, progress) in shared.shards.iter().enumerate() {
+            let durable = progress.durable.load(Ordering::Acquire);
+            let Some(&uuid) = progress.uuid.get() else {
+                continue;
+            };
+            match origin.checkpoint(shard, uuid, durable) {
+                Ok(made) => remarks.extend(made.into_iter().flat_map(|made| made.remarks)),
+                Err(error @ ShardError::Diverged { .. }) => {
+                    shared.kill.store(true, Ordering::Release);
+                    shared.failed.store(true, Ordering::Release);
+                    return Err(PipelineError::Shard { shard, error });
+                }
+                Err(error) => {
+                    remarks.push(format!("no more checkpoints: shard {shard}: {error}"));
+                    return Ok(remarks);
+                }
+            }
+        }
+    }
+    Ok(remarks)
+}
+
 /// What a shard says once it can take events.
 struct Ready {
     shard: usize,
     last_seq: u64,
+    last_ts: Ts,
     backend: String,
-    remark: Option<String>,
+    remarks: Vec<String>,
     events: u64,
 }
 
@@ -376,37 +475,54 @@ fn shard_thread(
     let is_in_use = |error: &LogError| matches!(error, LogError::InUse { .. });
     let disk: RealDisk = open_when_free(job.resume, open_disk, is_in_use)?;
     let backend = disk.describe();
-    let orders = Orders::open(job, index)?;
-    let remark = cpu
-        .and_then(|cpu| tuning::pin::pin_to(cpu).err())
-        .map(|e| e.to_string());
-    let core = core(config, job.day.midnight, job.from).map_err(setup)?;
+    let mut orders = Orders::open(job, index)?;
+    let mut remarks = Vec::new();
+    if let Some(error) = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err()) {
+        remarks.push(error.to_string());
+    }
     let fix = FixConfig {
         sender: config.orders.sender.clone(),
         target: config.orders.target.clone(),
         sender_sub: Some(format!("SHARD{index}")),
         account: None,
     };
-    let encoder = Encoder::new(&fix).map_err(|e| setup(e.to_string()))?;
+    let mut encoder = Encoder::new(&fix).map_err(|e| setup(e.to_string()))?;
     let (year, month, day) = job.day.ymd();
     let shard_config = ShardConfig {
         date: bus::oms::Date { year, month, day },
         is_durable: config.log.durability == Durability::Durable,
         is_live: job.is_live,
+        cancels_in_doubt: config.orders.in_doubt == InDoubt::Cancel,
     };
-    let (log, records) = if job.resume {
+    let start = job.origin().start(index, u64::MAX)?;
+    remarks.extend(start.remarks);
+    let mut state = start.recovery;
+    let log = if job.resume {
         let dir = log_config.dir.clone();
-        let (log, _) = Log::resume(log_config, disk)?;
-        (log, Some(LogReader::open(&dir)?))
+        let cell = state.cell();
+        if start.uuid.is_some() && LogReader::open(&dir)?.uuid() != start.uuid {
+            let folder = job.dir.checkpoints_dir(job.part(), index);
+            let what = format!("{}: checkpoints of another log", folder.display());
+            return Err(setup(what));
+        }
+        let (log, _) = match cell {
+            0 => Log::resume(log_config, disk)?,
+            _ => Log::resume_from(log_config, disk, cell)?,
+        };
+        state.replay(LogReader::open_from(&dir, cell)?)?;
+        log
     } else {
-        (Log::create(log_config, disk)?, None)
+        Log::create(log_config, disk)?
     };
-    let gateway = orders.gateway;
+    orders.settle(&state, &mut encoder, &shard_config, clock)?;
+    let delivered = std::mem::take(&mut orders.delivered);
+    let msg_seq = orders.msg_seq_last;
+    let gateway = orders.gateway();
     let kill = &*shared.kill;
     let parts = Parts {
         events,
         stamps,
-        core,
+        state,
         log,
         encoder,
         gateway,
@@ -414,22 +530,22 @@ fn shard_thread(
         kill,
     };
     let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
-    let mut shard = Shard::new(shard_config, parts, kept_max);
-    if let Some(records) = records {
-        let is_delivered = |id: &OrderId| orders.delivered.binary_search(id).is_ok();
-        shard.recover(records, orders.msg_seq_last, &is_delivered)?;
-    }
+    let is_delivered = |id: &OrderId| delivered.binary_search(id).is_ok();
+    let mut shard = Shard::new(shard_config, parts, kept_max, msg_seq, &is_delivered)?;
+    let progress = &shared.shards[index];
+    progress.uuid.get_or_init(|| shard.log_uuid());
     let events = shard.events_taken();
     // The receiver is gone only when the pipeline is being torn down.
     let _ = ready.send(Ready {
         shard: index,
         last_seq: shard.last_seq(),
+        last_ts: shard.last_ts(),
         backend,
-        remark,
+        remarks,
         events,
     });
     drop(ready);
-    shard_loop(&mut shard, &shared.pace, &shared.events[index], cpu)?;
+    shard_loop(&mut shard, &shared.pace, progress, cpu)?;
     shard.finish()
 }
 
@@ -458,7 +574,7 @@ fn open_when_free<T, E>(
 fn shard_loop<D: Disk, C: Clock>(
     shard: &mut Shard<'_, D, Several<Real>, C>,
     pace: &OnceLock<Pace>,
-    events: &AtomicU64,
+    progress: &Progress,
     cpu: Option<usize>,
 ) -> Result<(), ShardError> {
     let mut is_paced = false;
@@ -466,7 +582,12 @@ fn shard_loop<D: Disk, C: Clock>(
     loop {
         let work = shard.turn()?;
         if work > 0 {
-            events.store(shard.events_taken(), Ordering::Relaxed);
+            progress
+                .events
+                .store(shard.events_taken(), Ordering::Relaxed);
+            progress
+                .durable
+                .store(shard.durable_upto(), Ordering::Release);
             continue;
         }
         if !is_paced && let Some(pace) = pace.get() {
@@ -474,7 +595,9 @@ fn shard_loop<D: Disk, C: Clock>(
             is_paced = true;
         }
         if shard.is_done() {
-            events.store(shard.events_taken(), Ordering::Relaxed);
+            progress
+                .events
+                .store(shard.events_taken(), Ordering::Relaxed);
             return Ok(());
         }
         rest.rest();
@@ -616,7 +739,7 @@ fn plan_cpus(config: &Config) -> Result<Vec<Option<usize>>, PipelineError> {
     Ok(config.run.cpus.iter().map(|&cpu| Some(cpu)).collect())
 }
 
-fn reader_config(job: &Job<'_>, resume_after: Vec<u64>) -> ReaderConfig {
+fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderConfig {
     let config = job.config;
     let gaps = &config.source.gaps;
     let symbols = (!job.symbols.is_empty()).then(|| job.symbols.iter().cloned().collect());
@@ -626,7 +749,12 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>) -> ReaderConfig {
     reader.max_future_ns = config.time.max_future.0;
     reader.symbols = symbols;
     reader.until = job.until;
-    reader.resume_after = resume_after;
+    if job.is_live && job.resume {
+        let last_seq = resume_after.iter().copied().max().unwrap_or(0);
+        reader.after_stop = Some((last_seq, last_ts.max(job.day.midnight)));
+    } else {
+        reader.resume_after = resume_after;
+    }
     reader.gaps.wait_ns = gaps.wait.0;
     reader.gaps.reorder_max = gaps.reorder_packets;
     reader.gaps.hold_packets = gaps.hold_packets as usize;
@@ -638,7 +766,7 @@ fn log_config(job: &Job<'_>, shard: usize) -> Result<LogConfig, String> {
     let log = &job.config.log;
     let config_text = job.config.show();
     Ok(LogConfig {
-        dir: job.dir.log_dir(shard),
+        dir: job.dir.log_dir(job.part(), shard),
         segment_bytes: log.segment.0,
         frame_bytes_max: log.frame.0 as usize,
         frames_in_flight_max: LogConfig::FRAMES_IN_FLIGHT_MAX,
@@ -652,7 +780,7 @@ fn log_config(job: &Job<'_>, shard: usize) -> Result<LogConfig, String> {
 }
 
 /// The first 64 bits of a text's SHA-256.
-fn hash_of(text: &str) -> u64 {
+pub(crate) fn hash_of(text: &str) -> u64 {
     let hex = crate::run_dir::sha256(text.as_bytes());
     u64::from_str_radix(&hex[..16], 16).expect("sixteen hexadecimal digits")
 }
@@ -672,47 +800,112 @@ pub fn core(config: &Config, midnight: Ts, from: Option<Ts>) -> Result<Core, Str
 
 /// Where a shard's orders go, and which of them are there already.
 struct Orders {
-    gateway: Several<Real>,
+    file: Option<File>,
+    tcp: Option<Tcp>,
     delivered: Vec<OrderId>,
     msg_seq_last: u64,
+    policy: InDoubt,
 }
 
 impl Orders {
     fn open(job: &Job<'_>, shard: usize) -> Result<Orders, ShardError> {
         let config = &job.config.orders;
-        let mut gateways = Vec::new();
+        let (mut file, mut tcp) = (None, None);
         let (mut delivered, mut msg_seq_last) = (Vec::new(), 0);
         if config.file {
             let path = job.dir.orders_path(shard);
             let folder = path.parent().expect("it is in the run directory");
             std::fs::create_dir_all(folder)
                 .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
-            let file = if job.resume {
+            if job.resume {
                 let resumed =
                     open_when_free(true, || File::resume(&path), GatewayError::is_in_use)?;
                 (delivered, msg_seq_last) = (resumed.ids, resumed.msg_seq_last);
                 bus::failpoint!("orders-resumed");
-                resumed.file
+                file = Some(resumed.file);
+                // With another number of shards, orders of these symbols went to other files.
+                let shards_max = job.parts.iter().map(|part| part.shards).max().unwrap_or(0);
+                for other in (0..shards_max).filter(|other| *other != shard && job.part() > 0) {
+                    delivered.extend(File::ids(&job.dir.orders_path(other))?);
+                }
             } else {
-                File::create(&path)?
-            };
-            gateways.push(Real::File(file));
+                file = Some(File::create(&path)?);
+            }
         }
         if let Some(address) = &config.tcp {
             // With a second peer, one peer's word does not say what the other got.
             delivered.clear();
-            gateways.push(Real::Tcp(Tcp::connect(&TcpConfig {
+            tcp = Some(Tcp::connect(&TcpConfig {
                 address: address.clone(),
                 connect_max: Duration::from_secs(5),
                 stall_max: Duration::from_secs(10),
                 waiting_bytes_max: 1 << 20,
-            })?));
+            })?);
         }
         delivered.sort_unstable();
         Ok(Orders {
-            gateway: Several::new(gateways),
+            file,
+            tcp,
             delivered,
             msg_seq_last,
+            policy: config.in_doubt,
         })
     }
+
+    /// Finds out about orders in doubt, as the configuration says, before anything new leaves.
+    fn settle(
+        &mut self,
+        state: &Recovery,
+        encoder: &mut Encoder,
+        config: &ShardConfig,
+        clock: &MachineClock,
+    ) -> Result<(), ShardError> {
+        let id_of = |order: &Signal| OrderId::of(config.date, order);
+        let is_open = |id: &OrderId| self.delivered.binary_search(id).is_err();
+        let orders = state.in_doubt().map(|order| (id_of(order), *order));
+        let open: Vec<(OrderId, Signal)> = orders.filter(|(id, _)| is_open(id)).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        match (self.policy, &mut self.tcp) {
+            (InDoubt::Possresend | InDoubt::Cancel, _) | (InDoubt::Query, None) => Ok(()),
+            (InDoubt::Halt, _) => Err(ShardError::InDoubt {
+                ids: open.iter().map(|(id, _)| id.to_string()).collect(),
+            }),
+            (InDoubt::Query, Some(tcp)) => {
+                self.msg_seq_last = self.msg_seq_last.max(state.msg_seq());
+                for (id, order) in &open {
+                    let Some(Body::Order(body)) = order.body() else {
+                        unreachable!("only orders are in doubt");
+                    };
+                    self.msg_seq_last += 1;
+                    let about = NewOrder {
+                        msg_seq: self.msg_seq_last,
+                        sending_time: match config.is_live {
+                            true => clock.wall(),
+                            false => order.ts_event,
+                        },
+                        id,
+                        symbol: state.core().name(order.symbol),
+                        order: &body,
+                        transact_time: order.ts_event,
+                        poss_resend: false,
+                    };
+                    tcp.ask(id, encoder.encode_about(About::Status, &about))?;
+                }
+                let known = tcp.answers(ANSWERS_MAX)?;
+                self.delivered.extend(known);
+                self.delivered.sort_unstable();
+                Ok(())
+            }
+        }
+    }
+
+    fn gateway(self) -> Several<Real> {
+        let file = self.file.map(Real::File);
+        Several::new(file.into_iter().chain(self.tcp.map(Real::Tcp)).collect())
+    }
 }
+
+/// How long the peer may take to say what it knows of orders in doubt.
+const ANSWERS_MAX: Duration = Duration::from_secs(10);

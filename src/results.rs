@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use bus::log::{LogReader, Record};
+use bus::log::{LogError, Record};
 use bus::signal::SignalKind;
 use bus::{Body, Side, Signal, Ts};
 use feed::reader::ReaderStats;
@@ -14,7 +14,7 @@ use feed::reader::ReaderStats;
 use crate::config::Config;
 use crate::latency::Latency;
 use crate::pipeline::Outcome;
-use crate::run_dir::{Counts, Digests, Gap, Line, Manifest, RunDir, State, SymbolResult};
+use crate::run_dir::{Counts, Digests, Gap, Line, Manifest, Piece, RunDir, State, SymbolResult};
 use crate::session::TradingDay;
 use crate::shard::Finished;
 use crate::tables::{self, BookRow, Names, Tables};
@@ -44,8 +44,9 @@ pub fn conclude(
 ) -> Result<Results, String> {
     bus::failpoint!("results-begun");
     let names = names(dir, config, day, &outcome.shards);
-    write_tables(dir, &names, &outcome.shards)?;
-    let digests = digests(dir, &names, outcome.shards.len())?;
+    let pieces = dir.pieces(&manifest.parts);
+    write_tables(dir, &names, &pieces, &outcome.shards)?;
+    let digests = digests(&names, &pieces)?;
     let symbols = symbols(&names, &outcome.shards);
     dir.write_symbols(&symbols)?;
     bus::failpoint!("results-symbols");
@@ -114,7 +115,12 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
     }
 }
 
-fn write_tables(dir: &RunDir, names: &Names, shards: &[Finished]) -> Result<(), String> {
+fn write_tables(
+    dir: &RunDir,
+    names: &Names,
+    pieces: &[Piece],
+    shards: &[Finished],
+) -> Result<(), String> {
     let folder = dir.tables_dir();
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -123,7 +129,7 @@ fn write_tables(dir: &RunDir, names: &Names, shards: &[Finished]) -> Result<(), 
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut out = Tables::create(&folder, names).map_err(|e| e.to_string())?;
     bus::failpoint!("tables-begun");
-    for signal in Signals::open(dir, shards.len())? {
+    for signal in Signals::open(pieces)? {
         out.push(&signal?).map_err(|e| e.to_string())?;
     }
     bus::failpoint!("tables-half");
@@ -158,9 +164,9 @@ fn by_number(shards: &[Finished]) -> Vec<(&Finished, u32)> {
     all
 }
 
-fn digests(dir: &RunDir, names: &Names, shards: usize) -> Result<Digests, String> {
+fn digests(names: &Names, pieces: &[Piece]) -> Result<Digests, String> {
     let mut digests = Digests::default();
-    for signal in Signals::open(dir, shards)? {
+    for signal in Signals::open(pieces)? {
         let signal = signal?;
         if let Some(Body::Digest(digest)) = signal.body() {
             digests.add(&symbol_name(names, signal.symbol), &digest);
@@ -314,26 +320,43 @@ fn examples(names: &Names, day: &TradingDay, outcome: &Outcome) -> Vec<String> {
 /// The signals of all shards in one order that does not depend on how many there were: by cause,
 /// then symbol. What a gateway did follows its order, wherever that leaves it among the rest.
 struct Signals {
-    shards: Vec<LogReader>,
+    /// The parts that are not begun, the next one last.
+    later: Vec<Vec<Piece>>,
+    shards: Vec<Records>,
     heads: Vec<Option<(Key, Signal)>>,
 }
+
+type Records = Box<dyn Iterator<Item = Result<(u64, Record), LogError>>>;
 
 /// `seq`, symbol, and the order within the shard's own log.
 type Key = (u64, u32);
 
 impl Signals {
-    fn open(dir: &RunDir, shards: usize) -> Result<Signals, String> {
-        let mut signals = Signals {
+    fn open(pieces: &[Piece]) -> Result<Signals, String> {
+        let parts = pieces.chunk_by(|a, b| a.part == b.part);
+        let mut later: Vec<Vec<Piece>> = parts.map(<[Piece]>::to_vec).collect();
+        later.reverse();
+        Ok(Signals {
+            later,
             shards: Vec::new(),
             heads: Vec::new(),
+        })
+    }
+
+    /// Begins the next part; false if there is none.
+    fn begin(&mut self) -> Result<bool, String> {
+        let Some(pieces) = self.later.pop() else {
+            return Ok(false);
         };
-        for shard in 0..shards {
-            let log = LogReader::open(&dir.log_dir(shard)).map_err(|e| e.to_string())?;
-            signals.shards.push(log);
-            signals.heads.push(None);
-            signals.advance(shard)?;
+        self.shards.clear();
+        self.heads.clear();
+        for (shard, piece) in pieces.iter().enumerate() {
+            let records = piece.records().map_err(|e| e.to_string())?;
+            self.shards.push(Box::new(records));
+            self.heads.push(None);
+            self.advance(shard)?;
         }
-        Ok(signals)
+        Ok(true)
     }
 
     fn advance(&mut self, shard: usize) -> Result<(), String> {
@@ -349,22 +372,35 @@ impl Signals {
         }
         Ok(())
     }
+
+    fn take(&mut self) -> Result<Option<Signal>, String> {
+        loop {
+            let keys = self.heads.iter().enumerate();
+            let first = keys
+                .filter_map(|(shard, head)| head.map(|(key, signal)| (key, shard, signal)))
+                .min_by_key(|(key, shard, _)| (*key, *shard));
+            if let Some((_, shard, signal)) = first {
+                self.advance(shard)?;
+                return Ok(Some(signal));
+            }
+            if !self.begin()? {
+                return Ok(None);
+            }
+        }
+    }
 }
 
 impl Iterator for Signals {
     type Item = Result<Signal, String>;
 
     fn next(&mut self) -> Option<Result<Signal, String>> {
-        let keys = self.heads.iter().enumerate();
-        let (shard, _) = keys
-            .filter_map(|(shard, head)| head.map(|(key, _)| (shard, key)))
-            .min_by_key(|(shard, key)| (*key, *shard))?;
-        let (_, signal) = self.heads[shard]?;
-        if let Err(error) = self.advance(shard) {
-            self.heads.fill(None);
-            return Some(Err(error));
+        let taken = self.take();
+        if taken.is_err() {
+            // After an error there is nothing more; it was said once.
+            self.heads.clear();
+            self.later.clear();
         }
-        Some(Ok(signal))
+        taken.transpose()
     }
 }
 

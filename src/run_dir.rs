@@ -4,6 +4,9 @@
 //! RUN/manifest.json        what ran, on what, with what result; rewritten when the run ends
 //! RUN/config.toml          every setting the run had
 //! RUN/log/shard-N/         the durable log: every event in, every signal and order out
+//! RUN/log/part-P/          the same from where another number of shards took over
+//! RUN/checkpoints/         states of shards, so that not all of the log must be replayed
+//! RUN/savepoints/NAME/     a state of the whole run, for any number of shards
 //! RUN/orders/shard-N.fix   the FIX messages as sent
 //! RUN/tables/*.parquet     windows, alerts, regimes, signals, orders, books: made from the log
 //! RUN/symbols.json         what became of each symbol
@@ -16,6 +19,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use bus::log::{LogError, LogReader, Record};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -51,6 +55,9 @@ pub struct Manifest {
     pub options: Options,
     /// SHA-256 of `config.toml`.
     pub config_sha256: String,
+    /// With how many shards, from where on. Never empty.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// How records reach the disk.
     pub log_backend: String,
     /// The machine.
@@ -67,6 +74,19 @@ pub struct Manifest {
     pub anomaly_examples: Vec<String>,
     /// SHA-256 over `digests.csv`: equal for equal results.
     pub digest: String,
+}
+
+/// A part of a run, with logs of its own: another begins where the number of shards changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// How many shards it has.
+    pub shards: usize,
+    /// For each shard of the part before, the `seq` of the last event that counts there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<u64>,
+    /// The savepoint that it begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub savepoint: Option<String>,
 }
 
 /// How far a run came.
@@ -197,6 +217,44 @@ pub struct SymbolResult {
     pub ask: Option<(String, i64)>,
 }
 
+impl Piece {
+    /// Its records, as far as they count.
+    pub fn records(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(u64, Record), LogError>> + use<>, LogError> {
+        let seq_end = self.seq_end;
+        let counts = move |item: &Result<(u64, Record), LogError>| match item {
+            Ok((_, Record::Event(event))) => event.seq < seq_end,
+            Ok((_, Record::Signal(signal))) => signal.seq < seq_end,
+            Err(_) => true,
+        };
+        Ok(LogReader::open(&self.dir)?.filter(counts))
+    }
+}
+
+/// The log of one shard of one part of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which part.
+    pub part: usize,
+    /// Which shard of it.
+    pub shard: usize,
+    /// Of how many.
+    pub shards: usize,
+    /// Where it is.
+    pub dir: PathBuf,
+    /// Events from this `seq` on, and what they caused, do not count: the part after has them.
+    pub seq_end: u64,
+}
+
+fn of_part(folder: PathBuf, part: usize, shard: usize) -> PathBuf {
+    let folder = match part {
+        0 => folder,
+        _ => folder.join(format!("part-{part}")),
+    };
+    folder.join(format!("shard-{shard}"))
+}
+
 /// A run directory.
 #[derive(Clone, Debug)]
 pub struct RunDir {
@@ -235,7 +293,7 @@ impl RunDir {
         let file = dir.manifest_path();
         let text = fs::read_to_string(&file)
             .map_err(|e| format!("{}: not a run directory: {e}", file.display()))?;
-        let manifest: Manifest = serde_json::from_str(&text)
+        let mut manifest: Manifest = serde_json::from_str(&text)
             .map_err(|e| format!("{}, line {}: {e}", file.display(), e.line()))?;
         if manifest.schema != SCHEMA {
             return Err(format!(
@@ -243,6 +301,14 @@ impl RunDir {
                 file.display(),
                 manifest.schema
             ));
+        }
+        if manifest.parts.is_empty() {
+            // Runs of version 0.1 had one part, and did not say so.
+            let shards = dir.read_config()?.run.shards;
+            manifest.parts.push(Part {
+                shards,
+                ..Part::default()
+            });
         }
         Ok((dir, manifest))
     }
@@ -262,9 +328,35 @@ impl RunDir {
         self.path.join("config.toml")
     }
 
-    /// `log/shard-N`
-    pub fn log_dir(&self, shard: usize) -> PathBuf {
-        self.path.join("log").join(format!("shard-{shard}"))
+    /// `log/shard-N`, or `log/part-P/shard-N` for parts after the first.
+    pub fn log_dir(&self, part: usize, shard: usize) -> PathBuf {
+        of_part(self.path.join("log"), part, shard)
+    }
+
+    /// `checkpoints/shard-N`, or `checkpoints/part-P/shard-N`.
+    pub fn checkpoints_dir(&self, part: usize, shard: usize) -> PathBuf {
+        of_part(self.path.join("checkpoints"), part, shard)
+    }
+
+    /// `savepoints`
+    pub fn savepoints_dir(&self) -> PathBuf {
+        self.path.join("savepoints")
+    }
+
+    /// The logs that a run's results are made from, part by part and in each by shard.
+    pub fn pieces(&self, parts: &[Part]) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for (part, Part { shards, .. }) in parts.iter().enumerate() {
+            let after = parts.get(part + 1);
+            pieces.extend((0..*shards).map(|shard| Piece {
+                part,
+                shard,
+                shards: *shards,
+                dir: self.log_dir(part, shard),
+                seq_end: after.map_or(u64::MAX, |after| after.cut[shard].saturating_add(1)),
+            }));
+        }
+        pieces
     }
 
     /// `orders/shard-N.fix`
@@ -333,23 +425,28 @@ impl RunDir {
 
     /// Writes a file through a temporary one and a rename, both synced.
     pub fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
-        let path = self.path.join(name);
-        let temporary = self.path.join(format!(".{name}.new"));
-        let write = || -> io::Result<()> {
-            if let Some(errno) = bus::failpoint!(errno "file-fails") {
-                return Err(io::Error::from_raw_os_error(errno));
-            }
-            let mut file = File::create(&temporary)?;
-            file.write_all(bytes)?;
-            bus::failpoint!("file-written");
-            file.sync_all()?;
-            bus::failpoint!("file-synced");
-            fs::rename(&temporary, &path)?;
-            bus::failpoint!("file-renamed");
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|e| format!("{}: {e}", path.display()))
+        write_whole(&self.path, name, bytes)
     }
+}
+
+/// Writes a file of a folder through a temporary one and a rename, both synced.
+pub fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let path = folder.join(name);
+    let temporary = folder.join(format!(".{name}.new"));
+    let write = || -> io::Result<()> {
+        if let Some(errno) = bus::failpoint!(errno "file-fails") {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        bus::failpoint!("file-written");
+        file.sync_all()?;
+        bus::failpoint!("file-synced");
+        fs::rename(&temporary, &path)?;
+        bus::failpoint!("file-renamed");
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The digest of each symbol's minutes, by name and minute.

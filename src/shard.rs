@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::clock::Clock;
 use bus::disk::Disk;
-use bus::log::{Log, LogError, Record};
-use bus::oms::{Date, Encoder, Gateway, GatewayError, NewOrder, OrderId};
+use bus::log::{Log, LogError};
+use bus::oms::{About, Date, Encoder, Gateway, GatewayError, NewOrder, OrderId};
 use bus::planted::{self, Bug};
 use bus::ring::Receiver;
 use bus::signal::{Outcome, Sent};
-use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
+use bus::state::{StateError, StateReader, StateWriter};
+use bus::{Body, Event, Signal, SignalKind, Ts};
 use feed::source::Pace;
 
 use crate::core::{Core, Sink};
 use crate::latency::{Latency, Stage};
+use crate::recovery::{Ahead, Ledger, Recovered, Recovery, key, sent_signal};
 
 /// Events taken from the ring in one turn.
 const BATCH_EVENTS_MAX: usize = 512;
@@ -46,6 +48,9 @@ pub struct ShardConfig {
     pub is_durable: bool,
     /// Whether FIX messages carry the machine's time (live) or the event's (replay).
     pub is_live: bool,
+    /// Whether orders of which nobody knows whether they left are cancelled. Otherwise they are
+    /// sent again, flagged as possible repeats.
+    pub cancels_in_doubt: bool,
 }
 
 /// A shard that cannot go on.
@@ -62,6 +67,16 @@ pub enum ShardError {
         /// What the log holds, and what was concluded.
         what: String,
     },
+    /// Nobody knows whether orders left, and the configuration says not to go on then.
+    InDoubt {
+        /// Their ClOrdIDs.
+        ids: Vec<String>,
+    },
+    /// An order that was decided before is not decided again by the same events.
+    Unsaid {
+        /// The order.
+        what: String,
+    },
     /// Something that was needed before the first event is not to be had.
     Setup(String),
 }
@@ -74,6 +89,18 @@ impl fmt::Display for ShardError {
             ShardError::Diverged { cell, what } => write!(
                 f,
                 "the log does not fit this program or its configuration: cell {cell}: {what}"
+            ),
+            ShardError::InDoubt { ids } => write!(
+                f,
+                "{} orders may have left before the crash or not, and orders.in_doubt is `halt`: \
+                 {}; ask the peer about them, and go on with --in-doubt possresend, query or cancel",
+                ids.len(),
+                ids.join(" ")
+            ),
+            ShardError::Unsaid { what } => write!(
+                f,
+                "an order that this run decided before is not decided again from the same events, \
+                 so the program or its configuration has changed: {what}"
             ),
             ShardError::Setup(what) => f.write_str(what),
         }
@@ -111,6 +138,50 @@ pub struct ShardCounts {
     pub log_full: u64,
 }
 
+impl ShardCounts {
+    pub(crate) fn said(&mut self, sent: &Sent) {
+        match sent.outcome {
+            Outcome::Sent => self.sent += 1,
+            Outcome::Killed => self.killed += 1,
+            Outcome::Failed | Outcome::Cancelled => {}
+        }
+    }
+
+    /// Saves what lasts beyond a restart.
+    pub(crate) fn save(&self, out: &mut StateWriter<'_>) {
+        out.u64(self.events);
+        self.signals.iter().for_each(|count| out.u64(*count));
+        out.u64(self.sent);
+        out.u64(self.killed);
+        out.u64(self.resent);
+    }
+
+    /// As it was when it was saved.
+    pub(crate) fn load(from: &mut StateReader<'_>) -> Result<ShardCounts, StateError> {
+        let mut counts = ShardCounts {
+            events: from.u64()?,
+            ..ShardCounts::default()
+        };
+        for count in &mut counts.signals {
+            *count = from.u64()?;
+        }
+        (counts.sent, counts.killed, counts.resent) = (from.u64()?, from.u64()?, from.u64()?);
+        Ok(counts)
+    }
+
+    /// Adds the counts of `other`.
+    pub(crate) fn merge(&mut self, other: &ShardCounts) {
+        self.events += other.events;
+        for (mine, theirs) in self.signals.iter_mut().zip(other.signals) {
+            *mine += theirs;
+        }
+        self.sent += other.sent;
+        self.killed += other.killed;
+        self.resent += other.resent;
+        self.log_full += other.log_full;
+    }
+}
+
 /// An order on its way out.
 #[derive(Clone, Copy, Debug)]
 struct Held {
@@ -119,7 +190,18 @@ struct Held {
     cell_end: u64,
     decided_ns: u64,
     due_ns: u64,
-    poss_resend: bool,
+    how: How,
+}
+
+/// As what an order goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// For the first time.
+    New,
+    /// Perhaps for the second time, and flagged so.
+    Again,
+    /// It may have left before: a cancel goes out for it.
+    Cancel,
 }
 
 /// A record that waits for room in the log.
@@ -143,7 +225,7 @@ pub struct Shard<'a, D: Disk, G, C> {
     latency: Latency,
     msg_seq: u64,
     /// Orders that the gateway took and still has in its buffer: not yet said to be sent.
-    leaving: VecDeque<(Signal, u64)>,
+    leaving: VecDeque<(Signal, Outcome, u64)>,
     /// The log was told to write everything below this cell without delay.
     urged_upto: u64,
     is_input_over: bool,
@@ -155,8 +237,8 @@ pub struct Parts<'a, D: Disk, G, C> {
     pub events: Receiver<Event>,
     /// From the reader, for latency.
     pub stamps: Receiver<Stamp>,
-    /// What concludes.
-    pub core: Core,
+    /// What concludes, as far as it came before.
+    pub state: Recovery,
     /// What remembers.
     pub log: Log<D>,
     /// Writes orders as messages.
@@ -179,6 +261,12 @@ struct Exit<D: Disk> {
     /// When the packet of the event now taken in was captured or received.
     ts_recv: Ts,
     pace: Option<Pace>,
+    /// Orders that were decided before, by events that come again.
+    ahead: Vec<Ahead>,
+    /// How one of them goes out of which nobody knows whether it left.
+    in_doubt: How,
+    /// One of them came out otherwise.
+    unsaid: Option<String>,
 }
 
 impl<D: Disk> Exit<D> {
@@ -190,11 +278,35 @@ impl<D: Disk> Exit<D> {
     fn append_signal(&mut self, signal: &Signal) {
         self.log.append_signal(signal);
         if signal.kind == SignalKind::Order {
-            self.hold(signal, false);
+            if self.ahead.is_empty() {
+                self.hold(signal, How::New);
+            } else {
+                self.meet(signal);
+            }
         }
     }
 
-    fn hold(&mut self, order: &Signal, poss_resend: bool) {
+    /// An order that was decided before does not leave again, unless nobody knows whether it left.
+    #[cold]
+    fn meet(&mut self, order: &Signal) {
+        let found = self.ahead.iter().position(|a| key(&a.order) == key(order));
+        let Some(ahead) = found.map(|at| self.ahead.remove(at)) else {
+            return self.hold(order, How::New);
+        };
+        if ahead.order != *order {
+            let (was, is) = (ahead.order.body(), order.body());
+            self.unsaid = Some(format!("was {was:?}, is {is:?}"));
+        }
+        match ahead.sent {
+            Some(sent) => {
+                self.counts.said(&sent);
+                self.signal(&sent_signal(order, &sent));
+            }
+            None => self.hold(order, self.in_doubt),
+        }
+    }
+
+    fn hold(&mut self, order: &Signal, how: How) {
         self.held.push_back(Held {
             order: *order,
             cell_end: self.log.next_cell(),
@@ -202,7 +314,7 @@ impl<D: Disk> Exit<D> {
             due_ns: self
                 .pace
                 .map_or(self.now_ns, |pace| pace.due_ns(self.ts_recv)),
-            poss_resend,
+            how,
         });
     }
 
@@ -250,19 +362,45 @@ impl<D: Disk> Sink for Exit<D> {
 }
 
 impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
-    /// A shard at its start. `kept_max` is how many records one event can cause at most: a tick
-    /// closes windows of every symbol.
-    pub fn new(config: ShardConfig, parts: Parts<'a, D, G, C>, kept_max: usize) -> Self {
-        Shard {
+    /// A shard that goes on from `parts.state`. `kept_max` is how many records one event can
+    /// cause at most: a tick closes windows of every symbol. `msg_seq_last` is the last message
+    /// number that the peer is known to have seen.
+    ///
+    /// What a crash kept from leaving is queued: orders that are in the log without a word of what
+    /// became of them go out flagged as possible repeats, or are cancelled, unless the peer is
+    /// known to have them (`delivered`).
+    pub fn new(
+        config: ShardConfig,
+        parts: Parts<'a, D, G, C>,
+        kept_max: usize,
+        msg_seq_last: u64,
+        delivered: &dyn Fn(&OrderId) -> bool,
+    ) -> Result<Self, ShardError> {
+        let Recovered {
+            core,
+            ledger,
+            counts,
+            expected,
+            msg_seq,
+        } = parts.state.end()?;
+        bus::failpoint!("recover-read");
+        let in_doubt = match config.cancels_in_doubt {
+            true => How::Cancel,
+            false => How::Again,
+        };
+        let mut shard = Shard {
             config,
             events: parts.events,
             stamps: parts.stamps,
-            core: parts.core,
+            core,
             exit: Exit {
+                ahead: Vec::new(),
+                in_doubt,
+                unsaid: None,
                 log: parts.log,
                 kept: VecDeque::with_capacity(kept_max + BATCH_EVENTS_MAX),
                 held: VecDeque::with_capacity(HELD_ORDERS_MAX + kept_max),
-                counts: ShardCounts::default(),
+                counts,
                 now_ns: 0,
                 ts_recv: Ts::MIN,
                 pace: None,
@@ -272,93 +410,70 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             clock: parts.clock,
             kill: parts.kill,
             latency: Latency::new(),
-            msg_seq: 0,
+            msg_seq: msg_seq.max(msg_seq_last),
             leaving: VecDeque::with_capacity(HELD_ORDERS_MAX),
             urged_upto: 0,
             is_input_over: false,
+        };
+        shard.settle(ledger, expected, delivered);
+        Ok(shard)
+    }
+
+    fn settle(
+        &mut self,
+        ledger: Ledger,
+        expected: VecDeque<Signal>,
+        delivered: &dyn Fn(&OrderId) -> bool,
+    ) {
+        let in_doubt = ledger.in_doubt.into_iter().map(|order| (order, None));
+        let (met, mut ahead): (Vec<Ahead>, Vec<Ahead>) =
+            ledger.ahead.into_iter().partition(|ahead| ahead.is_met);
+        let met = met.into_iter().map(|ahead| (ahead.order, ahead.sent));
+        for (order, sent) in in_doubt.chain(met) {
+            if planted::is(Bug::DoubtForgotten) {
+                continue;
+            }
+            let sent = sent.or_else(|| self.peer_has(&order, delivered));
+            match sent {
+                Some(sent) => {
+                    self.exit.counts.said(&sent);
+                    self.exit.signal(&sent_signal(&order, &sent));
+                }
+                None => {
+                    self.exit.counts.resent += 1;
+                    let how = match planted::is(Bug::DoubtUnflagged) {
+                        true => How::New,
+                        false => self.exit.in_doubt,
+                    };
+                    self.exit.hold(&order, how);
+                }
+            }
         }
+        for ahead in &mut ahead {
+            if ahead.sent.is_none() {
+                ahead.sent = self.peer_has(&ahead.order, delivered);
+            }
+        }
+        self.exit.ahead = ahead;
+        // What the crash kept from the log follows now, and is sent as if nothing had happened.
+        for signal in expected {
+            self.exit.signal(&signal);
+        }
+        bus::failpoint!("recover-queued");
+    }
+
+    fn peer_has(&self, order: &Signal, delivered: &dyn Fn(&OrderId) -> bool) -> Option<Sent> {
+        delivered(&self.order_id(order)).then(|| Sent {
+            order_ordinal: order.ordinal,
+            outcome: Outcome::Sent,
+            msg_seq: self.msg_seq,
+            ts_sent: self.clock.wall(),
+        })
     }
 
     /// From now on, latencies count from when packets were due by `pace`.
     pub fn set_pace(&mut self, pace: Pace) {
         self.exit.pace = Some(pace);
-    }
-
-    /// Rebuilds the state from the log that an earlier run left, checks that the log's signals
-    /// are the ones this program concludes, and queues what has to be sent: orders that are in
-    /// the log without a word of what became of them go out flagged as possible repeats, unless
-    /// the peer is known to have them (`delivered`).
-    pub fn recover(
-        &mut self,
-        log: impl IntoIterator<Item = Result<(u64, Record), LogError>>,
-        msg_seq_last: u64,
-        delivered: &dyn Fn(&OrderId) -> bool,
-    ) -> Result<(), ShardError> {
-        let mut replay = Replay {
-            expected: VecDeque::new(),
-            events: 0,
-        };
-        let mut in_doubt: VecDeque<Signal> = VecDeque::new();
-        for item in log {
-            let (cell, record) = item?;
-            bus::failpoint!("recover-record");
-            match record {
-                Record::Event(event) => {
-                    if let Some(missing) = replay.expected.front() {
-                        let what = format!("holds an event, want {:?}", missing.body());
-                        return Err(ShardError::Diverged { cell, what });
-                    }
-                    self.core.take(std::slice::from_ref(&event), &mut replay);
-                }
-                Record::Signal(signal) if signal.kind == SignalKind::Sent => {
-                    let Some(Body::Sent(sent)) = signal.body() else {
-                        continue;
-                    };
-                    self.msg_seq = self.msg_seq.max(sent.msg_seq);
-                    in_doubt.retain(|order| {
-                        (order.seq, order.symbol, order.ordinal)
-                            != (signal.seq, signal.symbol, sent.order_ordinal)
-                    });
-                    self.exit.counts.signals[signal.kind as usize & 0xf] += 1;
-                    match sent.outcome {
-                        Outcome::Sent => self.exit.counts.sent += 1,
-                        Outcome::Killed => self.exit.counts.killed += 1,
-                        Outcome::Failed => {}
-                    }
-                }
-                Record::Signal(signal) => {
-                    self.exit.counts.signals[signal.kind as usize & 0xf] += 1;
-                    if replay.expected.pop_front() != Some(signal) {
-                        let what = format!("holds {:?}, which was not concluded", signal.body());
-                        return Err(ShardError::Diverged { cell, what });
-                    }
-                    if signal.kind == SignalKind::Order {
-                        in_doubt.push_back(signal);
-                    }
-                }
-            }
-        }
-        bus::failpoint!("recover-read");
-        self.exit.counts.events = replay.events;
-        self.msg_seq = self.msg_seq.max(msg_seq_last);
-        for order in in_doubt {
-            if planted::is(Bug::DoubtForgotten) {
-                continue;
-            }
-            if delivered(&self.order_id(&order)) {
-                self.say_sent(&order, Outcome::Sent, self.msg_seq);
-                self.exit.counts.sent += 1;
-            } else {
-                self.exit.counts.resent += 1;
-                self.exit.hold(&order, !planted::is(Bug::DoubtUnflagged));
-            }
-        }
-        // What the crash kept from the log follows now, and is sent as if nothing had happened.
-        for signal in replay.expected {
-            self.exit.signal(&signal);
-        }
-        bus::failpoint!("recover-queued");
-        Ok(())
     }
 
     /// One bounded piece of work; how much it did. Never waits.
@@ -393,7 +508,11 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         if !self.exit.held.is_empty() {
             work += self.release()?;
         }
-        Ok(work + self.take(now_ns))
+        work += self.take(now_ns);
+        match self.exit.unsaid.take() {
+            None => Ok(work),
+            Some(what) => Err(ShardError::Unsaid { what }),
+        }
     }
 
     /// Whether the input ended and everything that came is done with.
@@ -478,9 +597,15 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 .record(Stage::Send, after_ns.saturating_sub(before_ns));
             self.latency
                 .record(Stage::Order, after_ns.saturating_sub(held.due_ns));
-            self.exit.counts.sent += 1;
+            let outcome = match held.how {
+                How::New | How::Again => {
+                    self.exit.counts.sent += 1;
+                    Outcome::Sent
+                }
+                How::Cancel => Outcome::Cancelled,
+            };
             self.exit.held.pop_front();
-            self.leaving.push_back((held.order, self.msg_seq));
+            self.leaving.push_back((held.order, outcome, self.msg_seq));
             count += 1;
         }
         Ok(count)
@@ -493,7 +618,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             unreachable!("only orders are held");
         };
         let id = self.order_id(order);
-        let message = self.encoder.encode(&NewOrder {
+        let new = NewOrder {
             msg_seq: self.msg_seq + 1,
             sending_time: if self.config.is_live {
                 self.clock.wall()
@@ -504,8 +629,12 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             symbol: self.core.name(order.symbol),
             order: &body,
             transact_time: order.ts_event,
-            poss_resend: held.poss_resend,
-        });
+            poss_resend: held.how == How::Again,
+        };
+        let message = match held.how {
+            How::New | How::Again => self.encoder.encode(&new),
+            How::Cancel => self.encoder.encode_about(About::Cancel, &new),
+        };
         bus::failpoint!("order-encoded");
         if !self.gateway.send(message)? {
             return Ok(false);
@@ -520,8 +649,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// Says of the orders that have left the process that they have.
     fn say_left(&mut self) -> usize {
         let count = self.leaving.len();
-        while let Some((order, msg_seq)) = self.leaving.pop_front() {
-            self.say_sent(&order, Outcome::Sent, msg_seq);
+        while let Some((order, outcome, msg_seq)) = self.leaving.pop_front() {
+            self.say_sent(&order, outcome, msg_seq);
         }
         count
     }
@@ -542,25 +671,23 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
 
     fn say_sent(&mut self, order: &Signal, outcome: Outcome, msg_seq: u64) {
         let ts_sent = self.clock.wall();
-        let body = Body::Sent(Sent {
+        let sent = Sent {
             order_ordinal: order.ordinal,
             outcome,
             msg_seq,
             ts_sent,
-        });
-        let (ts, seq, symbol) = (order.ts_event, order.seq, order.symbol);
-        self.exit.signal(&Signal::new(
-            ts,
-            seq,
-            symbol,
-            order.rule,
-            order.ordinal,
-            body,
-        ));
+        };
+        self.exit.signal(&sent_signal(order, &sent));
     }
 
     /// Seals the log once all is done; what the shard ends with.
     pub fn finish(mut self) -> Result<Finished, ShardError> {
+        if let Some(ahead) = self.exit.ahead.first()
+            && self.core.is_ended()
+        {
+            let what = format!("{}, {:?}", self.order_id(&ahead.order), ahead.order.body());
+            return Err(ShardError::Unsaid { what });
+        }
         self.gateway.finish()?;
         bus::failpoint!("orders-finished");
         self.exit.log.finish()?;
@@ -580,6 +707,21 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// How many events were taken in so far, from the ring or from the log of an earlier run.
     pub fn events_taken(&self) -> u64 {
         self.exit.counts.events
+    }
+
+    /// The time that event time has come to.
+    pub fn last_ts(&self) -> Ts {
+        self.core.watermark()
+    }
+
+    /// The log's own name.
+    pub fn log_uuid(&self) -> [u8; 16] {
+        self.exit.log.uuid()
+    }
+
+    /// Cells of the log below this are durable.
+    pub fn durable_upto(&self) -> u64 {
+        self.exit.log.durable_upto()
     }
 
     /// The `seq` of the last event taken in.
@@ -618,22 +760,5 @@ fn record_packets(latency: &mut Latency, events: &[Event], pace: &Pace, done_ns:
                 done_ns.saturating_sub(pace.due_ns(event.ts_recv)),
             );
         }
-    }
-}
-
-/// Takes what a core concludes from logged events, to be compared with the log.
-struct Replay {
-    expected: VecDeque<Signal>,
-    events: u64,
-}
-
-impl Sink for Replay {
-    fn event(&mut self, event: &Event) {
-        debug_assert!(event.kind != Kind::Nothing);
-        self.events += 1;
-    }
-
-    fn signal(&mut self, signal: &Signal) {
-        self.expected.push_back(*signal);
     }
 }

@@ -62,7 +62,7 @@ fn header(
     );
     let seconds = outcome.elapsed.as_secs_f64();
     let fresh = counts.messages.max(1);
-    let shards = config.run.shards;
+    let shards = outcome.shards.len();
     let _ = writeln!(
         out,
         "{} {} shard{} at speed {}: {:.2} s, {}messages/s, {:.0} ns each",

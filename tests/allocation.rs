@@ -16,6 +16,7 @@ use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
 use tapeline::config::Config;
 use tapeline::pipeline::core;
+use tapeline::recovery::{Recovery, Share};
 use tapeline::shard::{Parts, Shard, ShardConfig};
 
 /// Counts the allocations of this thread: the log's helper thread may do as it likes.
@@ -109,7 +110,7 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
     let parts = Parts {
         events: event_rx,
         stamps: stamp_rx,
-        core: core(&config, MIDNIGHT, None).unwrap(),
+        state: Recovery::new(core(&config, MIDNIGHT, None).unwrap(), Share::ALL),
         log: Log::create(log_config, disk).unwrap(),
         encoder: Encoder::new(&fix).unwrap(),
         gateway: File::create(&folder.join("orders.fix")).unwrap(),
@@ -125,8 +126,9 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
         date,
         is_durable: true,
         is_live: false,
+        cancels_in_doubt: false,
     };
-    let mut shard = Shard::new(shard_config, parts, 1 << 16);
+    let mut shard = Shard::new(shard_config, parts, 1 << 16, 0, &|_| false).unwrap();
     let source = SimSource::new(&["A"], pieces());
     let mut reader = Reader::new(source, ReaderConfig::new(MIDNIGHT), vec![event_tx]);
 

@@ -20,6 +20,7 @@ use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
 use tapeline::config::{Config, Ratio, Span};
 use tapeline::pipeline::core;
+use tapeline::recovery::{Recovery, Share};
 use tapeline::shard::{Parts, Shard, ShardConfig};
 
 /// splitmix64.
@@ -130,6 +131,7 @@ fn shard<'a>(
     (events, stamps): (ring::Receiver, ring::Receiver<tapeline::shard::Stamp>),
     clock: &'a SimClock,
     kill: &'a AtomicBool,
+    msg_seq_last: u64,
 ) -> SimShard<'a> {
     let fix = FixConfig {
         sender: "SIM".into(),
@@ -137,10 +139,13 @@ fn shard<'a>(
         sender_sub: None,
         account: None,
     };
+    let core = core(&config(), MIDNIGHT, None).unwrap();
+    let mut state = Recovery::new(core, Share::ALL);
+    state.replay(LogReader::over(log.disk()).unwrap()).unwrap();
     let parts = Parts {
         events,
         stamps,
-        core: core(&config(), MIDNIGHT, None).unwrap(),
+        state,
         log,
         encoder: Encoder::new(&fix).unwrap(),
         gateway: peer,
@@ -157,10 +162,14 @@ fn shard<'a>(
             date,
             is_durable: true,
             is_live: false,
+            cancels_in_doubt: false,
         },
         parts,
         1024,
+        msg_seq_last,
+        &|_| false,
     )
+    .unwrap()
 }
 
 /// What a run left: its signals, and what the peer got.
@@ -184,7 +193,6 @@ fn run(script: &[SimStep], seed: u64, mishaps: bool) -> Left {
     let mut crashes = 0;
     loop {
         let (log, _) = Log::resume(log_config(), disk.take().unwrap()).unwrap();
-        let records: Vec<_> = LogReader::over(log.disk()).unwrap().collect();
         let capacity = 1 << random.below(9);
         let (event_tx, event_rx) = ring::ring(capacity);
         let (_stamps, stamp_rx) = ring::ring(1);
@@ -197,8 +205,9 @@ fn run(script: &[SimStep], seed: u64, mishaps: bool) -> Left {
             }
         });
         let peer = Sim::resume(std::mem::take(&mut received), answers.collect::<Vec<_>>());
-        let mut shard = shard(log, peer, (event_rx, stamp_rx), &clock, &kill);
-        shard.recover(records, crashes.into(), &|_| false).unwrap();
+        let rings = (event_rx, stamp_rx);
+        let shard = shard(log, peer, rings, &clock, &kill, crashes.into());
+        let mut shard = shard;
         let mut reader_config = ReaderConfig::new(MIDNIGHT);
         reader_config.resume_after = vec![shard.last_seq()];
         let source = SimSource::new(&["A", "B"], script.to_vec());
@@ -334,7 +343,7 @@ fn a_lying_disk_is_noticed() {
             let (event_tx, event_rx) = ring::ring(64);
             let (_stamps, stamp_rx) = ring::ring(1);
             let peer = Sim::new([]);
-            let mut shard = shard(log, peer, (event_rx, stamp_rx), &clock, &kill);
+            let mut shard = shard(log, peer, (event_rx, stamp_rx), &clock, &kill, 0);
             let source = SimSource::new(&["A", "B"], script.clone());
             let reader_config = ReaderConfig::new(MIDNIGHT);
             let mut reader = Reader::new(source, reader_config, vec![event_tx]);

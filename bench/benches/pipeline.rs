@@ -12,7 +12,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tapeline::config::Config;
 use tapeline::core::{Core, Sink};
 use tapeline::pipeline::{self, Job, Outcome, Stop, core};
-use tapeline::run_dir::RunDir;
+use tapeline::run_dir::{Part, RunDir};
 use tapeline::session::TradingDay;
 
 fn pipeline_bench(criterion: &mut Criterion) {
@@ -119,6 +119,10 @@ fn run(stream: &Stream, folder: &Path) -> Outcome {
         from: None,
         until: None,
         symbols: &[],
+        parts: &[Part {
+            shards: config.run.shards,
+            ..Part::default()
+        }],
         resume: false,
         is_live: false,
     };

@@ -19,7 +19,8 @@ use bus::ring::ring;
 use tapeline::config::Config;
 use tapeline::core::Core;
 use tapeline::pipeline::{self, Job, Stop};
-use tapeline::run_dir::RunDir;
+use tapeline::recovery::{Recovery, Share};
+use tapeline::run_dir::{Part, RunDir};
 use tapeline::session::TradingDay;
 use tapeline::shard::{Parts, Shard, ShardConfig};
 
@@ -92,6 +93,10 @@ fn replay(stream: &Stream, folder: &Path) -> (Duration, Core, PathBuf) {
         from: None,
         until: None,
         symbols: &[],
+        parts: &[Part {
+            shards: 1,
+            ..Part::default()
+        }],
         resume: false,
         is_live: false,
     };
@@ -99,7 +104,7 @@ fn replay(stream: &Stream, folder: &Path) -> (Duration, Core, PathBuf) {
     let outcome = pipeline::run(Memory::new(stream), &job, &clock, &Stop::default(), |_| {})
         .expect("the pipeline runs");
     let shard = outcome.shards.into_iter().next().expect("one shard");
-    (outcome.elapsed, shard.core, dir.log_dir(0))
+    (outcome.elapsed, shard.core, dir.log_dir(0, 0))
 }
 
 /// What a resumed shard does before its first turn.
@@ -126,10 +131,15 @@ fn recover(log_dir: &Path, other: &Path) -> (Duration, Core) {
         sender_sub: None,
         account: None,
     };
+    let core = pipeline::core(&config, bench::MIDNIGHT, None).expect("memory for a core");
+    let mut state = Recovery::new(core, Share::ALL);
+    let start = Instant::now();
+    let records = LogReader::open(log_dir).expect("the log is there");
+    state.replay(records).expect("the log fits");
     let parts = Parts {
         events: ring(64).1,
         stamps: ring(64).1,
-        core: pipeline::core(&config, bench::MIDNIGHT, None).expect("memory for a core"),
+        state,
         log: Log::create(log_config, disk).expect("a new log"),
         encoder: Encoder::new(&fix).expect("a valid session"),
         gateway: Several::<bus::oms::Real>::new(Vec::new()),
@@ -144,12 +154,10 @@ fn recover(log_dir: &Path, other: &Path) -> (Duration, Core) {
         },
         is_durable: true,
         is_live: false,
+        cancels_in_doubt: false,
     };
     let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
-    let mut shard = Shard::new(shard_config, parts, kept_max);
-    let start = Instant::now();
-    let records = LogReader::open(log_dir).expect("the log is there");
-    shard.recover(records, 0, &|_| true).expect("the log fits");
+    let shard = Shard::new(shard_config, parts, kept_max, 0, &|_| true).expect("all was sent");
     let took = start.elapsed();
     (took, shard.finish().expect("an end").core)
 }

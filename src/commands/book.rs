@@ -1,9 +1,9 @@
 //! `tapeline book`
 
 use book::{Books, BooksConfig};
-use bus::log::{LogReader, Record};
+use bus::log::Record;
 use bus::{Event, Kind, Level, Phase, Side, Ts};
-use tapeline::run_dir::RunDir;
+use tapeline::run_dir::{Piece, RunDir};
 use tapeline::session::TradingDay;
 use tapeline::term::Style;
 
@@ -22,12 +22,9 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
         .map_err(Failure::usage)?;
     let wanted = args.symbol.trim().to_ascii_uppercase();
     let mut met = Vec::new();
-    for shard in 0..config.run.shards {
-        let log = LogReader::open(&dir.log_dir(shard)).map_err(Failure::io)?;
-        match rebuild(log, &wanted, at, &mut met, config.books())? {
-            Some(found) => return show(&found, args, &wanted, &day, talk),
-            None => continue,
-        }
+    let pieces = dir.pieces(&manifest.parts);
+    if let Some(found) = rebuild(&pieces, &wanted, at, &mut met, config.books())? {
+        return show(&found, args, &wanted, &day, talk);
     }
     let near = met
         .iter()
@@ -47,7 +44,7 @@ struct Found {
 }
 
 fn rebuild(
-    log: LogReader,
+    pieces: &[Piece],
     wanted: &str,
     at: Option<Ts>,
     met: &mut Vec<String>,
@@ -56,7 +53,9 @@ fn rebuild(
     let mut books = Books::new(config).map_err(Failure::io)?;
     let mut symbol = None;
     let mut last = None;
-    for item in log {
+    let logs = pieces.iter().map(Piece::records);
+    let logs: Vec<_> = logs.collect::<Result<_, _>>().map_err(Failure::io)?;
+    for item in logs.into_iter().flatten() {
         let (_, record) = item.map_err(Failure::io)?;
         let Record::Event(event) = record else {
             continue;

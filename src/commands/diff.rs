@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use bus::log::{LogReader, Record};
+use bus::log::{LogError, Record};
 use bus::{Event, Kind, Signal, SignalKind, Ts};
 use tapeline::digest;
-use tapeline::run_dir::{Digests, Manifest, RunDir};
+use tapeline::run_dir::{Digests, Manifest, Piece, RunDir};
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count};
 
@@ -62,7 +62,6 @@ struct Side {
     manifest: Manifest,
     day: TradingDay,
     digests: Digests,
-    shards: usize,
 }
 
 impl Side {
@@ -70,13 +69,11 @@ impl Side {
         let (dir, manifest) = RunDir::open(path).map_err(Failure::usage)?;
         let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
         let digests = dir.read_digests().map_err(Failure::usage)?;
-        let shards = dir.read_config().map_err(Failure::usage)?.run.shards;
         Ok(Side {
             dir,
             manifest,
             day,
             digests,
-            shards,
         })
     }
 }
@@ -135,18 +132,20 @@ fn divergence(left: &Side, right: &Side, symbol: &str) -> Result<Divergence, Fai
     }
 }
 
+type Log = Box<dyn Iterator<Item = Result<(u64, Record), LogError>>>;
+
 /// One symbol's records of a run, without what depends on the machine or on the shards.
 struct Records {
-    logs: VecDeque<LogReader>,
+    logs: VecDeque<Log>,
     wanted: String,
     symbol: Option<u32>,
 }
 
 impl Records {
     fn of(side: &Side, symbol: &str) -> Result<Records, Failure> {
-        let logs: Result<_, _> = (0..side.shards)
-            .map(|shard| LogReader::open(&side.dir.log_dir(shard)))
-            .collect();
+        let pieces = side.dir.pieces(&side.manifest.parts);
+        let open = |piece: &Piece| piece.records().map(|records| Box::new(records) as Log);
+        let logs: Result<_, _> = pieces.iter().map(open).collect();
         let number = symbol
             .strip_prefix('#')
             .and_then(|number| number.parse().ok());

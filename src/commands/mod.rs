@@ -7,7 +7,9 @@ mod diff;
 mod inspect;
 mod replay;
 mod sample;
+mod savepoint;
 mod serve_feed;
+mod shadow;
 mod verify;
 
 use std::fmt;
@@ -120,6 +122,8 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Book(args) => book::book(&args, talk),
         Command::Verify(args) => verify::verify(&args, talk),
         Command::Diff(args) => diff::diff(&args, talk),
+        Command::Savepoint(args) => savepoint::savepoint(&args, talk),
+        Command::Shadow(args) => shadow::shadow(&args, talk),
         Command::Config(args) => config::config(&args, talk),
     }
 }

@@ -1,16 +1,19 @@
 //! `tapeline replay` and `tapeline run`
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bus::clock::{Clock, MachineClock};
+use bus::state::Versions;
 use bus::{Anomaly, Ts};
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Paced, Polled, Source};
-use tapeline::config::{Config, Speed};
+use tapeline::config::{Config, InDoubt, Speed};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
 use tapeline::results::{self, Results};
-use tapeline::run_dir::{self, Input, Manifest, Options, RunDir, State};
+use tapeline::run_dir::{self, Input, Manifest, Options, Part, RunDir, State};
+use tapeline::savepoint::{self, Origin, Savepoint};
 use tapeline::session::{TradingDay, date_in_name};
 use tapeline::summary;
 use tapeline::term::{Progress, count, short};
@@ -225,18 +228,38 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     go(source, dir, config, day, manifest, false, talk, stop)
 }
 
-/// Goes on with a run; `None` if there is nothing to go on with, because it is complete.
-fn resume(
+/// A run that is to go on.
+struct Resumed {
+    dir: RunDir,
+    manifest: Manifest,
+    config: Config,
+    day: TradingDay,
+}
+
+/// What may be changed where a run goes on.
+struct Changes<'a> {
+    shards: Option<usize>,
+    cpus: &'a [usize],
+    speed: Option<Speed>,
+    in_doubt: Option<InDoubt>,
+}
+
+/// Opens a run to go on with it; `None` if there is nothing to go on with, because it is complete.
+fn reopen(
     path: &Path,
-    args: &cli::Replay,
+    mode: &str,
+    changes: &Changes<'_>,
     talk: Talk,
-    stop: &Stop,
-) -> Result<Option<Run>, Failure> {
+) -> Result<Option<Resumed>, Failure> {
     let (dir, mut manifest) = RunDir::open(path).map_err(Failure::usage)?;
-    if manifest.mode != "replay" {
+    if manifest.mode != mode {
+        let (what, with) = match mode {
+            "live" => ("a replay", "tapeline replay"),
+            _ => ("a live run", "tapeline run"),
+        };
+        let path = path.display();
         return Err(Failure::usage(format!(
-            "{}: a live run; its input cannot be read again",
-            path.display()
+            "{path}: {what}; {with} --resume goes on with it"
         )));
     }
     if manifest.state == State::Complete {
@@ -244,19 +267,87 @@ fn resume(
         return Ok(None);
     }
     let mut config = dir.read_config().map_err(Failure::usage)?;
-    if !args.cpus.is_empty() {
-        config.run.cpus.clone_from(&args.cpus);
+    let last = manifest.parts.last().expect("a run has a part");
+    let shards = changes.shards.unwrap_or(last.shards);
+    if shards != config.run.shards {
+        config.run.shards = shards;
+        config.run.cpus.clear();
     }
-    if let Some(speed) = args.speed {
-        config.run.speed = speed;
+    if !changes.cpus.is_empty() {
+        config.run.cpus = changes.cpus.to_vec();
     }
+    config.run.speed = changes.speed.unwrap_or(config.run.speed);
+    config.orders.in_doubt = changes.in_doubt.unwrap_or(config.orders.in_doubt);
     config.check().map_err(Failure::usage)?;
-    let files: Vec<PathBuf> = manifest
-        .inputs
-        .iter()
-        .map(|input| input.path.clone())
-        .collect();
+    let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+    let parts = manifest.parts.clone();
+    let origin = Origin {
+        dir: &dir,
+        parts: &parts,
+        config: &config,
+        midnight: day.midnight,
+        from: manifest.options.from_ns.map(Ts),
+    };
+    let is_live = mode == "live";
+    // A live run that was stopped logged the end of its input; it is taken back.
+    let is_ended = is_live && savepoint::is_ended(&origin).map_err(Failure::io)?;
+    if shards != last.shards || is_ended {
+        take_over(&origin, &mut manifest, shards, is_live)?;
+    }
+    manifest.state = State::Running;
+    dir.write_manifest(&manifest).map_err(Failure::io)?;
+    Ok(Some(Resumed {
+        dir,
+        manifest,
+        config,
+        day,
+    }))
+}
+
+/// Begins a new part of a run, with so many shards, where the one before came to.
+fn take_over(
+    origin: &Origin<'_>,
+    manifest: &mut Manifest,
+    shards: usize,
+    is_live: bool,
+) -> Result<(), Failure> {
+    let part = origin.part();
+    let has_log = |shard| origin.dir.log_dir(part, shard).is_dir();
+    if !(0..origin.shards()).all(has_log) {
+        // The reader begins when all shards have a log: nothing has been taken in.
+        manifest.parts[part].shards = shards;
+        return Ok(());
+    }
+    let name = format!("part-{}", part + 1);
+    // One that a crash left here is of an earlier place.
+    let left = origin.dir.savepoints_dir().join(&name);
+    if left.exists() {
+        fs::remove_dir_all(&left).map_err(|e| Failure::io(format!("{}: {e}", left.display())))?;
+    }
+    let made = Savepoint::create(origin, &name, is_live, Versions::NEWEST);
+    let made = made.map_err(Failure::io)?;
+    manifest.parts.push(made.part(shards));
+    Ok(())
+}
+
+/// Goes on with a replay; `None` if it is complete.
+fn resume(
+    path: &Path,
+    args: &cli::Replay,
+    talk: Talk,
+    stop: &Stop,
+) -> Result<Option<Run>, Failure> {
+    let changes = Changes {
+        shards: args.shards,
+        cpus: &args.cpus,
+        speed: args.speed,
+        in_doubt: args.in_doubt,
+    };
+    let (_, manifest) = RunDir::open(path).map_err(Failure::usage)?;
     for input in &manifest.inputs {
+        if manifest.state == State::Complete || manifest.mode != "replay" {
+            break;
+        }
         let (sha256, _) = run_dir::sha256_file(&input.path)
             .map_err(|e| Failure::io(format!("{}: {e}", input.path.display())))?;
         if sha256 != input.sha256 {
@@ -267,28 +358,45 @@ fn resume(
             )));
         }
     }
-    let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+    let Some(resumed) = reopen(path, "replay", &changes, talk)? else {
+        return Ok(None);
+    };
+    let Resumed {
+        dir,
+        manifest,
+        config,
+        day,
+    } = resumed;
+    let inputs = manifest.inputs.iter();
+    let files: Vec<PathBuf> = inputs.map(|input| input.path.clone()).collect();
     let source = open(&files, &config)?;
-    manifest.state = State::Running;
     go(source, dir, config, day, manifest, true, talk, stop).map(Some)
 }
 
 pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
-    let config = Config::read(&args.config).map_err(Failure::usage)?;
-    if config.source.lines.is_empty() {
-        return Err(Failure::usage(format!(
-            "{}: source.lines names no multicast group",
-            args.config.display()
-        )));
-    }
     let stop = pipeline::watch_signals().map_err(Failure::io)?;
     let clock = MachineClock::new();
-    let timezone = &config.source.timezone;
-    let day = match &config.source.date {
-        Some(date) => TradingDay::new(date, timezone),
-        None => TradingDay::at(clock.wall(), timezone),
-    }
-    .map_err(Failure::usage)?;
+    let (resumed, mode) = match &args.resume {
+        Some(path) => {
+            let changes = Changes {
+                shards: args.shards,
+                cpus: &[],
+                speed: None,
+                in_doubt: args.in_doubt,
+            };
+            let Some(resumed) = reopen(path, "live", &changes, talk)? else {
+                return Ok(());
+            };
+            (resumed, Mode::LiveResume)
+        }
+        None => (begin_live(args, &clock)?, Mode::Live),
+    };
+    let Resumed {
+        dir,
+        manifest,
+        config,
+        day,
+    } = resumed;
     let (lines, interface) = (&config.source.lines, config.source.interface);
     let source = Multicast::open(&MulticastOptions {
         lines: lines
@@ -302,25 +410,6 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         receive_buffer_bytes: config.source.receive_buffer.0 as usize,
     })
     .map_err(Failure::io)?;
-    let output = args.output.clone().unwrap_or_else(|| {
-        let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
-        Path::new("runs").join(stamp)
-    });
-    let dir = RunDir::create(&output).map_err(Failure::usage)?;
-    let mut manifest = manifest("live", &config, &day);
-    manifest.inputs = config
-        .source
-        .lines
-        .iter()
-        .map(|line| Input {
-            path: line.to_string().into(),
-            format: "UDP multicast".into(),
-            ..Input::default()
-        })
-        .collect();
-    dir.write_whole("config.toml", config.show().as_bytes())
-        .map_err(Failure::io)?;
-    dir.write_manifest(&manifest).map_err(Failure::io)?;
     let names: Vec<String> = lines.iter().map(ToString::to_string).collect();
     talk.say(format_args!(
         "listening on {}; SIGINT ends in order",
@@ -334,21 +423,52 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         ));
     }
     let live = Live::new(source, &clock);
-    let run = finish_run(
-        live,
-        &clock,
-        dir,
-        config,
-        day,
-        manifest,
-        Mode::Live,
-        talk,
-        &stop,
-    )?;
+    let run = finish_run(live, &clock, dir, config, day, manifest, mode, talk, &stop)?;
     match run.report(args.strict, talk) {
         Err(failure) if failure.code() == 3 && run.outcome.is_stopped => Ok(()),
         result => result,
     }
+}
+
+/// The directory of a new live run.
+fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure> {
+    let path = args.config.as_ref().expect("required unless resumed");
+    let config = Config::read(path).map_err(Failure::usage)?;
+    if config.source.lines.is_empty() {
+        return Err(Failure::usage(format!(
+            "{}: source.lines names no multicast group",
+            path.display()
+        )));
+    }
+    let timezone = &config.source.timezone;
+    let day = match &config.source.date {
+        Some(date) => TradingDay::new(date, timezone),
+        None => TradingDay::at(clock.wall(), timezone),
+    }
+    .map_err(Failure::usage)?;
+    let output = args.output.clone().unwrap_or_else(|| {
+        let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+        Path::new("runs").join(stamp)
+    });
+    let dir = RunDir::create(&output).map_err(Failure::usage)?;
+    let mut manifest = manifest("live", &config, &day);
+    let lines = config.source.lines.iter();
+    manifest.inputs = lines
+        .map(|line| Input {
+            path: line.to_string().into(),
+            format: "UDP multicast".into(),
+            ..Input::default()
+        })
+        .collect();
+    dir.write_whole("config.toml", config.show().as_bytes())
+        .map_err(Failure::io)?;
+    dir.write_manifest(&manifest).map_err(Failure::io)?;
+    Ok(Resumed {
+        dir,
+        manifest,
+        config,
+        day,
+    })
 }
 
 fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
@@ -415,6 +535,10 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
         midnight_ns: day.midnight.0,
         options: Options::default(),
         config_sha256: run_dir::sha256(config.show().as_bytes()),
+        parts: vec![Part {
+            shards: config.run.shards,
+            ..Part::default()
+        }],
         log_backend: String::new(),
         host: run_dir::host(),
         counts: run_dir::Counts::default(),
@@ -450,6 +574,13 @@ enum Mode {
     Replay,
     Resume,
     Live,
+    LiveResume,
+}
+
+impl Mode {
+    fn is_live(self) -> bool {
+        matches!(self, Mode::Live | Mode::LiveResume)
+    }
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -499,8 +630,9 @@ fn finish_run<S: Timed + Send>(
         from: options.from_ns.map(Ts),
         until: options.to_ns.map(Ts),
         symbols: &options.symbols,
-        resume: mode == Mode::Resume,
-        is_live: mode == Mode::Live,
+        parts: &manifest.parts,
+        resume: matches!(mode, Mode::Resume | Mode::LiveResume),
+        is_live: mode.is_live(),
     };
     let mut progress = Progress::new(talk.quiet);
     let mut last = (Instant::now(), 0u64);
@@ -519,18 +651,17 @@ fn finish_run<S: Timed + Send>(
     progress.clear();
     let mut outcome = outcome.map_err(|e| {
         let path = dir.path().display();
+        let with = match mode.is_live() {
+            true => "tapeline run",
+            false => "tapeline replay",
+        };
         Failure::io(format!(
-            "{e}; {path} keeps what was done{}",
-            if mode == Mode::Live {
-                ""
-            } else {
-                ", --resume goes on with it"
-            }
+            "{e}; {path} keeps what was done, {with} --resume goes on with it"
         ))
     })?;
     for example in &mut outcome.reader.examples {
         *example = match mode {
-            Mode::Live => example.replacen(": file 0, packet ", ": packet ", 1),
+            Mode::Live | Mode::LiveResume => example.replacen(": file 0, packet ", ": packet ", 1),
             Mode::Replay | Mode::Resume => with_name(example, &manifest.inputs),
         };
     }

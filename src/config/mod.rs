@@ -27,6 +27,8 @@ pub struct Config {
     pub time: Time,
     /// The durable log.
     pub log: Log,
+    /// What need not be replayed after a crash.
+    pub checkpoint: Checkpoint,
     /// Tumbling event-time windows by name; the order of their names is their number.
     pub windows: Windows,
     /// The spread monitor.
@@ -120,6 +122,29 @@ pub struct Log {
     pub frame: Size,
     /// Oldest record that may wait for its frame to fill; orders do not wait for it.
     pub commit_age: Span,
+}
+
+/// Checkpoints: what need not be replayed after a crash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checkpoint {
+    /// How often one is made of each shard, by a thread beside them; `0s` for never.
+    pub every: Span,
+}
+
+/// What to do with orders of which nobody knows, after a crash, whether they left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InDoubt {
+    /// Send them again under the same ClOrdID, flagged `PossResend=Y`.
+    Possresend,
+    /// Ask the TCP peer for each (OrderStatusRequest), and send again, flagged, what it does not
+    /// know.
+    Query,
+    /// Send a cancel for each (OrderCancelRequest).
+    Cancel,
+    /// Refuse to go on, and name them.
+    Halt,
 }
 
 /// When orders leave.
@@ -267,6 +292,8 @@ pub struct Orders {
     pub sender: String,
     /// TargetCompID (56).
     pub target: String,
+    /// What to do with orders of which nobody knows, after a crash, whether they left.
+    pub in_doubt: InDoubt,
 }
 
 /// What a shard is told to hold at most. Memory is taken as it is needed.
@@ -342,6 +369,14 @@ impl Default for Log {
             segment: Size(64 << 20),
             frame: Size(256 << 10),
             commit_age: Span(5 * MILLI),
+        }
+    }
+}
+
+impl Default for Checkpoint {
+    fn default() -> Checkpoint {
+        Checkpoint {
+            every: Span(300 * SECOND),
         }
     }
 }
@@ -423,6 +458,7 @@ impl Default for Orders {
             tcp: None,
             sender: "TAPELINE".into(),
             target: "OMS".into(),
+            in_doubt: InDoubt::Possresend,
         }
     }
 }
@@ -517,6 +553,12 @@ impl Config {
         positive("time.tick", self.time.tick.0)?;
         positive("time.max_future", self.time.max_future.0)?;
         positive("log.commit_age", self.log.commit_age.0)?;
+        if self.checkpoint.every.0 < 0 {
+            return Err("checkpoint.every must not be below zero".into());
+        }
+        if self.orders.in_doubt == InDoubt::Query && self.orders.tcp.is_none() {
+            return Err("orders.in_doubt is `query`, but there is no orders.tcp to ask".into());
+        }
         let segment = self.log.segment.0;
         if !(64 << 10..=4 << 30).contains(&segment) || !segment.is_multiple_of(4096) {
             return Err(format!(
@@ -568,6 +610,22 @@ impl Config {
             return Err("source.gaps.hold_packets must be above zero".into());
         }
         Ok(())
+    }
+
+    /// What of it decides results, as text: two runs for which this is equal conclude the same.
+    pub fn decisive(&self) -> String {
+        let mut decisive = Config {
+            time: self.time.clone(),
+            windows: self.windows.clone(),
+            spread: self.spread.clone(),
+            regime: self.regime.clone(),
+            momentum: self.momentum.clone(),
+            risk: self.risk.clone(),
+            ..Config::default()
+        };
+        // Holds orders back when they are sent, and decides none.
+        decisive.risk.kill_file = None;
+        decisive.show()
     }
 
     /// The whole configuration as TOML that [`Config::parse`] reads back.

@@ -129,6 +129,10 @@ impl Orders {
                         }
                         Outcome::Killed => Status::Killed,
                         Outcome::Failed => Status::Failed,
+                        Outcome::Cancelled => {
+                            msg_seq = Cell::Long(sent.msg_seq as i64);
+                            Status::Cancelled
+                        }
                     }
                 }
             };

@@ -83,6 +83,8 @@ pub enum Status {
     Killed,
     /// The peer was gone.
     Failed,
+    /// It may have left before a crash; a cancel for it was handed to the peer.
+    Cancelled,
     /// Refused by a risk rule.
     Rejected,
     /// The run ended before anything became of it.
@@ -91,10 +93,11 @@ pub enum Status {
 
 impl Status {
     /// Every status.
-    pub const ALL: [Status; 5] = [
+    pub const ALL: [Status; 6] = [
         Status::Sent,
         Status::Killed,
         Status::Failed,
+        Status::Cancelled,
         Status::Rejected,
         Status::Pending,
     ];
@@ -105,6 +108,7 @@ impl Status {
             Status::Sent => "sent",
             Status::Killed => "killed",
             Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
             Status::Rejected => "rejected",
             Status::Pending => "pending",
         }
