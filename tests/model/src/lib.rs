@@ -32,12 +32,6 @@ pub mod ring {
     include!(concat!(env!("OUT_DIR"), "/ring.rs"));
 }
 
-/// The places at which other tests end the process are nothing here.
-#[macro_export]
-macro_rules! no_failpoint {
-    ($($_:tt)*) => {};
-}
-
 /// The crate `bus`.
 pub mod bus {
     include!(concat!(env!("OUT_DIR"), "/bus.rs"));
