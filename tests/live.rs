@@ -184,6 +184,67 @@ fn sigint_ends_a_live_run_in_order() {
     panic!("nothing ever came");
 }
 
+#[test]
+fn a_live_run_that_was_stopped_and_one_that_was_killed_go_on_with_a_gap() {
+    let _alone = alone();
+    let Some(session) = Session::new("live-resume") else {
+        return;
+    };
+    let run = session.folder.join("live");
+    let mut listening = session.listen(&run);
+    let mut serving = session.serve();
+    let resume = |args: &[&str]| {
+        let mut command = program();
+        let mut listening = Started::new(command.args(["run", "--resume"]).arg(&run).args(args));
+        listening.wait_for_line("listening on ");
+        listening
+    };
+    let early = listening.wait(Duration::from_millis(1_000));
+    assert!(
+        early.is_none(),
+        "it ended before the session did: {early:?}"
+    );
+    listening.interrupt();
+    listening.wait_for_end().expect(130);
+    // A replay cannot go on with it, since nothing can be read again.
+    tapeline(args![String::from("replay"), String::from("--resume"), run])
+        .expect(2)
+        .says(&["a live run", "tapeline run --resume"]);
+    let mut listening = resume(&[]);
+    let early = listening.wait(Duration::from_millis(500));
+    assert!(
+        early.is_none(),
+        "it ended before the session did: {early:?}"
+    );
+    listening.kill();
+    let mut listening = resume(&["--shards", "2"]);
+    // On a slow machine the session may be over by now; then there is no end to wait for.
+    serving.wait_for_end().expect(0);
+    if listening.wait(Duration::from_secs(5)).is_none() {
+        listening.interrupt();
+        listening.wait_for_end();
+    }
+    let said = manifest(&run);
+    let shards = said["parts"].as_array().unwrap().iter();
+    let shards: Vec<u64> = shards
+        .map(|part| part["shards"].as_u64().unwrap())
+        .collect();
+    assert_eq!(shards, [1, 1, 2]);
+    let symbols = support::json(&run.join("symbols.json"));
+    let mut symbols = symbols.as_array().unwrap().iter();
+    assert!(
+        symbols.all(|symbol| symbol["stale"] == true),
+        "nobody knows what was missed"
+    );
+    // What the logs say is what this program concludes from them, in each part.
+    let mut shadow = program();
+    support::run(shadow.arg("shadow").arg(&run)).expect(0);
+    let orders: Vec<String> = support::orders_of(&run, 2).into_iter().flatten().collect();
+    let unique: std::collections::BTreeSet<&String> = orders.iter().collect();
+    assert_eq!(unique.len(), orders.len(), "no order twice");
+    tapeline(args![String::from("diff"), run, run]).expect(0);
+}
+
 fn check_stopped(run: &Path, ended: Ended) {
     ended
         .expect(130)
