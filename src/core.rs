@@ -231,6 +231,11 @@ impl Core {
         &self.books
     }
 
+    /// The books, without the rest.
+    pub fn into_books(self) -> Books {
+        self.books
+    }
+
     /// The analytics.
     pub fn suites(&self) -> &Suites {
         &self.suites

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bus::clock::{Clock, MachineClock};
 use bus::disk::{self, Disk, RealDisk};
@@ -421,7 +421,20 @@ fn make_checkpoints(
                 continue;
             };
             match origin.checkpoint(shard, uuid, durable) {
-                Ok(made) => remarks.extend(made.into_iter().flat_map(|made| made.remarks)),
+                Ok(None) => {}
+                Ok(Some(made)) => {
+                    remarks.extend(made.remarks);
+                    let Some(policy) = job.config.log.retention() else {
+                        continue;
+                    };
+                    // The older of the two checkpoints must find its log too.
+                    let dir = job.dir.log_dir(job.part(), shard);
+                    let now = SystemTime::now();
+                    if let Err(error) = bus::log::retain(&dir, &policy, made.base_cell, now) {
+                        remarks.push(format!("no room made in the log of shard {shard}: {error}"));
+                        return Ok(remarks);
+                    }
+                }
                 Err(error @ ShardError::Diverged { .. }) => {
                     shared.kill.store(true, Ordering::Release);
                     shared.failed.store(true, Ordering::Release);

@@ -426,6 +426,11 @@ impl Recovery {
         Ok(())
     }
 
+    /// What was concluded.
+    pub fn into_core(self) -> Result<Core, ShardError> {
+        Ok(self.end()?.core)
+    }
+
     /// What a shard goes on from. What was concluded and is not in the log is what a crash kept
     /// from it: of the last event only, or the log is not what this program would have written.
     pub(crate) fn end(mut self) -> Result<Recovered, ShardError> {

@@ -160,7 +160,7 @@ impl Origin<'_> {
 
     /// What a shard's core knows when the last part begins.
     pub fn begin_core(&self, shard: usize) -> Result<Core, ShardError> {
-        Ok(self.begin(shard)?.end()?.core)
+        self.begin(shard)?.into_core()
     }
 
     /// The state with which the last part begins.

@@ -377,6 +377,65 @@ fn a_running_run_can_be_shadowed_and_ended_for_a_savepoint() {
     session.check(&run);
 }
 
+#[test]
+fn a_run_whose_log_is_moved_and_removed_goes_on_and_shows_its_books() {
+    let _alone = alone();
+    let session = Session::new("retention");
+    let small = CONFIG.replace("1MiB", "128KiB");
+    let tier = session.folder.join("tier");
+    let sized = |more: &str| small.replace("frame =", &format!("{more}\nframe ="));
+    for (name, config, is_whole) in [
+        ("tier", sized(&format!("tier = {tier:?}")), true),
+        ("keep", sized("keep = \"512KiB\""), false),
+    ] {
+        let run = session.run_dir(name);
+        let config = session.folder.write(&format!("{name}.toml"), config);
+        let mut command = program();
+        command
+            .arg("replay")
+            .arg(&session.capture)
+            .arg("-o")
+            .arg(&run);
+        command.arg("-c").arg(config).args(["--speed", "4x"]);
+        let mut life = Started::new(&mut command);
+        assert!(life.wait(Duration::from_millis(600)).is_none());
+        life.kill();
+        resume(&run, &["--speed", "4x"]).wait_for_end().expect(0);
+        assert_eq!(manifest(&run)["state"], "complete");
+        let segments = support::files_under(&run.join("log/shard-0"), &[".seg"]);
+        assert!(
+            !segments[0].ends_with("0000000000.seg"),
+            "{name}: {segments:?}"
+        );
+        assert_eq!(
+            session.orders(&run),
+            session.orders(&session.twin),
+            "{name}"
+        );
+        if is_whole {
+            session.check(&run);
+        }
+        let symbols = support::json(&run.join("symbols.json"));
+        let symbol = symbols[0]["symbol"].as_str().unwrap();
+        let levels = |run: &Path| {
+            let mut command = program();
+            command.args(["book", symbol, "--json", "--run"]).arg(run);
+            let said = support::run(&mut command).expect(0).json();
+            (said["bids"].clone(), said["asks"].clone())
+        };
+        assert_eq!(levels(&run), levels(&session.twin), "{name}");
+        if !is_whole {
+            let mut command = program();
+            command
+                .args(["book", symbol, "--at", "09:30:02", "--run"])
+                .arg(&run);
+            support::run(&mut command)
+                .expect(2)
+                .says(&["first segments were removed"]);
+        }
+    }
+}
+
 /// A peer for one connection that answers questions about orders: it has them or not.
 struct Peer {
     address: SocketAddr,

@@ -1,9 +1,11 @@
 //! `tapeline book`
 
 use book::{Books, BooksConfig};
-use bus::log::Record;
+use bus::log::{LogReader, Record};
 use bus::{Event, Kind, Level, Phase, Side, Ts};
-use tapeline::run_dir::{Piece, RunDir};
+use tapeline::config::Config;
+use tapeline::run_dir::{Manifest, Piece, RunDir};
+use tapeline::savepoint::Origin;
 use tapeline::session::TradingDay;
 use tapeline::term::Style;
 
@@ -23,7 +25,20 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
     let wanted = args.symbol.trim().to_ascii_uppercase();
     let mut met = Vec::new();
     let pieces = dir.pieces(&manifest.parts);
-    if let Some(found) = rebuild(&pieces, &wanted, at, &mut met, config.books())? {
+    let is_whole = |piece: &Piece| LogReader::open(&piece.dir).map(|log| log.first_cell() == 0);
+    let whole: Result<Vec<bool>, _> = pieces.iter().map(is_whole).collect();
+    let found = if whole.map_err(Failure::io)?.contains(&false) {
+        if at.is_some() {
+            return Err(Failure::usage(
+                "the log's first segments were removed (log.keep, log.keep_age), so a book can \
+                 only be shown as it is at the end: without --at",
+            ));
+        }
+        restored(&dir, &manifest, &config, &day, &wanted, &mut met)?
+    } else {
+        rebuild(&pieces, &wanted, at, &mut met, config.books())?
+    };
+    if let Some(found) = found {
         return show(&found, args, &wanted, &day, talk);
     }
     let near = met
@@ -41,6 +56,46 @@ struct Found {
     books: Books,
     symbol: u32,
     last: Option<Event>,
+}
+
+/// The book at the end, from the newest checkpoint and what the log has since.
+fn restored(
+    dir: &RunDir,
+    manifest: &Manifest,
+    config: &Config,
+    day: &TradingDay,
+    wanted: &str,
+    met: &mut Vec<String>,
+) -> Result<Option<Found>, Failure> {
+    let origin = Origin {
+        dir,
+        parts: &manifest.parts,
+        config,
+        midnight: day.midnight,
+        from: manifest.options.from_ns.map(Ts),
+    };
+    for shard in 0..origin.shards() {
+        let mut start = origin.start(shard, u64::MAX).map_err(Failure::io)?;
+        let log = dir.log_dir(origin.part(), shard);
+        let log = LogReader::open_from(&log, start.recovery.cell()).map_err(Failure::io)?;
+        start.recovery.replay(log).map_err(Failure::io)?;
+        let core = start.recovery.into_core().map_err(Failure::io)?;
+        let name = |symbol| {
+            String::from_utf8_lossy(core.name(symbol))
+                .trim_end()
+                .to_string()
+        };
+        met.extend(core.symbols().map(name));
+        let found = core.symbols().find(|symbol| name(*symbol) == wanted);
+        if let Some(symbol) = found {
+            return Ok(Some(Found {
+                books: core.into_books(),
+                symbol,
+                last: None,
+            }));
+        }
+    }
+    Ok(None)
 }
 
 fn rebuild(

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bus::log::Retention;
 use serde::{Deserialize, Serialize};
 
 pub use units::{Ratio, Size, Span, Speed};
@@ -122,6 +124,30 @@ pub struct Log {
     pub frame: Size,
     /// Oldest record that may wait for its frame to fill; orders do not wait for it.
     pub commit_age: Span,
+    /// Move complete segments, compressed, to this directory (or URL, in builds with object
+    /// stores); the log is read there as if it were here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// Remove the oldest segments for good where a shard's log takes more, here and in the tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Size>,
+    /// Remove for good what was written longer ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_age: Option<Span>,
+}
+
+impl Log {
+    /// What is moved and removed while a run goes on; `None` for nothing.
+    pub fn retention(&self) -> Option<Retention> {
+        let retention = Retention {
+            bytes_max: self.keep.map(|size| size.0),
+            age_max: self
+                .keep_age
+                .map(|span| Duration::from_nanos(span.0.max(0) as u64)),
+            tier: self.tier.clone(),
+        };
+        (retention != Retention::default()).then_some(retention)
+    }
 }
 
 /// Checkpoints: what need not be replayed after a crash.
@@ -369,6 +395,9 @@ impl Default for Log {
             segment: Size(64 << 20),
             frame: Size(256 << 10),
             commit_age: Span(5 * MILLI),
+            tier: None,
+            keep: None,
+            keep_age: None,
         }
     }
 }
@@ -555,6 +584,15 @@ impl Config {
         positive("log.commit_age", self.log.commit_age.0)?;
         if self.checkpoint.every.0 < 0 {
             return Err("checkpoint.every must not be below zero".into());
+        }
+        if self.checkpoint.every.0 == 0 && self.log.retention().is_some() {
+            return Err(
+                "log.tier, log.keep and log.keep_age need checkpoints: checkpoint.every is 0s"
+                    .into(),
+            );
+        }
+        if self.log.keep_age.is_some_and(|age| age.0 <= 0) {
+            return Err("log.keep_age must be above zero".into());
         }
         if self.orders.in_doubt == InDoubt::Query && self.orders.tcp.is_none() {
             return Err("orders.in_doubt is `query`, but there is no orders.tcp to ask".into());
