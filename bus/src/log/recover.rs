@@ -290,6 +290,10 @@ fn wrong_field(
     if header.segment != number {
         return Some("number");
     }
+    // The next writer's is one more.
+    if header.epoch == u32::MAX {
+        return Some("epoch");
+    }
     if header.salt != SegmentHeader::salt(&header.uuid, number, header.epoch) {
         return Some("salt");
     }

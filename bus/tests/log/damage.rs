@@ -4,7 +4,7 @@
 use bus::disk::sim::Random;
 use bus::disk::{Fault, Faults, Files, SimDisk};
 use bus::log::{
-    Damage, End, FrameHeader, Log, LogConfig, LogError, LogReader, Recovered, SegmentHeader,
+    Damage, End, FrameHeader, Log, LogConfig, LogError, LogReader, Page0, Recovered, SegmentHeader,
     verify_files,
 };
 
@@ -424,4 +424,20 @@ fn headers_with_made_up_fields_and_good_checksums_are_safe_to_read() {
         refused += u64::from(verify_files(&disk).is_err());
     }
     assert!(refused > 10_000, "{refused} were refused");
+}
+
+/// A header may say that it is the last writer that there can be: nobody could go on after it.
+#[test]
+fn an_epoch_after_which_there_is_none_is_refused() {
+    let mut disk = three_segments(false);
+    let page = &mut disk.files_mut().get_mut(&2).unwrap()[..PAGE];
+    let Page0::Header(mut header, _) = SegmentHeader::read(page) else {
+        panic!("a header")
+    };
+    header.epoch = u32::MAX;
+    header.salt = SegmentHeader::salt(&header.uuid, header.segment, header.epoch);
+    header.write(page);
+    let error = verify_files(&disk).unwrap_err();
+    assert!(error.to_string().contains("the segment's epoch"), "{error}");
+    assert!(Log::resume(tiny(), &mut disk).is_err());
 }

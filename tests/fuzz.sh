@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Fuzzes what reads stored bytes, from the shipped seeds: tests/fuzz.sh [seconds for each target]
+# What is found lies in tests/fuzz/artifacts; what was learnt, in target/fuzz/corpus.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-60}
+if ! cargo fuzz --version > /dev/null 2>&1 &&
+    ! cargo install --quiet --locked --root target/tools cargo-fuzz > target/cargo-fuzz.log 2>&1; then
+    echo "skipped: cargo-fuzz cannot be installed here: $(tail -n 1 target/cargo-fuzz.log)"
+    exit 0
+fi
+export PATH="$PWD/target/tools/bin:$PATH" RUSTC_BOOTSTRAP=1
+
+fuzz() { # target, seconds, folder for the corpus
+    mkdir -p "$3"
+    cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz "$1" "$3" "tests/fuzz/seeds/$1" \
+        -- -dict="tests/fuzz/$1.dict" -max_total_time="$2" -max_len=256 -len_control=0 \
+        -print_final_stats=1 -verbosity=0
+}
+
+for target in log; do
+    echo "-- $target, $seconds s"
+    fuzz $target "$seconds" "target/fuzz/corpus/$target"
+done
+
+echo "-- with a bug planted, the same must find something"
+found=$(mktemp -d)
+trap 'rm -rf "$found"' EXIT
+for bug in ChecksumSkipped ChainUnchecked; do
+    if TAPELINE_PLANTED=$bug fuzz log 120 "$found/$bug" > "$found/out" 2>&1; then
+        echo "$bug was not found"
+        exit 1
+    fi
+    # The input that shows a planted bug is none of ours to keep.
+    artifact=$(sed -n 's/.*Test unit written to \(.*\)/\1/p' "$found/out" | head -n 1)
+    grep -m 1 "panicked at" "$found/out" && rm -f "$artifact"
+done
