@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bus::clock::{Clock, MachineClock};
 use bus::disk::{self, Disk, RealDisk};
-use bus::log::{Log, LogConfig, LogError, LogReader};
+use bus::log::{End, Log, LogConfig, LogError, LogReader};
 use bus::oms::{
     About, Encoder, File, FixConfig, GatewayError, NewOrder, OrderId, Real, Several, Tcp, TcpConfig,
 };
@@ -222,6 +222,13 @@ impl fmt::Display for PipelineError {
 }
 
 impl std::error::Error for PipelineError {}
+
+impl PipelineError {
+    /// Whether a log or a state is damaged, so that trying again will not help.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, PipelineError::Shard { error, .. } if error.is_damage())
+    }
+}
 
 /// What all threads of a run share: read-mostly flags, each on its own cache line.
 struct Shared {
@@ -518,10 +525,23 @@ fn shard_thread(
             let what = format!("{}: checkpoints of another log", folder.display());
             return Err(setup(what));
         }
-        let (log, _) = match cell {
+        let (log, found) = match cell {
             0 => Log::resume(log_config, disk)?,
             _ => Log::resume_from(log_config, disk, cell)?,
         };
+        if let End::Torn {
+            segment,
+            offset,
+            dropped_bytes,
+        } = found.end
+        {
+            let path = disk::files::segment_path(&dir, segment);
+            remarks.push(format!(
+                "{}: the end is torn at byte {offset}, as a crash leaves it: {dropped_bytes} bytes \
+                 that were never durable are left out",
+                path.display()
+            ));
+        }
         state.replay(LogReader::open_from(&dir, cell)?)?;
         log
     } else {

@@ -109,6 +109,16 @@ impl fmt::Display for ShardError {
 
 impl std::error::Error for ShardError {}
 
+impl ShardError {
+    /// Whether a log is damaged or does not fit, so that trying again will not help.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            ShardError::Log(LogError::Corrupt(_)) | ShardError::Diverged { .. }
+        )
+    }
+}
+
 impl From<LogError> for ShardError {
     fn from(error: LogError) -> ShardError {
         ShardError::Log(error)

@@ -664,6 +664,31 @@ fn orders_in_doubt_are_settled_as_the_configuration_says() {
     }
 }
 
+#[test]
+fn a_damaged_log_is_refused_with_its_place_and_an_exit_code_of_its_own() {
+    let _alone = alone();
+    let session = Session::new("damage");
+    let run = session.run_dir("damaged");
+    let config = CONFIG.replace("20ms", "0s");
+    let config = session.folder.write("plain.toml", config);
+    let mut command = program();
+    command
+        .arg("replay")
+        .arg(&session.capture)
+        .arg("-o")
+        .arg(&run);
+    command.arg("-c").arg(config).args(["--speed", "8x"]);
+    interrupt_after(Started::new(&mut command), 300);
+    let segment = run.join("log/shard-0/0000000000.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8200] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let said = resume(&run, &[]).wait_for_end().expect(6);
+    said.says(&["damaged at byte 8192", "tapeline log repair"]);
+    let made = savepoint(&["create", "--name", "x"], &run, &[]);
+    made.expect(6).says(&["damaged at byte 8192"]);
+}
+
 fn copy_all(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -57,6 +57,14 @@ impl Failure {
         }
     }
 
+    /// A log is damaged, or does not fit this program: nothing is skipped, and somebody must decide.
+    pub fn damage(message: impl fmt::Display) -> Failure {
+        Failure {
+            code: 6,
+            message: message.to_string(),
+        }
+    }
+
     /// Stopped by a signal, in order.
     pub fn interrupted(message: impl fmt::Display) -> Failure {
         Failure {

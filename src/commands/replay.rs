@@ -1,5 +1,6 @@
 //! `tapeline replay` and `tapeline run`
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,6 +16,7 @@ use tapeline::results::{self, Results};
 use tapeline::run_dir::{self, Input, Manifest, Options, Part, RunDir, State};
 use tapeline::savepoint::{self, Origin, Savepoint};
 use tapeline::session::{TradingDay, date_in_name};
+use tapeline::shard::ShardError;
 use tapeline::summary;
 use tapeline::term::{Progress, count, short};
 
@@ -290,7 +292,7 @@ fn reopen(
     };
     let is_live = mode == "live";
     // A live run that was stopped logged the end of its input; it is taken back.
-    let is_ended = is_live && savepoint::is_ended(&origin).map_err(Failure::io)?;
+    let is_ended = is_live && savepoint::is_ended(&origin).map_err(|e| failed(e, &dir))?;
     if shards != last.shards || is_ended {
         take_over(&origin, &mut manifest, shards, is_live)?;
     }
@@ -302,6 +304,21 @@ fn reopen(
         config,
         day,
     }))
+}
+
+/// A shard that cannot go on before the run began.
+pub fn failed(error: ShardError, dir: &RunDir) -> Failure {
+    match error.is_damage() {
+        true => damaged(error, dir.path().display()),
+        false => Failure::io(error),
+    }
+}
+
+fn damaged(error: impl Display, run: impl Display) -> Failure {
+    Failure::damage(format!(
+        "{error}; nothing of it is skipped: `tapeline log verify {run}` looks through all of it, \
+         `tapeline log repair` says what cutting it off there would lose"
+    ))
 }
 
 /// Begins a new part of a run, with so many shards, where the one before came to.
@@ -325,7 +342,7 @@ fn take_over(
         fs::remove_dir_all(&left).map_err(|e| Failure::io(format!("{}: {e}", left.display())))?;
     }
     let made = Savepoint::create(origin, &name, is_live, Versions::NEWEST);
-    let made = made.map_err(Failure::io)?;
+    let made = made.map_err(|e| failed(e, origin.dir))?;
     manifest.parts.push(made.part(shards));
     Ok(())
 }
@@ -655,9 +672,12 @@ fn finish_run<S: Timed + Send>(
             true => "tapeline run",
             false => "tapeline replay",
         };
-        Failure::io(format!(
-            "{e}; {path} keeps what was done, {with} --resume goes on with it"
-        ))
+        match e.is_damage() {
+            true => damaged(e, path),
+            false => Failure::io(format!(
+                "{e}; {path} keeps what was done, {with} --resume goes on with it"
+            )),
+        }
     })?;
     for example in &mut outcome.reader.examples {
         *example = match mode {

@@ -64,7 +64,7 @@ fn create(
         false => Versions::NEWEST,
     };
     let made = Savepoint::create(&origin, name, manifest.mode == "live", versions);
-    let made = made.map_err(Failure::io)?;
+    let made = made.map_err(|e| super::replay::failed(e, &dir))?;
     if talk.json {
         return data(&made, talk);
     }
