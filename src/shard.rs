@@ -714,6 +714,16 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         (self.exit.log.into_disk(), self.gateway)
     }
 
+    /// Its log, to be watched.
+    pub fn log(&self) -> &Log<D> {
+        &self.exit.log
+    }
+
+    /// What it counted so far.
+    pub fn counts(&self) -> ShardCounts {
+        self.exit.counts
+    }
+
     /// How many events were taken in so far, from the ring or from the log of an earlier run.
     pub fn events_taken(&self) -> u64 {
         self.exit.counts.events

@@ -348,14 +348,11 @@ impl<D: Disk> Log<D> {
                 } else {
                     self.free.push(slot);
                 }
-                let mut index = (token - self.token_first) as usize;
-                if planted::is(Bug::DurableOutOfOrder) {
-                    index = self
-                        .in_flight
-                        .iter()
-                        .position(|frame| !frame.done)
-                        .unwrap_or(index);
-                }
+                let index = match planted::is(Bug::DurableOutOfOrder) {
+                    true => self.in_flight.iter().position(|frame| !frame.done),
+                    false => Some((token - self.token_first) as usize),
+                };
+                let index = index.expect("it is in flight");
                 self.in_flight[index].done = true;
                 crate::failpoint!("frame-synced");
                 self.advance_durable();

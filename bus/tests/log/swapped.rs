@@ -27,7 +27,9 @@ fn finished(mark: Option<u64>) -> SimDisk {
     // Three frames in the last segment too.
     let mut left = 3;
     while left > 0 {
-        for _ in 0..70 {
+        // Two pages to a frame, so that a page is left after each seal; one page in the end, so
+        // that a few frames are no longer than what may be under way.
+        for _ in 0..if log.stats().segments < 3 { 70 } else { 50 } {
             match mark {
                 None => append(&mut log),
                 Some(order) => log.append_event(&Event {
@@ -65,7 +67,7 @@ pub(crate) fn one_byte_wrong(seed: u64) -> Result<(), String> {
     let seal = file.len() - PAGE;
     file[seal..].fill(0);
     file.resize(11 * PAGE, 0);
-    one_byte_wrong_in(disk, seed, seal - 2 * PAGE)
+    one_byte_wrong_in(disk, seed, seal - PAGE)
 }
 
 /// Looks at the last segment only below `last_end`.

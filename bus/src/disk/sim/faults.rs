@@ -112,7 +112,7 @@ impl Fired {
 
 impl fmt::Display for Fired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, name) in KINDS {
+        for (kind, name) in KINDS.into_iter().filter(|(kind, _)| self.of(*kind) > 0) {
             writeln!(f, "{:>12} {name}", self.of(kind))?;
         }
         Ok(())

@@ -1,0 +1,138 @@
+//! Faults planted on purpose, one by one: each must be caught by the check that is there for it,
+//! and without it the same seeds must pass.
+//!
+//! `cargo test --features planted --test planted -- --nocapture` prints what caught what.
+
+// The files that are shared here have more in them than is used here.
+#![allow(dead_code)]
+
+#[path = "../bus/tests/log/check.rs"]
+mod check;
+#[path = "../bus/tests/log/faults.rs"]
+mod faults;
+#[path = "simulation/network.rs"]
+mod network;
+#[path = "simulation/peer.rs"]
+mod peer;
+#[path = "simulation/plan.rs"]
+mod plan;
+#[path = "../bus/tests/log/states.rs"]
+mod states;
+#[path = "../bus/tests/log/swapped.rs"]
+mod swapped;
+#[path = "simulation/world.rs"]
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bus::disk::Fault;
+use bus::planted::{Bug, plant};
+
+/// One way of looking for faults; a seed says all of what it does.
+struct Check {
+    name: &'static str,
+    seeds_max: u64,
+    run: fn(u64) -> Result<(), String>,
+}
+
+const STATES: Check = Check {
+    name: "crash states",
+    seeds_max: 500,
+    run: |seed| states::check(seed).map(drop),
+};
+
+const FAILING: Check = Check {
+    name: "every operation fails once",
+    seeds_max: 6,
+    run: |seed| {
+        let fault = [Fault::Io, Fault::Short, Fault::NoSpace][seed as usize / 2];
+        faults::every_operation_fails(fault, seed % 2 == 1);
+        Ok(())
+    },
+};
+
+const DAMAGE: Check = Check {
+    name: "one wrong byte",
+    seeds_max: 4,
+    run: swapped::one_byte_wrong,
+};
+
+const STRANGER: Check = Check {
+    name: "a frame of a twin",
+    seeds_max: 1,
+    run: |_| swapped::a_frame_of_a_twin(),
+};
+
+const SIMULATION: Check = Check {
+    name: "the whole core and its twin",
+    seeds_max: 200,
+    run: |seed| world::check(&plan::Plan::of(seed + 1)).map(drop),
+};
+
+/// Which check is there for it.
+fn check_for(bug: Bug) -> &'static Check {
+    match bug {
+        Bug::SyncSkipped
+        | Bug::ChecksumSkipped
+        | Bug::DirectorySyncSkipped
+        | Bug::AdoptedOnTrust
+        | Bug::DurableOutOfOrder
+        | Bug::ClaimsTooMuch
+        | Bug::HeaderBeforeDurable
+        | Bug::CellOffByOne
+        | Bug::SettleSkipped => &STATES,
+        Bug::SyncRetried | Bug::ShortWriteAccepted | Bug::ErrorForgotten | Bug::ReadErrorIsEnd => {
+            &FAILING
+        }
+        Bug::SealUnchecked | Bug::DamageTakenForTorn => &DAMAGE,
+        Bug::ChainUnchecked => &STRANGER,
+        Bug::IdsFromClock
+        | Bug::SendBeforeDurable
+        | Bug::SentBeforeItLeft
+        | Bug::DoubtForgotten
+        | Bug::DoubtUnflagged
+        | Bug::ResumeSkipsOne
+        | Bug::ResumeRepeatsOne => &SIMULATION,
+    }
+}
+
+/// What a check says of a seed; a panic is a word too.
+fn say(check: &Check, seed: u64) -> Result<(), String> {
+    let result = catch_unwind(AssertUnwindSafe(|| (check.run)(seed)));
+    result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied());
+        Err(text.unwrap_or("a panic").to_owned())
+    })
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    let mut missed = Vec::new();
+    println!("{:<22} {:<28} seeds  by", "bug", "caught by");
+    for bug in Bug::ALL {
+        let check = check_for(bug);
+        let planted = plant(bug);
+        let caught = (0..check.seeds_max).find_map(|seed| Some((seed, say(check, seed).err()?)));
+        drop(planted);
+        match caught {
+            Some((seed, what)) => {
+                let line = what.lines().next().unwrap_or_default();
+                println!(
+                    "{:<22} {:<28} {:>5}  {line}",
+                    format!("{bug:?}"),
+                    check.name,
+                    seed + 1
+                );
+                if let Err(what) = say(check, seed) {
+                    panic!(
+                        "{}, seed {seed}, fails without {bug:?} too: {what}",
+                        check.name
+                    );
+                }
+            }
+            None => missed.push(bug),
+        }
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
