@@ -147,9 +147,16 @@ impl Files for Directory {
 
     fn read(&self, segment: u64, offset: u64, into: &mut [u8]) -> Result<(), DiskError> {
         self.with_file(segment, |opened| match opened {
-            Opened::Local(file) => file
-                .read_exact_at(into, offset)
-                .map_err(|error| DiskError::io(Op::Read, self.path(segment), &error)),
+            Opened::Local(file) => file.read_exact_at(into, offset).map_err(|error| {
+                let path = self.path(segment);
+                match (error.kind(), file.metadata()) {
+                    (io::ErrorKind::UnexpectedEof, Ok(meta)) => {
+                        let got = meta.len().saturating_sub(offset);
+                        DiskError::short(Op::Read, path, got, into.len() as u64)
+                    }
+                    _ => DiskError::io(Op::Read, path, &error),
+                }
+            }),
             Opened::Tiered(tier, seekable) => {
                 let fetch = |offset, into: &mut [u8]| tier.read(segment, offset, into);
                 seekable.read(&tier.path(segment), &fetch, offset, into)

@@ -12,6 +12,7 @@
 //! Read `frame` and `segment` (what is written), then `writer`, `reader`, `recover` (which ends
 //! a crash can leave), `retain` (what is moved away and removed).
 
+mod consumer;
 mod error;
 mod frame;
 mod reader;
@@ -19,10 +20,12 @@ mod recover;
 mod retain;
 mod schema;
 mod segment;
+pub mod tail;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub use consumer::{Consumer, Position, consumers};
 pub use error::{Corruption, Damage, LogError, NoCell};
 pub use frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, frame_cells};
 pub use reader::{Frame, LogReader, Record};
@@ -30,6 +33,7 @@ pub use recover::{End, Recovered};
 pub use retain::{Retained, Retention, reference, reference_in, retain, retain_in};
 pub use schema::{Field, Layout, Of, SCHEMA, Schema};
 pub use segment::{Before, BeforeEnd, FORMAT_VERSION, FORMAT_VERSION_MIN, Page0, SegmentHeader};
+pub use tail::Tail;
 pub use writer::{Commit, Log, LogStats};
 
 use crate::disk::{Backend, Directory, Files, Geometry, PAGE_BYTES, RealDisk};

@@ -1,5 +1,6 @@
 //! Reading a log from its first cell, or from one in the middle, to its end.
 
+mod live;
 mod seek;
 
 use std::ops::Range;
@@ -58,6 +59,8 @@ pub struct LogReader<F = Directory> {
     last_seq_event: Option<u64>,
     sealed_at: Option<u64>,
     finished: bool,
+    /// The end is only where the writer is: see `live`.
+    live: bool,
     end: Option<Result<End, LogError>>,
 }
 
@@ -213,13 +216,15 @@ impl<F: Files> LogReader<F> {
                 self.cells = cells;
                 return Ok(true);
             }
+            Ok(None) if self.live => return Ok(false),
             Ok(None) => debug_assert!(self.end.is_some(), "no frame means the end"),
-            Err(error) => self.end = Some(Err(error)),
+            Err(error) => self.end = Some(Err(self.explain(error))),
         }
         self.advance()
     }
 
     fn find_frame(&mut self) -> Result<Option<Range<usize>>, LogError> {
+        let mut has_looked_again = false;
         loop {
             let begun = self.survey.begun[self.index];
             let after = self.survey.begun.get(self.index + 1).copied();
@@ -227,6 +232,17 @@ impl<F: Files> LogReader<F> {
                 .map(|after| after.header.before)
                 .filter(|before| before.how == BeforeEnd::Cut)
                 .map(|before| before.end_bytes);
+            if self.live && self.sealed_at.is_some() {
+                match after {
+                    Some(after) => self.step(after, BeforeEnd::Sealed)?,
+                    None if has_looked_again => return Ok(None),
+                    None => {
+                        has_looked_again = true;
+                        self.look_again()?;
+                    }
+                }
+                continue;
+            }
             if cut_at == Some(self.offset) {
                 self.step(after.expect("it says where to cut"), BeforeEnd::Cut)?;
                 continue;
@@ -240,6 +256,14 @@ impl<F: Files> LogReader<F> {
                 here => here?,
             };
             let Some((frame, place)) = here else {
+                if self.live && !has_looked_again {
+                    has_looked_again = true;
+                    self.look_again()?;
+                    continue;
+                }
+                if self.live && after.is_none() {
+                    return Ok(None);
+                }
                 if after.is_some() {
                     return Err(self.corrupt_here(Damage::Frame));
                 }
@@ -251,6 +275,7 @@ impl<F: Files> LogReader<F> {
                 )?));
                 return Ok(None);
             };
+            has_looked_again = false;
             self.check(&begun, &frame)?;
             self.cell = self.next_cell;
             self.durable_upto = frame.durable_upto.max(self.durable_upto);
@@ -309,7 +334,7 @@ impl<F: Files> LogReader<F> {
         if len > self.window.len() {
             self.window.resize(len, 0);
         }
-        let left = begun.file_bytes - self.offset;
+        let left = begun.file_bytes.saturating_sub(self.offset);
         self.window_len = left.min(self.window.len() as u64) as usize;
         self.window_at = self.offset;
         let into = &mut self.window[..self.window_len];
@@ -357,6 +382,12 @@ impl<F: Files> LogReader<F> {
         let is_trimmed = is_final && found == self.offset;
         if found != want && !is_trimmed {
             return Err(self.corrupt_here(Damage::Length { found, want }));
+        }
+        if self.live && after.is_none() {
+            // The writer may be about to shorten the file. Whoever reads it at rest looks.
+            self.sealed_at = Some(self.offset);
+            self.finished = is_final;
+            return Ok(());
         }
         let segment = begun.header.segment;
         if let Some(at) = first_byte(&self.files, segment, self.offset, found)?
@@ -407,6 +438,8 @@ impl<F: Files> LogReader<F> {
         }
         // A segment is begun only when all before it is durable.
         self.durable_upto = self.next_cell;
+        self.sealed_at = None;
+        self.finished = false;
         self.index += 1;
         self.offset = PAGE;
         self.prev_crc = after.header_crc;

@@ -66,6 +66,13 @@ pub(super) struct Begun {
     pub(super) file_bytes: u64,
 }
 
+impl Begun {
+    /// Which field does not follow from the segment before, if one does not.
+    pub(super) fn follows(&self, number: u64, before: &Begun) -> Option<&'static str> {
+        wrong_field(&self.header, number, Some(before))
+    }
+}
+
 /// The segment files, sorted out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Survey {

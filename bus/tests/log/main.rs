@@ -10,3 +10,4 @@ mod middle;
 mod retain;
 mod states;
 mod swapped;
+mod tail;

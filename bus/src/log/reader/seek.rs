@@ -65,6 +65,7 @@ impl<F: Files> LogReader<F> {
             last_seq_event: None,
             sealed_at: None,
             finished: false,
+            live: false,
             end: begun.is_none().then_some(Ok(End::Clean)),
             files,
             survey,
@@ -72,7 +73,7 @@ impl<F: Files> LogReader<F> {
     }
 
     /// Goes on to `cell`, which is not before the segment that the reader begins with.
-    fn seek(&mut self, cell: u64) -> Result<(), LogError> {
+    pub(super) fn seek(&mut self, cell: u64) -> Result<(), LogError> {
         // Whole frames are passed by as they are: their checksum says that they hold what the
         // writer put there.
         while self.next_cell <= cell {
