@@ -53,6 +53,9 @@ pub enum Command {
     /// Take in a run's logged events again with this program, or other settings, and compare what
     /// it concludes with what the run concluded. Sends nothing.
     Shadow(Shadow),
+    /// Read, follow, check or repair the log of a run.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -343,4 +346,98 @@ pub enum ConfigCommand {
         /// The file.
         file: Option<PathBuf>,
     },
+}
+
+/// `tapeline log ...`
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Print records: a line each, with --json an object each.
+    Cat(LogCat),
+    /// Follow a log that is being written, by default only what is durable.
+    Tail(LogTail),
+    /// Show the segments: cells, times, bytes, epoch, and where they lie.
+    Index(LogRun),
+    /// Read everything, and say how the log ends or where it is damaged (exit code 4).
+    Verify(LogRun),
+    /// Count records by kind, bytes and frames.
+    Stat(LogRun),
+    /// Show what the records look like, as the log itself says.
+    Schema(LogRun),
+    /// Show the named readers, with position and lag.
+    Consumers(LogRun),
+    /// Cut a damaged log off; says what would be lost, and does it only with --yes.
+    Repair(LogRepair),
+}
+
+/// Which log.
+#[derive(Debug, Args)]
+pub struct LogRun {
+    /// The run directory.
+    pub run: PathBuf,
+    /// Only this shard's log; all of them otherwise.
+    #[arg(long)]
+    pub shard: Option<usize>,
+}
+
+/// `tapeline log cat`
+#[derive(Debug, Args)]
+pub struct LogCat {
+    #[command(flatten)]
+    pub log: LogRun,
+    /// Begin with the record at this cell.
+    #[arg(long, conflicts_with = "from_time")]
+    pub from_cell: Option<u64>,
+    /// Begin with the first event at this time: `09:31`, or RFC 3339.
+    #[arg(long)]
+    pub from_time: Option<String>,
+    /// Stop before this cell.
+    #[arg(long, conflicts_with = "to_time")]
+    pub to_cell: Option<u64>,
+    /// Stop before the first event at this time.
+    #[arg(long)]
+    pub to_time: Option<String>,
+}
+
+/// `tapeline log tail`
+#[derive(Debug, Args)]
+pub struct LogTail {
+    /// The run directory.
+    pub run: PathBuf,
+    /// Which shard's log.
+    #[arg(long, default_value_t = 0)]
+    pub shard: usize,
+    /// Begin with the record at this cell; with what comes from now on otherwise.
+    #[arg(long, conflicts_with_all = ["from_time", "from_start"])]
+    pub from_cell: Option<u64>,
+    /// Begin with the first event at this time.
+    #[arg(long, conflicts_with = "from_start")]
+    pub from_time: Option<String>,
+    /// Begin with the first record that the log has.
+    #[arg(long)]
+    pub from_start: bool,
+    /// Go on where this named reader was, and keep its position; a new one begins at the start.
+    #[arg(long, value_name = "NAME")]
+    pub consumer: Option<String>,
+    /// Also what is not yet durable: a crash of the machine can take it back.
+    #[arg(long)]
+    pub written: bool,
+    /// Print what there is now, and stop.
+    #[arg(long)]
+    pub no_follow: bool,
+}
+
+/// `tapeline log repair`
+#[derive(Debug, Args)]
+pub struct LogRepair {
+    /// The run directory.
+    pub run: PathBuf,
+    /// Which shard's log.
+    #[arg(long)]
+    pub shard: usize,
+    /// Where the log is to end: `tapeline log verify` names the cell. A frame goes as a whole.
+    #[arg(long, value_name = "CELL")]
+    pub truncate_at: u64,
+    /// Do it.
+    #[arg(long)]
+    pub yes: bool,
 }

@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod diff;
 mod inspect;
+mod log;
 mod replay;
 mod sample;
 mod savepoint;
@@ -132,6 +133,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Diff(args) => diff::diff(&args, talk),
         Command::Savepoint(args) => savepoint::savepoint(&args, talk),
         Command::Shadow(args) => shadow::shadow(&args, talk),
+        Command::Log(args) => log::log(&args, talk),
         Command::Config(args) => config::config(&args, talk),
     }
 }

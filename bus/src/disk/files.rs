@@ -250,7 +250,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), DiskError> {
         .try_for_each(sync_dir)
 }
 
-pub(super) fn sync_dir(dir: &Path) -> Result<(), DiskError> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), DiskError> {
     let sync = || File::open(dir)?.sync_all();
     sync().map_err(|error: io::Error| DiskError::io(Op::Sync, dir, &error))
 }
@@ -286,7 +286,7 @@ pub fn lock_owner(dir: &Path) -> Result<Option<i32>, DiskError> {
 
 /// The kernel gives up the lock when the process is gone and, with `io_uring`, only after its
 /// last write: files are closed after all requests have ended.
-fn lock(dir: &Path) -> Result<File, DiskError> {
+pub(crate) fn lock(dir: &Path) -> Result<File, DiskError> {
     let path = dir.join("LOCK");
     let fail = |error: &io::Error| DiskError::io(Op::Lock, &path, error);
     let open = OpenOptions::new()

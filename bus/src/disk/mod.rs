@@ -26,7 +26,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub use directory::Directory;
 pub(crate) use directory::segment_number;
-pub(crate) use files::segment_name;
+pub(crate) use files::{segment_name, segment_path};
 pub use folder::{Folder, FolderFaults, RealFolder, SimFolder};
 pub use plain::PlainDisk;
 pub use sim::{Fault, Faults, SimDisk};

@@ -3,6 +3,8 @@
 mod live;
 mod seek;
 
+pub(super) use live::salvage;
+
 use std::ops::Range;
 use std::path::Path;
 
@@ -15,7 +17,7 @@ use crate::event::Event;
 use crate::planted::{self, Bug};
 use crate::signal::Signal;
 
-const PAGE: u64 = PAGE_BYTES as u64;
+pub(super) const PAGE: u64 = PAGE_BYTES as u64;
 const WINDOW_BYTES: usize = 1 << 20;
 const KIND_AT: usize = 60;
 const SIGNAL_KIND_MIN: u8 = 0x80;
@@ -100,6 +102,18 @@ impl<F: Files> LogReader<F> {
         } else {
             self.cell
         }
+    }
+
+    /// The segment, the place in its file, and the cell at which the next frame should begin.
+    pub(super) fn place(&self) -> (u64, u64, u64) {
+        let segment = self.survey.begun[self.index].header.segment;
+        (segment, self.offset, self.next_cell)
+    }
+
+    /// The log's own name.
+    pub fn uuid(&self) -> [u8; 16] {
+        let last = self.survey.begun.last();
+        last.map_or([0; 16], |begun| begun.header.uuid)
     }
 
     /// Whether a segment holds a whole frame.

@@ -414,7 +414,7 @@ pub(super) fn judge_tail(
 }
 
 /// The frame of this segment that begins at `page_at`, if one does and is whole.
-fn valid_frame(
+pub(super) fn valid_frame(
     files: &impl Files,
     header: &SegmentHeader,
     page: &[u8],

@@ -57,6 +57,53 @@ pub struct Field {
     pub unit: String,
 }
 
+/// What a field holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Whole(i128),
+    /// A statistic.
+    Float(f64),
+    /// Letters.
+    Text(String),
+}
+
+impl Field {
+    /// What this field holds in a record; `None` where the record is too short, or the type is
+    /// none that this program knows.
+    pub fn read(&self, record: &[u8]) -> Option<Value> {
+        let at = self.offset as usize;
+        let number = |at: usize, len: usize| {
+            let mut word = [0; 8];
+            word[..len].copy_from_slice(record.get(at..at + len)?);
+            Some(u64::from_le_bytes(word))
+        };
+        Some(match self.form.as_str() {
+            "u8" => Value::Whole(number(at, 1)?.into()),
+            "u16" => Value::Whole(number(at, 2)?.into()),
+            "u32" => Value::Whole(number(at, 4)?.into()),
+            "u64" => Value::Whole(number(at, 8)?.into()),
+            "i64" => Value::Whole((number(at, 8)? as i64).into()),
+            "i128hl" => {
+                let high = i128::from(number(at, 8)? as i64);
+                Value::Whole((high << 64) | i128::from(number(at + 8, 8)?))
+            }
+            "f64" => Value::Float(f64::from_bits(number(at, 8)?)),
+            "text8" => {
+                let letters = number(at, 8)?.to_be_bytes();
+                let text = String::from_utf8_lossy(&letters);
+                // A log can be damaged or made up; a terminal must not suffer for it.
+                let plain = text
+                    .trim_end()
+                    .chars()
+                    .map(|c| if c.is_control() { '?' } else { c });
+                Value::Text(plain.collect())
+            }
+            _ => return None,
+        })
+    }
+}
+
 /// All layouts that a segment describes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
@@ -180,21 +227,10 @@ mod tests {
 
     /// The number that the schema finds in a record's bytes.
     fn value(bytes: &[u8], field: &Field) -> i128 {
-        let at = field.offset as usize;
-        let word = |at: usize, len: usize| {
-            let mut word = [0; 8];
-            word[..len].copy_from_slice(&bytes[at..at + len]);
-            u64::from_le_bytes(word)
-        };
-        match field.form.as_str() {
-            "u8" => word(at, 1) as i128,
-            "u16" => word(at, 2) as i128,
-            "u32" => word(at, 4) as i128,
-            "u64" | "text8" => word(at, 8) as i128,
-            "i64" => word(at, 8) as i64 as i128,
-            "f64" => f64::from_bits(word(at, 8)) as i128,
-            "i128hl" => (word(at, 8) as i64 as i128) << 64 | word(at + 8, 8) as i128,
-            form => panic!("form {form}"),
+        match field.read(bytes) {
+            Some(Value::Whole(whole)) => whole,
+            Some(Value::Float(float)) => float as i128,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -305,6 +341,18 @@ mod tests {
             .values()
             .filter(|layout| layout.family == "event");
         assert_eq!(events.count(), count);
+    }
+
+    #[test]
+    fn letters_are_text_and_nothing_else() {
+        let event = Event {
+            order: u64::from_be_bytes(*b"AB\x1b[2J  "),
+            ..Event::new(Kind::Symbol)
+        };
+        let layout = layout(Kind::Symbol as u8);
+        let text = layout.fields[0].read(event.as_bytes());
+        assert_eq!(text, Some(Value::Text("AB?[2J".to_owned())));
+        assert_eq!(layout.fields[0].read(&[0; 20]), None);
     }
 
     fn order() -> Order {

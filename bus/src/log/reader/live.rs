@@ -170,3 +170,57 @@ impl<F: Files> LogReader<F> {
         Ok(found)
     }
 }
+
+/// Goes through the whole frames of one segment from a page on, whatever lies between them, for
+/// who wants to know what is lost. A segment without a header has none.
+pub(in crate::log) fn salvage(
+    files: &Directory,
+    segment: u64,
+    from: u64,
+    take: &mut dyn FnMut(&super::FrameHeader, &mut dyn Iterator<Item = super::Record>),
+) -> Result<(), LogError> {
+    let len = files.len(segment)?;
+    let mut page = vec![0; PAGE_BYTES];
+    if len < super::PAGE {
+        return Ok(());
+    }
+    files.read(segment, 0, &mut page)?;
+    let Page0::Header(header, _) = SegmentHeader::read(&page) else {
+        return Ok(());
+    };
+    let mut frame = Vec::new();
+    let mut at = from;
+    while at + super::PAGE <= len {
+        files.read(segment, at, &mut page)?;
+        let found = crate::log::recover::valid_frame(files, &header, &page, at, &mut frame)?;
+        let Some(found) = found.filter(|found| at + u64::from(found.frame_bytes) <= len) else {
+            at += super::PAGE;
+            continue;
+        };
+        let cells = &frame[super::CELL_BYTES..][..found.cell_count as usize * super::CELL_BYTES];
+        let mut left = cells;
+        let mut records = std::iter::from_fn(|| {
+            let first: &[u8; super::CELL_BYTES] = left.first_chunk()?;
+            let is_event = first[super::KIND_AT] < super::SIGNAL_KIND_MIN;
+            let (record, bytes) = match is_event {
+                true => (
+                    super::Event::from_bytes(first).map(super::Record::Event),
+                    64,
+                ),
+                false => {
+                    let both = left.first_chunk();
+                    (
+                        both.and_then(super::Signal::from_bytes)
+                            .map(super::Record::Signal),
+                        128,
+                    )
+                }
+            };
+            left = left.get(bytes..)?;
+            record
+        });
+        take(&found, &mut records);
+        at += u64::from(found.frame_bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,420 @@
+//! `tapeline log ...`
+
+mod print;
+mod repair;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use bus::Ts;
+use bus::log::tail::{self, From, Until};
+use bus::log::{Consumer, End, LogError, LogReader, Of, Record, Schema, Segment, Tail};
+use tapeline::run_dir::RunDir;
+use tapeline::session::TradingDay;
+use tapeline::term::{Style, count};
+
+use self::print::Printer;
+use super::{Failure, Talk};
+use crate::cli::{self, LogCommand};
+
+/// How often a log is looked at for more.
+const REST: Duration = Duration::from_millis(20);
+/// Records printed between two writes, and between two stored positions.
+const BATCH: usize = 4096;
+
+pub fn log(command: &LogCommand, talk: Talk) -> Result<(), Failure> {
+    match command {
+        LogCommand::Cat(args) => cat(args, talk),
+        LogCommand::Tail(args) => tail(args, talk),
+        LogCommand::Index(args) => index(args, talk),
+        LogCommand::Verify(args) => verify(args, talk),
+        LogCommand::Stat(args) => stat(args, talk),
+        LogCommand::Schema(args) => schema(args, talk),
+        LogCommand::Consumers(args) => consumers(args, talk),
+        LogCommand::Repair(args) => repair::repair(args, talk),
+    }
+}
+
+/// Damage is a comparison that did not hold; a cell that is not there is a usage error.
+fn failure(error: LogError) -> Failure {
+    match &error {
+        error if error.is_damage() => Failure::verification(error),
+        LogError::NoCell { .. } | LogError::Config(_) => Failure::usage(error),
+        _ => Failure::io(error),
+    }
+}
+
+/// A run, and those of its logs that are asked for.
+struct Logs {
+    day: TradingDay,
+    shards: Vec<(usize, PathBuf)>,
+}
+
+impl Logs {
+    fn open(run: &std::path::Path, shard: Option<usize>) -> Result<Logs, Failure> {
+        let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
+        let shards = dir.read_config().map_err(Failure::usage)?.run.shards;
+        let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+        if let Some(shard) = shard.filter(|&shard| shard >= shards) {
+            return Err(Failure::usage(format!(
+                "shard {shard}: the run has {shards}, numbered from 0"
+            )));
+        }
+        let wanted = (0..shards).filter(|&index| shard.is_none_or(|shard| shard == index));
+        let shards = wanted.map(|index| (index, dir.log_dir(index))).collect();
+        Ok(Logs { day, shards })
+    }
+
+    fn time(&self, text: Option<&String>) -> Result<Option<Ts>, Failure> {
+        let parsed = text.map(|text| self.day.parse(text)).transpose();
+        parsed.map_err(Failure::usage)
+    }
+}
+
+fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
+    let logs = Logs::open(&args.log.run, args.log.shard)?;
+    let from = logs.time(args.from_time.as_ref())?;
+    let to = logs.time(args.to_time.as_ref())?;
+    for (shard, dir) in &logs.shards {
+        let cell = match from {
+            Some(ts) => {
+                let files = bus::disk::Directory::new(dir);
+                Some(tail::cell_at(files, ts).map_err(failure)?)
+            }
+            None => args.from_cell,
+        };
+        let reader = match cell {
+            Some(cell) => LogReader::open_from(dir, cell),
+            None => LogReader::open(dir),
+        };
+        let mut printer = Printer::new(*shard, dir, &logs.day, talk)?;
+        for item in reader.map_err(failure)? {
+            // What was read before damage is said before it.
+            let (cell, record) = match item {
+                Ok(item) => item,
+                Err(error) => {
+                    printer.flush()?;
+                    return Err(failure(error));
+                }
+            };
+            let is_past = matches!((&record, to), (Record::Event(e), Some(to)) if e.ts_event >= to);
+            if is_past || args.to_cell.is_some_and(|to| cell >= to) {
+                break;
+            }
+            printer.print(cell, &record);
+            if printer.count() >= BATCH && !printer.flush()? {
+                return Ok(());
+            }
+        }
+        printer.flush()?;
+    }
+    Ok(())
+}
+
+fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
+    let logs = Logs::open(&args.run, Some(args.shard))?;
+    let (shard, dir) = &logs.shards[0];
+    let until = match args.written {
+        true => Until::Written,
+        false => Until::Durable,
+    };
+    let mut consumer = match &args.consumer {
+        Some(name) => {
+            let uuid = LogReader::open_live(dir, None).map_err(failure)?.uuid();
+            Some(Consumer::open(dir, name, uuid).map_err(failure)?)
+        }
+        None => None,
+    };
+    let from_time = logs.time(args.from_time.as_ref())?;
+    let stored = consumer.as_ref().and_then(Consumer::position);
+    let from = match (args.from_cell, from_time) {
+        (Some(cell), _) => From::Cell(cell),
+        (_, Some(ts)) => From::Time(ts),
+        _ if args.from_start => From::Start,
+        _ => match (stored, &consumer) {
+            (Some(cell), _) => From::Cell(cell),
+            (None, Some(_)) => From::Start,
+            (None, None) => From::End,
+        },
+    };
+    let mut tail = Tail::open(dir, from, until).map_err(failure)?;
+    let mut printer = Printer::new(*shard, dir, &logs.day, talk)?;
+    loop {
+        let polled = tail.poll();
+        let is_more = match &polled {
+            Ok(Some((cell, record))) => {
+                printer.print(*cell, record);
+                true
+            }
+            _ => false,
+        };
+        if printer.count() >= BATCH || !is_more {
+            let had_any = printer.count() > 0;
+            let is_read = printer.flush()?;
+            // First said, then stored: a reader that dies between gets some again, and loses none.
+            if let Some(consumer) = consumer.as_mut().filter(|_| had_any && is_read) {
+                consumer
+                    .store(tail.position(), SystemTime::now())
+                    .map_err(failure)?;
+            }
+            if !is_read {
+                return Ok(());
+            }
+        }
+        polled.map_err(failure)?;
+        if !is_more {
+            if args.no_follow {
+                return Ok(());
+            }
+            std::thread::park_timeout(REST);
+        }
+    }
+}
+
+fn index(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
+    let logs = Logs::open(&args.run, args.shard)?;
+    let style = Style::stdout();
+    let mut text = String::new();
+    for (shard, dir) in &logs.shards {
+        let segments = bus::log::index(dir).map_err(failure)?;
+        if talk.json {
+            text.push_str(&index_json(*shard, &segments));
+            continue;
+        }
+        text.push_str(&style.bold(&format!("shard {shard}\n")));
+        let head = format!(
+            "{:>10} {:>14} {:>14} {:>6} {:>7} {:>15} {:>14}  {}\n",
+            "segment",
+            "first cell",
+            "end cell",
+            "epoch",
+            "version",
+            "first event",
+            "bytes",
+            "where"
+        );
+        text.push_str(&style.dim(&head));
+        for segment in &segments {
+            let header = &segment.header;
+            let time = segment
+                .first_event
+                .map_or("-".into(), |ts| logs.day.clock(ts));
+            text.push_str(&format!(
+                "{:>10} {:>14} {:>14} {:>6} {:>7} {:>15} {:>14}  {}\n",
+                header.segment,
+                count(header.first_cell),
+                count(segment.end_cell),
+                header.epoch,
+                header.version,
+                time,
+                count(segment.bytes),
+                if segment.is_tiered { "tier" } else { "local" },
+            ));
+        }
+    }
+    talk.data(&text)
+}
+
+fn index_json(shard: usize, segments: &[Segment]) -> String {
+    let line = |segment: &Segment| {
+        let said = serde_json::json!({
+            "schema": "tapeline-log-index/1", "shard": shard, "segment": segment.header.segment,
+            "first_cell": segment.header.first_cell, "end_cell": segment.end_cell,
+            "epoch": segment.header.epoch, "version": segment.header.version,
+            "first_event_ns": segment.first_event.map(|ts| ts.0), "bytes": segment.bytes,
+            "where": if segment.is_tiered { "tier" } else { "local" },
+            "path": segment.path,
+        });
+        format!("{said}\n")
+    };
+    segments.iter().map(line).collect()
+}
+
+fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
+    let logs = Logs::open(&args.run, args.shard)?;
+    let mut first_error = None;
+    for (shard, dir) in &logs.shards {
+        let said = match bus::log::verify(dir) {
+            Ok(found) => {
+                let (end, dropped) = match found.end {
+                    End::Clean if found.finished => ("ended in order", 0),
+                    End::Clean => ("clean end", 0),
+                    End::Torn { dropped_bytes, .. } => ("torn end", dropped_bytes),
+                };
+                if talk.json {
+                    let said = serde_json::json!({
+                        "schema": "tapeline-log-verify/1", "shard": shard, "whole": true,
+                        "cells": found.cells, "segments": found.segments, "frames": found.frames,
+                        "epoch": found.epoch, "end": end, "dropped_bytes": dropped,
+                    });
+                    format!("{said}\n")
+                } else {
+                    let torn = match found.end {
+                        End::Torn {
+                            segment, offset, ..
+                        } => format!(
+                            ": what a crash left of {dropped} bytes under way, segment {segment} \
+                             from byte {offset}"
+                        ),
+                        End::Clean => String::new(),
+                    };
+                    format!(
+                        "shard {shard}: whole, {} cells in {} frames of {} segments, {end}{torn}\n",
+                        count(found.cells),
+                        count(found.frames),
+                        found.segments
+                    )
+                }
+            }
+            Err(error) => {
+                let said = match (talk.json, &error) {
+                    (true, _) => {
+                        let cell = match &error {
+                            LogError::Corrupt(corruption) => Some(corruption.cell),
+                            _ => None,
+                        };
+                        let said = serde_json::json!({
+                            "schema": "tapeline-log-verify/1", "shard": shard, "whole": false,
+                            "cell": cell, "error": error.to_string(),
+                        });
+                        format!("{said}\n")
+                    }
+                    (false, _) => format!("shard {shard}: {error}\n"),
+                };
+                first_error.get_or_insert(error);
+                said
+            }
+        };
+        talk.data(&said)?;
+    }
+    match first_error {
+        None => Ok(()),
+        Some(error) => Err(failure(error)),
+    }
+}
+
+fn stat(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
+    let logs = Logs::open(&args.run, args.shard)?;
+    let style = Style::stdout();
+    let names = Schema::current();
+    for (shard, dir) in &logs.shards {
+        let mut by_kind = [0u64; 256];
+        let mut reader = LogReader::open(dir).map_err(failure)?;
+        let first_cell = reader.first_cell();
+        for item in &mut reader {
+            let kind = match item.map_err(failure)?.1 {
+                Record::Event(event) => event.kind as u8,
+                Record::Signal(signal) => signal.kind as u8,
+            };
+            by_kind[usize::from(kind)] += 1;
+        }
+        let found = reader.recovered();
+        let segments = bus::log::index(dir).map_err(failure)?;
+        let bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
+        let cells = found.cells - first_cell;
+        let frame_cells = cells as f64 / found.frames.max(1) as f64;
+        let kinds: BTreeMap<String, u64> = (0..=u8::MAX)
+            .filter(|&kind| by_kind[usize::from(kind)] > 0)
+            .map(|kind| {
+                let layout = names.layouts.get(&Of::Kind(kind));
+                let name = layout.map_or(format!("{kind:#04x}"), |layout| layout.name.clone());
+                (name, by_kind[usize::from(kind)])
+            })
+            .collect();
+        let text = if talk.json {
+            let said = serde_json::json!({
+                "schema": "tapeline-log-stat/1", "shard": shard, "first_cell": first_cell,
+                "cells": cells, "frames": found.frames, "segments": found.segments,
+                "bytes": bytes, "frame_cells_mean": frame_cells, "kinds": kinds,
+            });
+            format!("{said}\n")
+        } else {
+            let mut text = style.bold(&format!("shard {shard}\n"));
+            text.push_str(&format!(
+                "{:>16} cells in {} frames, {frame_cells:.1} each; {} bytes in {} segments\n",
+                count(cells),
+                count(found.frames),
+                count(bytes),
+                found.segments
+            ));
+            for (name, number) in &kinds {
+                text.push_str(&format!("{:>16} {name}\n", count(*number)));
+            }
+            text
+        };
+        talk.data(&text)?;
+    }
+    Ok(())
+}
+
+fn schema(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
+    let logs = Logs::open(&args.run, args.shard)?;
+    for (shard, dir) in &logs.shards {
+        let segments = bus::log::index(dir).map_err(failure)?;
+        let mut last: Option<&Segment> = None;
+        for segment in &segments {
+            // Segments of one writer say the same; a change is worth a heading.
+            if last.is_some_and(|last| last.schema == segment.schema) {
+                continue;
+            }
+            last = Some(segment);
+            let number = segment.header.segment;
+            let text = match (talk.json, segment.schema.as_str()) {
+                (true, schema) => {
+                    let said = serde_json::json!({
+                        "schema": "tapeline-log-schema/1", "shard": shard, "from_segment": number,
+                        "version": segment.header.version,
+                        "lines": schema.lines().collect::<Vec<_>>(),
+                    });
+                    format!("{said}\n")
+                }
+                (false, "") => format!(
+                    "# shard {shard}, from segment {number}: format version 1 does not say\n"
+                ),
+                (false, schema) => {
+                    format!("# shard {shard}, from segment {number}\n{schema}")
+                }
+            };
+            talk.data(&text)?;
+        }
+    }
+    Ok(())
+}
+
+fn consumers(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
+    let logs = Logs::open(&args.run, args.shard)?;
+    let mut text = String::new();
+    if !talk.json {
+        let head = format!(
+            "{:>5} {:<32} {:>14} {:>14} {:>10}  {}\n",
+            "shard", "consumer", "cell", "lag", "said", "now"
+        );
+        text.push_str(&Style::stdout().dim(&head));
+    }
+    for (shard, dir) in &logs.shards {
+        let (_, durable) = tail::ends(dir).map_err(failure)?;
+        for position in bus::log::consumers(dir).map_err(failure)? {
+            let lag = durable.saturating_sub(position.cell);
+            let age = position.stored.elapsed().unwrap_or_default().as_secs();
+            let now = if position.is_open { "reading" } else { "away" };
+            text.push_str(&if talk.json {
+                let said = serde_json::json!({
+                    "schema": "tapeline-log-consumer/1", "shard": shard, "consumer": position.name,
+                    "cell": position.cell, "lag_cells": lag, "stored_s_ago": age,
+                    "reading": position.is_open,
+                });
+                format!("{said}\n")
+            } else {
+                format!(
+                    "{shard:>5} {:<32} {:>14} {:>14} {:>7} s  {now}\n",
+                    position.name,
+                    count(position.cell),
+                    count(lag),
+                    age
+                )
+            });
+        }
+    }
+    talk.data(&text)
+}
