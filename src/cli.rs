@@ -374,6 +374,9 @@ pub enum LogCommand {
 pub struct LogRun {
     /// The run directory.
     pub run: PathBuf,
+    /// Which part of a run whose number of shards changed; the last otherwise.
+    #[arg(long)]
+    pub part: Option<usize>,
     /// Only this shard's log; all of them otherwise.
     #[arg(long)]
     pub shard: Option<usize>,
@@ -403,6 +406,9 @@ pub struct LogCat {
 pub struct LogTail {
     /// The run directory.
     pub run: PathBuf,
+    /// Which part of a run whose number of shards changed; the last otherwise.
+    #[arg(long)]
+    pub part: Option<usize>,
     /// Which shard's log.
     #[arg(long, default_value_t = 0)]
     pub shard: usize,
@@ -431,6 +437,9 @@ pub struct LogTail {
 pub struct LogRepair {
     /// The run directory.
     pub run: PathBuf,
+    /// Which part of a run whose number of shards changed; the last otherwise.
+    #[arg(long)]
+    pub part: Option<usize>,
     /// Which shard's log.
     #[arg(long)]
     pub shard: usize,

@@ -4,7 +4,7 @@ mod print;
 mod repair;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bus::Ts;
@@ -52,9 +52,18 @@ struct Logs {
 }
 
 impl Logs {
-    fn open(run: &std::path::Path, shard: Option<usize>) -> Result<Logs, Failure> {
+    fn open(run: &Path, part: Option<usize>, shard: Option<usize>) -> Result<Logs, Failure> {
         let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
-        let shards = dir.read_config().map_err(Failure::usage)?.run.shards;
+        let part = part.unwrap_or(manifest.parts.len() - 1);
+        let shards = match manifest.parts.get(part) {
+            Some(found) => found.shards,
+            None => {
+                let parts = manifest.parts.len();
+                return Err(Failure::usage(format!(
+                    "part {part}: the run has {parts}, numbered from 0"
+                )));
+            }
+        };
         let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
         if let Some(shard) = shard.filter(|&shard| shard >= shards) {
             return Err(Failure::usage(format!(
@@ -62,7 +71,9 @@ impl Logs {
             )));
         }
         let wanted = (0..shards).filter(|&index| shard.is_none_or(|shard| shard == index));
-        let shards = wanted.map(|index| (index, dir.log_dir(index))).collect();
+        let shards = wanted
+            .map(|index| (index, dir.log_dir(part, index)))
+            .collect();
         Ok(Logs { day, shards })
     }
 
@@ -73,7 +84,7 @@ impl Logs {
 }
 
 fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.log.run, args.log.shard)?;
+    let logs = Logs::open(&args.log.run, args.log.part, args.log.shard)?;
     let from = logs.time(args.from_time.as_ref())?;
     let to = logs.time(args.to_time.as_ref())?;
     for (shard, dir) in &logs.shards {
@@ -113,7 +124,7 @@ fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
 }
 
 fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, Some(args.shard))?;
+    let logs = Logs::open(&args.run, args.part, Some(args.shard))?;
     let (shard, dir) = &logs.shards[0];
     let until = match args.written {
         true => Until::Written,
@@ -121,7 +132,8 @@ fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
     };
     let mut consumer = match &args.consumer {
         Some(name) => {
-            let uuid = LogReader::open_live(dir, None).map_err(failure)?.uuid();
+            let log = LogReader::open_live(dir, None).map_err(failure)?;
+            let uuid = log.uuid().unwrap_or_default();
             Some(Consumer::open(dir, name, uuid).map_err(failure)?)
         }
         None => None,
@@ -173,7 +185,7 @@ fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
 }
 
 fn index(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.shard)?;
+    let logs = Logs::open(&args.run, args.part, args.shard)?;
     let style = Style::stdout();
     let mut text = String::new();
     for (shard, dir) in &logs.shards {
@@ -232,7 +244,7 @@ fn index_json(shard: usize, segments: &[Segment]) -> String {
 }
 
 fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.shard)?;
+    let logs = Logs::open(&args.run, args.part, args.shard)?;
     let mut first_error = None;
     for (shard, dir) in &logs.shards {
         let said = match bus::log::verify(dir) {
@@ -268,19 +280,18 @@ fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
                 }
             }
             Err(error) => {
-                let said = match (talk.json, &error) {
-                    (true, _) => {
-                        let cell = match &error {
-                            LogError::Corrupt(corruption) => Some(corruption.cell),
-                            _ => None,
-                        };
-                        let said = serde_json::json!({
-                            "schema": "tapeline-log-verify/1", "shard": shard, "whole": false,
-                            "cell": cell, "error": error.to_string(),
-                        });
-                        format!("{said}\n")
-                    }
-                    (false, _) => format!("shard {shard}: {error}\n"),
+                let cell = match &error {
+                    LogError::Corrupt(corruption) => Some(corruption.cell),
+                    _ => None,
+                };
+                let said = if talk.json {
+                    let said = serde_json::json!({
+                        "schema": "tapeline-log-verify/1", "shard": shard, "whole": false,
+                        "cell": cell, "error": error.to_string(),
+                    });
+                    format!("{said}\n")
+                } else {
+                    format!("shard {shard}: {error}\n")
                 };
                 first_error.get_or_insert(error);
                 said
@@ -295,7 +306,7 @@ fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
 }
 
 fn stat(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.shard)?;
+    let logs = Logs::open(&args.run, args.part, args.shard)?;
     let style = Style::stdout();
     let names = Schema::current();
     for (shard, dir) in &logs.shards {
@@ -349,7 +360,7 @@ fn stat(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
 }
 
 fn schema(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.shard)?;
+    let logs = Logs::open(&args.run, args.part, args.shard)?;
     for (shard, dir) in &logs.shards {
         let segments = bus::log::index(dir).map_err(failure)?;
         let mut last: Option<&Segment> = None;
@@ -383,7 +394,7 @@ fn schema(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
 }
 
 fn consumers(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.shard)?;
+    let logs = Logs::open(&args.run, args.part, args.shard)?;
     let mut text = String::new();
     if !talk.json {
         let head = format!(

@@ -110,12 +110,6 @@ impl<F: Files> LogReader<F> {
         (segment, self.offset, self.next_cell)
     }
 
-    /// The log's own name.
-    pub fn uuid(&self) -> [u8; 16] {
-        let last = self.survey.begun.last();
-        last.map_or([0; 16], |begun| begun.header.uuid)
-    }
-
     /// Whether a segment holds a whole frame.
     pub(super) fn has_frame(files: F, survey: &Survey, index: usize) -> Result<bool, LogError> {
         let begun = survey.begun[index];

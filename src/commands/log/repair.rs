@@ -11,7 +11,7 @@ use crate::cli;
 use crate::commands::{Failure, Talk};
 
 pub fn repair(args: &cli::LogRepair, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, Some(args.shard))?;
+    let logs = Logs::open(&args.run, args.part, Some(args.shard))?;
     let (shard, dir) = &logs.shards[0];
     let before = bus::log::verify(dir);
     let cut = repair::plan(dir, args.truncate_at).map_err(failure)?;
