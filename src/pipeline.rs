@@ -248,6 +248,8 @@ struct Progress {
     durable: AtomicU64,
     /// The log's name, once it is open.
     uuid: OnceLock<[u8; 16]>,
+    /// The log is being ended: its file becomes shorter.
+    is_ending: AtomicBool,
 }
 
 /// Runs `source` through the pipeline until it ends or `stop` is set. `watch` is called now and
@@ -447,6 +449,7 @@ fn make_checkpoints(
                     shared.failed.store(true, Ordering::Release);
                     return Err(PipelineError::Shard { shard, error });
                 }
+                Err(_) if progress.is_ending.load(Ordering::Acquire) => return Ok(remarks),
                 Err(error) => {
                     remarks.push(format!("no more checkpoints: shard {shard}: {error}"));
                     return Ok(remarks);
@@ -579,6 +582,7 @@ fn shard_thread(
     });
     drop(ready);
     shard_loop(&mut shard, &shared.pace, progress, cpu)?;
+    progress.is_ending.store(true, Ordering::Release);
     shard.finish()
 }
 

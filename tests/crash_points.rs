@@ -130,13 +130,18 @@ impl<'a> Trial<'a> {
 
     /// One life of the run; with a failpoint or without.
     fn live(&mut self, point: Option<&str>) -> Result<Ended, String> {
+        // Many checkpoints take a while to be made.
+        let speed = match point {
+            Some(point) if point.starts_with("ckpt-") => "8x",
+            _ => "max",
+        };
         let begun = if is_begun(&self.run) {
-            resume(&self.run, "max")
+            resume(&self.run, speed)
         } else {
             // A crash before the manifest leaves a folder that was not a run.
             let _ = fs::remove_dir_all(&self.run);
             self.session
-                .start(&self.run, &self.config, self.shards, "max")
+                .start(&self.run, &self.config, self.shards, speed)
         };
         let begun = match point {
             Some(point) => begun.armed(point),

@@ -26,6 +26,9 @@ segment = "64KiB"
 frame = "16KiB"
 commit_age = "200us"
 
+[checkpoint]
+every = "1ms"
+
 [momentum]
 lookback = "100ms"
 threshold = "0.1bps"
