@@ -516,6 +516,7 @@ fn shard_thread(
         is_durable: config.log.durability == Durability::Durable,
         is_live: job.is_live,
         cancels_in_doubt: config.orders.in_doubt == InDoubt::Cancel,
+        again_upto: job.dir.repaired(job.part(), index).map_err(setup)?,
     };
     let start = job.origin().start(index, u64::MAX)?;
     remarks.extend(start.remarks);

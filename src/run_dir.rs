@@ -25,6 +25,9 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 
+/// In the directory of a log that was cut by hand.
+const REPAIRED: &str = "REPAIRED";
+
 /// The manifest's format.
 pub const SCHEMA: &str = "tapeline-manifest/1";
 
@@ -336,6 +339,31 @@ impl RunDir {
     /// `checkpoints/shard-N`, or `checkpoints/part-P/shard-N`.
     pub fn checkpoints_dir(&self, part: usize, shard: usize) -> PathBuf {
         of_part(self.path.join("checkpoints"), part, shard)
+    }
+
+    /// Notes that a log was cut, and that orders caused by events up to `seq` may have left
+    /// without its knowing.
+    pub fn mark_repaired(&self, part: usize, shard: usize, seq: u64) -> Result<(), String> {
+        let seq = seq.max(self.repaired(part, shard)?);
+        write_whole(
+            &self.log_dir(part, shard),
+            REPAIRED,
+            format!("{seq}\n").as_bytes(),
+        )
+    }
+
+    /// Orders caused by events up to this `seq` may have left without the log's knowing; 0 of a
+    /// log that was never cut.
+    pub fn repaired(&self, part: usize, shard: usize) -> Result<u64, String> {
+        let path = self.log_dir(part, shard).join(REPAIRED);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let number = text.trim().parse();
+                number.map_err(|_| format!("{}: want a number, found {text:?}", path.display()))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(e) => Err(format!("{}: {e}", path.display())),
+        }
     }
 
     /// `savepoints`

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bus::checkpoint::{self, Checkpoint, Head};
-use bus::disk::{Backend, Disk, Files, RealDisk, RealFolder};
+use bus::disk::{Backend, Disk, Files, Folder, RealDisk, RealFolder};
 use bus::log::{LogConfig, LogError, LogReader, Record};
 use bus::state::Versions;
 use bus::{Kind, Ts};
@@ -174,7 +174,7 @@ impl Origin<'_> {
         let folder = RealFolder::open(&savepoint.dir(self.dir)).map_err(LogError::from)?;
         for before in 0..savepoint.shards {
             let found = Checkpoint::parse(
-                bus::disk::Folder::read(&folder, &state_name(before)).map_err(LogError::from)?,
+                folder.read(&state_name(before)).map_err(LogError::from)?,
                 folder.dir().join(state_name(before)),
             );
             let found = found.map_err(|error| ShardError::Setup(error.to_string()))?;
@@ -252,6 +252,26 @@ pub struct Made {
     pub base_cell: u64,
     /// What was wrong with older ones.
     pub remarks: Vec<String>,
+}
+
+/// Puts a shard's checkpoints aside that know more than its log will, once it is cut at a cell.
+pub fn forget_beyond(run: &RunDir, part: usize, shard: usize, cell: u64) -> Result<(), LogError> {
+    let dir = run.checkpoints_dir(part, shard);
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let mut folder = RealFolder::open(&dir)?;
+    for generation in checkpoint::generations(&folder)? {
+        let knows_more = match checkpoint::load(&folder, generation) {
+            Ok(found) => found.head.cell > cell,
+            Err(_) => true,
+        };
+        if knows_more {
+            let name = checkpoint::name_of(generation);
+            folder.rename(&name, &format!("{name}.cut"))?;
+        }
+    }
+    Ok(folder.sync_names()?)
 }
 
 fn state_name(shard: usize) -> String {

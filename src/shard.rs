@@ -51,6 +51,9 @@ pub struct ShardConfig {
     /// Whether orders of which nobody knows whether they left are cancelled. Otherwise they are
     /// sent again, flagged as possible repeats.
     pub cancels_in_doubt: bool,
+    /// Orders caused by events up to this `seq` may have left before, because the log was cut by
+    /// hand: they go out flagged as possible repeats.
+    pub again_upto: u64,
 }
 
 /// A shard that cannot go on.
@@ -275,6 +278,8 @@ struct Exit<D: Disk> {
     ahead: Vec<Ahead>,
     /// How one of them goes out of which nobody knows whether it left.
     in_doubt: How,
+    /// Up to this `seq`, orders may have left without the log's knowing.
+    again_upto: u64,
     /// One of them came out otherwise.
     unsaid: Option<String>,
 }
@@ -288,7 +293,7 @@ impl<D: Disk> Exit<D> {
     fn append_signal(&mut self, signal: &Signal) {
         self.log.append_signal(signal);
         if signal.kind == SignalKind::Order {
-            if self.ahead.is_empty() {
+            if self.ahead.is_empty() && signal.seq > self.again_upto {
                 self.hold(signal, How::New);
             } else {
                 self.meet(signal);
@@ -301,7 +306,11 @@ impl<D: Disk> Exit<D> {
     fn meet(&mut self, order: &Signal) {
         let found = self.ahead.iter().position(|a| key(&a.order) == key(order));
         let Some(ahead) = found.map(|at| self.ahead.remove(at)) else {
-            return self.hold(order, How::New);
+            let how = match order.seq > self.again_upto {
+                true => How::New,
+                false => How::Again,
+            };
+            return self.hold(order, how);
         };
         if ahead.order != *order {
             let (was, is) = (ahead.order.body(), order.body());
@@ -406,6 +415,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             exit: Exit {
                 ahead: Vec::new(),
                 in_doubt,
+                again_upto: config.again_upto,
                 unsaid: None,
                 log: parts.log,
                 kept: VecDeque::with_capacity(kept_max + BATCH_EVENTS_MAX),

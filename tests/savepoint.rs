@@ -687,6 +687,40 @@ fn a_damaged_log_is_refused_with_its_place_and_an_exit_code_of_its_own() {
     said.says(&["damaged at byte 8192", "tapeline log repair"]);
     let made = savepoint(&["create", "--name", "x"], &run, &[]);
     made.expect(6).says(&["damaged at byte 8192"]);
+    // Cut there, the run goes on, and repeats with a flag what it can no longer know of.
+    let before: BTreeSet<String> = session.orders(&run).into_keys().collect();
+    let repair = |more: &[&str]| {
+        let mut command = program();
+        command
+            .args(["log", "repair"])
+            .arg(&run)
+            .args(["--shard", "0"]);
+        support::run(command.args(["--truncate-at", "1000000"]).args(more))
+    };
+    let said = repair(&[]);
+    assert_ne!(said.code, Some(0), "a cell beyond the log: {}", said.stdout);
+    let mut command = program();
+    command
+        .args(["log", "repair"])
+        .arg(&run)
+        .args(["--shard", "0", "--truncate-at", "0", "--yes"]);
+    support::run(&mut command).expect(0);
+    resume(&run, &["--speed", "max"]).wait_for_end().expect(0);
+    assert_eq!(digests(&run), digests(&session.twin));
+    let sent = orders_in(&fs::read(run.join("orders/shard-0.fix")).unwrap());
+    let ids = |flagged: bool| -> BTreeSet<String> {
+        let these = sent.iter().filter(move |(_, is)| *is == flagged);
+        these.map(|(id, _)| id.clone()).collect()
+    };
+    assert_eq!(
+        ids(true),
+        before,
+        "all that had left, and nothing else, is flagged"
+    );
+    assert_eq!(
+        ids(false),
+        session.orders(&session.twin).into_keys().collect()
+    );
 }
 
 fn copy_all(from: &Path, to: &Path) {

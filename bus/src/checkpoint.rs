@@ -318,7 +318,7 @@ impl<F: Folder> StateSink for Blocks<'_, F> {
 }
 
 /// The file name of a generation.
-fn name_of(generation: u64) -> String {
+pub fn name_of(generation: u64) -> String {
     format!("{generation:010}.ckpt")
 }
 

@@ -321,6 +321,7 @@ fn start<'a>(
         is_durable: plan.durable == 1,
         is_live: false,
         cancels_in_doubt: false,
+        again_upto: 0,
     };
     Shard::new(shard_config, parts, 1024, 0, &|_| false).map_err(|error| error.to_string())
 }

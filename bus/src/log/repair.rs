@@ -41,6 +41,8 @@ pub struct Cut {
     pub orders: u64,
     /// Records that orders were sent.
     pub sent: u64,
+    /// The `seq` of the last event or signal among those that can.
+    pub last_seq: Option<u64>,
     /// When the first and the last of the events happened.
     pub span: Option<(Ts, Ts)>,
     /// Segments that would go aside whole.
@@ -151,12 +153,14 @@ fn count(files: &Directory, numbers: &[u64], cut: &mut Cut) -> Result<(), LogErr
                 match record {
                     Record::Event(event) => {
                         cut.events += 1;
+                        cut.last_seq = cut.last_seq.max(Some(event.seq));
                         let ts = event.ts_event;
                         let (first, last) = cut.span.unwrap_or((ts, ts));
                         cut.span = Some((first.min(ts), last.max(ts)));
                     }
                     Record::Signal(signal) => {
                         cut.signals += 1;
+                        cut.last_seq = cut.last_seq.max(Some(signal.seq));
                         cut.orders += u64::from(signal.kind == SignalKind::Order);
                         cut.sent += u64::from(signal.kind == SignalKind::Sent);
                     }

@@ -3,6 +3,8 @@
 use std::time::SystemTime;
 
 use bus::log::repair::{self, Cut};
+use tapeline::run_dir::RunDir;
+use tapeline::savepoint;
 use tapeline::session::TradingDay;
 use tapeline::term::count;
 
@@ -37,6 +39,13 @@ pub fn repair(args: &cli::LogRepair, talk: Talk) -> Result<(), Failure> {
         cut.offset,
         args.truncate_at
     );
+    // Before the cut, so that a crash between leaves more to replay and nothing that is wrong.
+    let (run, manifest) = RunDir::open(&args.run).map_err(Failure::usage)?;
+    let part = args.part.unwrap_or(manifest.parts.len() - 1);
+    savepoint::forget_beyond(&run, part, *shard, cut.end_cell).map_err(Failure::io)?;
+    // Where nothing can be read any more, nobody knows how far orders had gone.
+    let seq = cut.last_seq.unwrap_or(u64::MAX);
+    run.mark_repaired(part, *shard, seq).map_err(Failure::io)?;
     let aside = repair::cut(dir, &cut, &audit, SystemTime::now()).map_err(failure)?;
     bus::log::verify(dir).map_err(failure)?;
     talk.data(&format!(
