@@ -10,7 +10,7 @@ use tapeline::config::{InDoubt, Speed};
 ///
 /// Data goes to stdout, messages to stderr. Exit codes: 0 done, 2 usage or configuration,
 /// 3 anomalies in the input (with --strict) or nothing found, 4 verification failed,
-/// 5 input or output failed, 130 interrupted.
+/// 5 input or output failed, 6 a log is damaged, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "tapeline", version, max_term_width = 100)]
 pub struct Cli {
