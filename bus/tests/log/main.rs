@@ -5,6 +5,7 @@ mod check;
 mod crash;
 mod damage;
 mod faults;
+mod flips;
 mod golden;
 mod middle;
 mod retain;
