@@ -12,7 +12,7 @@ use super::error::{Damage, LogError};
 use super::frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, checksum, stored_checksum};
 use super::recover::{Begun, End, GoOn, Recovered, Survey, corrupt, first_byte, judge_tail};
 use super::segment::{Before, BeforeEnd};
-use crate::disk::{CELL_BYTES, Directory, Files, PAGE_BYTES};
+use crate::disk::{CELL_BYTES, Cause, Directory, Files, PAGE_BYTES};
 use crate::event::Event;
 use crate::planted::{self, Bug};
 use crate::signal::Signal;
@@ -260,6 +260,12 @@ impl<F: Files> LogReader<F> {
                 Err(LogError::Disk(_)) if planted::is(Bug::ReadErrorIsEnd) => {
                     self.end = Some(Ok(End::Clean));
                     return Ok(None);
+                }
+                // The writer ended the log, and gave back what it did not need of the file.
+                Err(LogError::Disk(error))
+                    if self.live && matches!(error.cause, Cause::Short { .. }) =>
+                {
+                    None
                 }
                 here => here?,
             };

@@ -16,8 +16,8 @@
 //!   became durable, are not told from frames that a crash tore. So the log is never cut below
 //!   what it still proves durable, and may be cut above that.
 //!
-//! As a matter of course each sector is swapped with one in four of the others, and one crash has
-//! all its bytes flipped. For all of it (about a minute):
+//! As a matter of course each sector is swapped with one in four of the others, and of one crash
+//! every byte is flipped where it matters which, else one in eight. For all of it (a minute):
 //!
 //! ```text
 //! TAPELINE_FLIPS=all cargo test -p bus --test log flips -- --nocapture
@@ -325,8 +325,13 @@ fn every_byte(mut disk: SimDisk) -> Counts {
     let truth = Truth::of(&disk);
     let mut counts = Counts::default();
     for file in 0..truth.files.len() {
-        // Of a segment full of zeros, one byte is like the other.
-        let step = if file > truth.begun { 97 } else { 1 };
+        // Of a segment full of zeros, one byte is like the other; of one that has a successor,
+        // any byte is damage.
+        let step = match file {
+            file if file > truth.begun => 97,
+            file if file + 1 < truth.begun && !is_all() => 8,
+            _ => 1,
+        };
         for at in (0..truth.files[file].len()).step_by(step) {
             let byte = truth.files[file][at] ^ 1 << (at % 8);
             spoil(&mut disk, &truth, &[(file, at, &[byte])], &mut counts);
@@ -347,7 +352,7 @@ fn check(name: &str, counts: Counts) {
 #[test]
 fn every_sector_of_a_log_at_rest() {
     let counts = every_sector(at_rest(false));
-    assert!(counts.cut > 100, "{counts:?}");
+    assert!(counts.cut > 50, "{counts:?}");
     check("at rest, sectors", counts);
 }
 
