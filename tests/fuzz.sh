@@ -18,7 +18,7 @@ fuzz() { # target, seconds, folder for the corpus
         -print_final_stats=1 -verbosity=0
 }
 
-for target in log; do
+for target in log checkpoint; do
     echo "-- $target, $seconds s"
     fuzz $target "$seconds" "target/fuzz/corpus/$target"
 done

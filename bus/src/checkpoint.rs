@@ -158,7 +158,7 @@ fn check(bytes: &[u8]) -> Result<(Head, usize), Fault> {
     }
     let body_end = HEAD_BYTES + body_bytes as usize;
     let foot_checksum = crc32c::crc32c(&bytes[body_end..foot_at + 20]);
-    let zeros = &foot[24..] == [0; 8];
+    let zeros = foot[24..] == [0; 8];
     if word(foot, 20) != foot_checksum || !zeros || word(foot, 16) != word(bytes, 8) {
         return Err(Fault::Damage(
             foot_at as u64 + 16,
