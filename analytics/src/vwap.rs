@@ -12,6 +12,7 @@
 //! three comparisons and no division. Earlier panes wait beside the current one in a ring until
 //! the watermark closes them.
 
+use bus::planted::{self, Bug};
 use bus::signal::{Body, Broken, Late, LateReason, Window};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Flags, Kind, Notional, Price, Qty, Ts};
@@ -382,7 +383,10 @@ impl Analytic for Vwap {
         let mut vwap = Vwap::new(common);
         for index in vwap.first..vwap.first + panes {
             if from.bool()? {
-                common.panes[index] = Pane::load(from)?;
+                let pane = Pane::load(from)?;
+                if !planted::is(Bug::WindowNotRestored) {
+                    common.panes[index] = pane;
+                }
             }
         }
         vwap.due = Ts(from.i64()?);

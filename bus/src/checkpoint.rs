@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::disk::{DiskError, Folder};
+use crate::planted::{self, Bug};
 use crate::state::{Part, StateReader, StateSink, StateWriter, Versions};
 
 /// The version of the container's format, which is not that of the program.
@@ -269,6 +270,12 @@ pub fn write(
     table.extend_from_slice(&foot);
     folder.append(&temporary, &table)?;
     crate::failpoint!("ckpt-written");
+    if planted::is(Bug::CheckpointRenamedBeforeSync) {
+        folder.rename(&temporary, name)?;
+        folder.sync(name)?;
+        folder.sync_names()?;
+        return Ok(HEAD_BYTES as u64 + body_bytes + table.len() as u64);
+    }
     folder.sync(&temporary)?;
     crate::failpoint!("ckpt-synced");
     folder.rename(&temporary, name)?;

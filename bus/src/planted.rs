@@ -54,11 +54,21 @@ pub enum Bug {
     ResumeSkipsOne,
     /// A resumed input repeats the last event that the log has.
     ResumeRepeatsOne,
+    /// A checkpoint gets its name before its bytes are durable.
+    CheckpointRenamedBeforeSync,
+    /// What the log has behind a checkpoint is not replayed.
+    CheckpointWithoutTail,
+    /// A checkpoint's open windows are dropped.
+    WindowNotRestored,
+    /// A checkpoint's counts of orders per second are dropped.
+    RiskNotRestored,
+    /// Orders that were sent beyond a savepoint are forgotten.
+    AheadForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 28] = [
         Bug::SyncSkipped,
         Bug::ChecksumSkipped,
         Bug::DirectorySyncSkipped,
@@ -82,6 +92,11 @@ impl Bug {
         Bug::DoubtUnflagged,
         Bug::ResumeSkipsOne,
         Bug::ResumeRepeatsOne,
+        Bug::CheckpointRenamedBeforeSync,
+        Bug::CheckpointWithoutTail,
+        Bug::WindowNotRestored,
+        Bug::RiskNotRestored,
+        Bug::AheadForgotten,
     ];
 }
 

@@ -41,6 +41,8 @@ pub struct Plan {
     pub stalls: u64,
     /// The clocks leap at one turn in so many.
     pub leaps: u64,
+    /// A checkpoint of some shard is made at one turn in so many.
+    pub checkpoints: u64,
     /// One for each life but the last.
     pub crashes: Vec<Crash>,
 }
@@ -72,15 +74,21 @@ pub enum How {
     Start,
     /// The peer hangs up.
     Peer,
+    /// An operation on its checkpoints fails.
+    Checkpoint,
+    /// The process is killed, and comes back with `nth` shards.
+    Rescale,
 }
 
-const HOWS: [(How, &str); 6] = [
+const HOWS: [(How, &str); 8] = [
     (How::Power, "power"),
     (How::Kill, "kill"),
     (How::Write, "write"),
     (How::Full, "full"),
     (How::Start, "start"),
     (How::Peer, "peer"),
+    (How::Checkpoint, "checkpoint"),
+    (How::Rescale, "rescale"),
 ];
 
 impl Plan {
@@ -106,6 +114,7 @@ impl Plan {
             steps: one_of(&[1, 3, 10]),
             stalls: one_of(&[0, 0, 30]),
             leaps: one_of(&[0, 100, 1000]),
+            checkpoints: one_of(&[0, 30, 100, 300]),
             crashes: Vec::new(),
         };
         if plan.silent > 0 {
@@ -144,11 +153,12 @@ impl Plan {
             slow: 0,
             stalls: 0,
             leaps: 0,
+            checkpoints: 0,
             crashes: Vec::new(),
         }
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut u64); 16] {
+    fn fields(&mut self) -> [(&'static str, &mut u64); 17] {
         [
             ("seed", &mut self.seed),
             ("packets", &mut self.packets),
@@ -166,6 +176,7 @@ impl Plan {
             ("steps", &mut self.steps),
             ("stalls", &mut self.stalls),
             ("leaps", &mut self.leaps),
+            ("checkpoints", &mut self.checkpoints),
         ]
     }
 
@@ -195,7 +206,14 @@ impl Plan {
         });
         with(&|plan| (plan.silent, plan.silent_from, plan.silent_packets) = (0, 0, 0));
         for name in [
-            "loss", "doubled", "swapped", "refusals", "slow", "stalls", "leaps",
+            "loss",
+            "doubled",
+            "swapped",
+            "refusals",
+            "slow",
+            "stalls",
+            "leaps",
+            "checkpoints",
         ] {
             with(&|plan| {
                 let fields = plan.fields();

@@ -10,17 +10,15 @@ use std::sync::atomic::AtomicBool;
 use bus::clock::Clock;
 use bus::disk::sim::Fired;
 use bus::disk::{Fault, Faults, SimDisk};
-use bus::log::{Log, LogConfig, LogError, LogReader, Record};
+use bus::log::{Log, LogReader};
 use bus::oms::{Date, Encoder, FixConfig, OrderId};
 use bus::{Signal, SignalKind, Ts, ring};
 use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
-use tapeline::config::{Config, Ratio, Span};
-use tapeline::pipeline::core;
-use tapeline::recovery::{Recovery, Share};
 use tapeline::shard::{Parts, Shard, ShardConfig, ShardError};
 
 use crate::network::{MIDNIGHT, script};
+use crate::part::{Part, checkpoint_of, text};
 use crate::peer::{Peer, Received, orders};
 use crate::plan::{Crash, How, Plan, Random};
 
@@ -31,6 +29,8 @@ const DATE: Date = Date {
 };
 /// A life that takes longer has come to a standstill.
 const TURNS_MAX: u64 = 3_000_000;
+/// So many shards are ever there.
+const SHARDS_MAX: usize = 4;
 
 /// Both clocks of a machine. The steady one leaps forward, the other either way.
 #[derive(Debug, Default)]
@@ -65,37 +65,6 @@ impl Clock for Clocks {
     }
 }
 
-fn config() -> Config {
-    let mut config = Config::default();
-    config.limits.symbols = 64;
-    config.limits.orders = 1 << 16;
-    config.limits.levels = 1 << 16;
-    // Ready to trade at once and often, so that there are orders to lose.
-    config.regime.sample = Span(20_000_000);
-    config.regime.warmup_samples = 2;
-    config.momentum.lookback = Span(200_000_000);
-    config.momentum.threshold = Ratio(50);
-    config.momentum.sigmas = 0.0;
-    config.momentum.imbalance = 0.1;
-    config.momentum.cooldown = Span(50_000_000);
-    config
-}
-
-fn log_config(shard: usize) -> LogConfig {
-    LogConfig {
-        dir: "simulated".into(),
-        segment_bytes: 128 << 10,
-        frame_bytes_max: 8 << 10,
-        frames_in_flight_max: 3,
-        frames_waiting_max: 3,
-        spares: 2,
-        commit_age_ns: 50_000,
-        uuid: [7 + shard as u8; 16],
-        build_hash: 0,
-        config_hash: 0,
-    }
-}
-
 type SimShard<'a> = Shard<'a, &'a mut SimDisk, Peer, &'a Clocks>;
 
 /// What a run left, and how it got there.
@@ -106,6 +75,8 @@ pub struct Left {
     /// ClOrdID to how often it came, without and with PossResend.
     pub orders: BTreeMap<String, [u32; 2]>,
     pub lives: u64,
+    pub checkpoints: u64,
+    pub rescaled: u64,
     /// Deaths of each kind.
     pub deaths: BTreeMap<&'static str, u64>,
     /// What went wrong on the network and with the clocks.
@@ -124,7 +95,7 @@ struct World<'a> {
     faults: Faults,
     random: Random,
     clocks: Clocks,
-    disks: Vec<SimDisk>,
+    part: Part,
     received: Vec<Received>,
     /// What each shard was told to be durable.
     durable: Vec<u64>,
@@ -134,6 +105,7 @@ struct World<'a> {
 /// How a life came to its end.
 enum Over {
     InOrder,
+    /// In these words, and whether the power failed.
     ByCrash(&'static str, bool),
 }
 
@@ -145,7 +117,6 @@ impl<'a> World<'a> {
             stall_one_in: plan.stalls,
             ..Faults::default()
         };
-        let disk = |shard| SimDisk::new(log_config(shard).geometry(), plan.seed, faults);
         let shards = plan.shards as usize;
         World {
             plan,
@@ -153,8 +124,8 @@ impl<'a> World<'a> {
             faults,
             random: Random(plan.seed ^ 0x0b5e55ed),
             clocks: Clocks::default(),
-            disks: (0..shards).map(disk).collect(),
-            received: (0..shards).map(|_| Received::default()).collect(),
+            part: Part::first(shards, plan.seed, faults),
+            received: (0..SHARDS_MAX).map(|_| Received::default()).collect(),
             durable: vec![0; shards],
             left: Left::default(),
         }
@@ -162,57 +133,81 @@ impl<'a> World<'a> {
 
     /// One life of the process, from its start to its end or to its crash.
     fn live(&mut self, crash: Option<&Crash>, life: u64) -> Result<Over, String> {
-        let (plan, clocks) = (self.plan, &self.clocks);
+        let mut disks = std::mem::take(&mut self.part.disks);
+        let over = self.live_on(&mut disks, crash, life);
+        self.part.disks = disks;
+        over
+    }
+
+    fn live_on(
+        &mut self,
+        disks: &mut [SimDisk],
+        crash: Option<&Crash>,
+        life: u64,
+    ) -> Result<Over, String> {
+        let (plan, clocks, part) = (self.plan, &self.clocks, &mut self.part);
         let mut random = Random(self.random.next());
         let kill = AtomicBool::new(false);
-        let is_start = |crash: &&Crash| crash.how == How::Start;
-        if let Some(crash) = crash.filter(is_start) {
-            self.disks[crash.shard as usize].fail_later(crash.nth, Fault::Io);
+        let target = crash.map_or(0, |crash| crash.shard as usize % part.shards);
+        match crash {
+            Some(Crash {
+                how: How::Start,
+                nth,
+                ..
+            }) => disks[target].fail_later(*nth, Fault::Io),
+            Some(Crash {
+                how: How::Checkpoint,
+                nth,
+                ..
+            }) => part.fail_checkpoint(target, *nth),
+            Some(_) | None => {}
         }
+        let is_start = crash.is_some_and(|crash| crash.how == How::Start);
         let mut shards: Vec<SimShard<'_>> = Vec::new();
         let mut senders = Vec::new();
-        let capacity = 1 << plan.ring;
-        for (index, disk) in self.disks.iter_mut().enumerate() {
-            let resumed = Log::resume(log_config(index), disk);
-            let (log, found) = match resumed {
-                Ok(resumed) => resumed,
-                Err(_) if crash.is_some_and(|crash| crash.how == How::Start) => {
-                    return Ok(Over::ByCrash("while it started", true));
-                }
-                Err(error) => return Err(format!("life {life}, shard {index}: {error}")),
-            };
-            if found.cells < self.durable[index] {
-                return Err(format!(
-                    "life {life}, shard {index}: {} cells were durable, found {}",
-                    self.durable[index], found.cells
-                ));
-            }
+        for (index, disk) in disks.iter_mut().enumerate() {
             let takes = match crash {
-                Some(crash) if crash.how == How::Peer && crash.shard as usize == index => crash.nth,
+                Some(crash) if crash.how == How::Peer && target == index => crash.nth,
                 _ => u64::MAX,
             };
             let peer = Peer::new(&self.received[index], plan, random.next(), takes);
-            let (sender, receiver) = ring::ring(capacity);
-            let started = start(plan, log, peer, receiver, clocks, &kill, index);
-            match started {
-                Ok(shard) => shards.push(shard),
-                Err(_) if crash.is_some_and(|crash| crash.how == How::Start) => {
+            let (sender, receiver) = ring::ring(1 << plan.ring);
+            senders.push(sender);
+            match start(plan, part, disk, peer, receiver, clocks, &kill, index) {
+                Ok((_, cells)) if cells < self.durable[index] => {
+                    let durable = self.durable[index];
+                    return Err(format!(
+                        "life {life}, shard {index}: {durable} cells were durable, found {cells}"
+                    ));
+                }
+                Ok((shard, _)) => shards.push(shard),
+                Err(_) if is_start && target == index => {
                     return Ok(Over::ByCrash("while it started", true));
                 }
+                // The checkpoint that cannot be read now stays what it is.
+                Err(_) if part.folders[target].fired() => {
+                    return Ok(Over::ByCrash("at its checkpoints", true));
+                }
                 Err(error) => return Err(format!("life {life}, shard {index}: {error}")),
-            }
-            senders.push(sender);
-        }
-        if plan.durable == 1 {
-            for (shard, received) in shards.iter().zip(&self.received) {
-                causes_are_there(shard, received)?;
             }
         }
         let mut reader_config = ReaderConfig::new(MIDNIGHT);
         reader_config.resume_after = shards.iter().map(Shard::last_seq).collect();
         let source = SimSource::new(&["A", "B"], self.script.to_vec());
-        let mut reader = Some(Reader::new(source, reader_config, senders));
-        let over = run(plan, crash, &mut random, clocks, &mut shards, &mut reader)?;
+        let reader = Reader::new(source, reader_config, senders);
+        let mut running = Running {
+            plan,
+            crash,
+            target,
+            clocks,
+            part,
+            shards,
+            reader: Some(reader),
+            checkpoints: 0,
+        };
+        let over = running.run(&mut random)?;
+        self.left.checkpoints += running.checkpoints;
+        let shards = running.shards;
         self.durable = shards
             .iter()
             .map(|shard| shard.log().durable_upto())
@@ -228,43 +223,66 @@ impl<'a> World<'a> {
     }
 
     /// The process is dead; and so is the machine, or it lives.
-    fn die(&mut self, is_power_cut: bool) {
-        let (faults, random) = (self.faults, &mut self.random);
-        for (index, disk) in self.disks.iter_mut().enumerate() {
+    fn die(&mut self, is_power_cut: bool) -> Result<(), String> {
+        for disk in &self.part.disks {
             self.left.is_fault_fired |= disk.fault_fired();
-            let geometry = log_config(index).geometry();
-            let old = std::mem::replace(disk, SimDisk::new(geometry, 0, faults));
-            *disk = match is_power_cut {
-                true => old.crash(random.next(), geometry, faults),
-                false => old.kill(random.next(), geometry, faults),
-            };
         }
+        for folder in &self.part.folders {
+            self.left.is_fault_fired |= folder.fired();
+        }
+        self.part.die(is_power_cut, &mut self.random, self.faults);
+        if self.plan.durable == 1 {
+            self.causes_are_there()?;
+        }
+        Ok(())
+    }
+
+    /// What left the process must have its cause in what is left of the logs.
+    fn causes_are_there(&self) -> Result<(), String> {
+        let mut logged = BTreeSet::new();
+        self.part.signals(&mut |signal, _| {
+            if signal.kind == SignalKind::Order {
+                logged.insert(OrderId::of(DATE, signal).to_string());
+            }
+        })?;
+        for received in &self.received {
+            for id in orders(received.borrow().iter()).keys() {
+                if !logged.contains(id) {
+                    return Err(format!("{id} was sent, and its cause is not in the log"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The process comes back with another number of shards.
+    fn rescale(mut self, shards: usize) -> Result<World<'a>, String> {
+        for disk in &self.part.disks {
+            self.left.fired.add(&disk.fired());
+        }
+        let seed = self.random.next();
+        self.part = self.part.rescale(shards, seed, self.faults)?;
+        self.durable = vec![0; shards];
+        self.left.rescaled += 1;
+        Ok(self)
     }
 
     fn end(mut self) -> Result<Left, String> {
         let mut left = std::mem::take(&mut self.left);
         left.elsewhere
             .insert("leaps of the clocks", self.clocks.leaps.get());
-        for disk in &self.disks {
+        for disk in &self.part.disks {
             left.is_fault_fired |= disk.fault_fired();
             left.fired.add(&disk.fired());
-            let read = disk.quietly(|disk| {
-                let mut reader = LogReader::over(disk)?;
-                for item in &mut reader {
-                    if let (_, Record::Signal(signal)) = item?
-                        && signal.kind != SignalKind::Sent
-                    {
-                        left.signals.push(signal);
-                    }
-                }
-                Ok(reader.recovered().finished)
-            });
-            match read {
-                Ok(true) => {}
-                Ok(false) => return Err("a log that was not ended in order".into()),
-                Err::<_, LogError>(error) => return Err(format!("at the end: {error}")),
-            }
         }
+        if !self.part.is_finished()? {
+            return Err("a log that was not ended in order".into());
+        }
+        self.part.signals(&mut |signal, counts| {
+            if counts {
+                left.signals.push(*signal);
+            }
+        })?;
         left.signals
             .sort_by_key(|signal| (signal.seq, signal.symbol, signal.ordinal));
         for received in &self.received {
@@ -282,23 +300,23 @@ impl<'a> World<'a> {
     }
 }
 
-/// A shard that goes on from what its log has.
+/// A shard that goes on from its checkpoint and what its log has since; and how much that is.
+#[allow(clippy::too_many_arguments)]
 fn start<'a>(
     plan: &Plan,
-    log: Log<&'a mut SimDisk>,
+    part: &Part,
+    disk: &'a mut SimDisk,
     peer: Peer,
     events: ring::Receiver,
     clocks: &'a Clocks,
     kill: &'a AtomicBool,
     index: usize,
-) -> Result<SimShard<'a>, String> {
-    let share = Share {
-        shard: index as u32,
-        shards: plan.shards as u32,
-    };
-    let mut state = Recovery::new(core(&config(), MIDNIGHT, None)?, share);
-    let records = LogReader::over(log.disk()).map_err(|error| error.to_string())?;
-    state.replay(records).map_err(|error| error.to_string())?;
+) -> Result<(SimShard<'a>, u64), String> {
+    let mut state = part.state(index, u64::MAX)?;
+    let cell = state.cell();
+    let (log, found) = Log::resume_from(part.log_config(index), disk, cell).map_err(text)?;
+    let records = LogReader::over_from(log.disk(), cell).map_err(text)?;
+    state.replay(records).map_err(text)?;
     let fix = FixConfig {
         sender: "SIM".into(),
         target: "PEER".into(),
@@ -311,7 +329,7 @@ fn start<'a>(
         stamps,
         state,
         log,
-        encoder: Encoder::new(&fix).map_err(|error| error.to_string())?,
+        encoder: Encoder::new(&fix).map_err(text)?,
         gateway: peer,
         clock: clocks,
         kill,
@@ -323,66 +341,100 @@ fn start<'a>(
         cancels_in_doubt: false,
         again_upto: 0,
     };
-    Shard::new(shard_config, parts, 1024, 0, &|_| false).map_err(|error| error.to_string())
+    let shard = Shard::new(shard_config, parts, 1024, 0, &|_| false).map_err(text)?;
+    Ok((shard, found.cells))
 }
 
-/// Turns the reader and the shards in any order, until all is done or the crash comes.
-fn run(
-    plan: &Plan,
-    crash: Option<&Crash>,
-    random: &mut Random,
-    clocks: &Clocks,
-    shards: &mut [SimShard<'_>],
-    reader: &mut Option<Reader<SimSource>>,
-) -> Result<Over, String> {
-    for turn in 0.. {
-        if turn > TURNS_MAX {
-            return Err("comes to no end".into());
-        }
-        if let Some(crash) = crash
-            && crash.turns == turn
-        {
-            let disk = shards[crash.shard as usize].log().disk();
-            match crash.how {
-                How::Power => return Ok(Over::ByCrash("by a power cut", true)),
-                How::Kill => return Ok(Over::ByCrash("by a kill", false)),
-                How::Write => disk.fail_later(crash.nth, Fault::Io),
-                How::Full => disk.fail_later(crash.nth, Fault::NoSpace),
-                How::Start | How::Peer => {}
+/// One life while it lasts.
+struct Running<'w, 'a> {
+    plan: &'w Plan,
+    crash: Option<&'w Crash>,
+    /// The shard that the crash is about.
+    target: usize,
+    clocks: &'a Clocks,
+    part: &'w mut Part,
+    shards: Vec<SimShard<'a>>,
+    reader: Option<Reader<SimSource>>,
+    checkpoints: u64,
+}
+
+impl Running<'_, '_> {
+    /// Turns the reader and the shards in any order, until all is done or the crash comes.
+    fn run(&mut self, random: &mut Random) -> Result<Over, String> {
+        let plan = self.plan;
+        for turn in 0.. {
+            if turn > TURNS_MAX {
+                return Err("comes to no end".into());
+            }
+            if let Some(crash) = self.crash.filter(|crash| crash.turns == turn) {
+                let disk = self.shards[self.target].log().disk();
+                match crash.how {
+                    How::Power => return Ok(Over::ByCrash("by a power cut", true)),
+                    How::Kill => return Ok(Over::ByCrash("by a kill", false)),
+                    How::Rescale => return Ok(Over::ByCrash("to be rescaled", false)),
+                    How::Write => disk.fail_later(crash.nth, Fault::Io),
+                    How::Full => disk.fail_later(crash.nth, Fault::NoSpace),
+                    How::Start | How::Peer | How::Checkpoint => {}
+                }
+            }
+            self.clocks.advance(random.below(20_000));
+            if plan.leaps > 0 && random.one_in(plan.leaps) {
+                self.clocks.leap(random);
+            }
+            if plan.checkpoints > 0 && random.one_in(plan.checkpoints) {
+                let index = random.below(self.shards.len() as u64) as usize;
+                match self.checkpoint(index) {
+                    Ok(is_made) => self.checkpoints += u64::from(is_made),
+                    Err(_) if self.part.folders[index].fired() => {
+                        return Ok(Over::ByCrash("at its checkpoints", true));
+                    }
+                    Err(error) => return Err(format!("a checkpoint: {error}")),
+                }
+            }
+            if let Some(reading) = &mut self.reader
+                && random.one_in(3)
+            {
+                if reading.turn().map_err(text)? == Turned::Ended {
+                    self.reader = None; // Its ends of the rings go, as its thread's would.
+                }
+                continue;
+            }
+            let index = random.below(self.shards.len() as u64) as usize;
+            if self.shards[index].is_done() {
+                if self.shards.iter().all(|shard| shard.is_done()) {
+                    return Ok(Over::InOrder);
+                }
+                continue;
+            }
+            if let Err(error) = self.shards[index].turn() {
+                self.stays_stopped(index, &error)?;
+                return died_of(self.crash, &error);
             }
         }
-        clocks.advance(random.below(20_000));
-        if plan.leaps > 0 && random.one_in(plan.leaps) {
-            clocks.leap(random);
-        }
-        if let Some(reading) = reader
-            && random.one_in(3)
-        {
-            if reading.turn().map_err(|error| error.to_string())? == Turned::Ended {
-                *reader = None; // Its ends of the rings go, as its thread's would.
-            }
-            continue;
-        }
-        let index = random.below(shards.len() as u64) as usize;
-        let shard = &mut shards[index];
-        if shard.is_done() {
-            if shards.iter().all(|shard| shard.is_done()) {
-                return Ok(Over::InOrder);
-            }
-            continue;
-        }
-        let Err(error) = shard.turn() else { continue };
-        // Stopped is stopped: asked again it says no again, and no order leaves.
+        unreachable!("the loop ends in order or by a crash")
+    }
+
+    /// Stopped is stopped: asked again it says no again, and no order leaves.
+    fn stays_stopped(&mut self, index: usize, error: &ShardError) -> Result<(), String> {
+        let shard = &mut self.shards[index];
         let sent = shard.counts().sent;
         for _ in 0..3 {
-            clocks.advance(1_000_000);
+            self.clocks.advance(1_000_000);
             if shard.turn().is_ok() || shard.counts().sent != sent {
                 return Err(format!("goes on after: {error}"));
             }
         }
-        return died_of(crash, &error);
+        Ok(())
     }
-    unreachable!("the loop ends in order or by a crash")
+
+    /// Makes a checkpoint of a shard beside its life.
+    fn checkpoint(&mut self, index: usize) -> Result<bool, String> {
+        let log = self.shards[index].log();
+        let state = self.part.state(index, u64::MAX)?;
+        let head = self.part.head(index, &state);
+        let folder = &mut self.part.folders[index];
+        checkpoint_of(state, log.disk(), log.durable_upto(), &head, folder)
+    }
 }
 
 /// An error must have been planned.
@@ -391,33 +443,10 @@ fn died_of(crash: Option<&Crash>, error: &ShardError) -> Result<Over, String> {
         Some(How::Write | How::Start) => Ok(Over::ByCrash("by a failed operation", true)),
         Some(How::Full) => Ok(Over::ByCrash("by a full disk", true)),
         Some(How::Peer) => Ok(Over::ByCrash("by its peer", false)),
-        Some(How::Power | How::Kill) | None => Err(format!("fails for no reason: {error}")),
-    }
-}
-
-/// What left the process must have its cause in what is left of the log.
-fn causes_are_there(shard: &SimShard<'_>, received: &Received) -> Result<(), String> {
-    let mut logged = BTreeSet::new();
-    shard
-        .log()
-        .disk()
-        .quietly(|disk| {
-            for item in LogReader::over(disk)? {
-                if let (_, Record::Signal(signal)) = item?
-                    && signal.kind == SignalKind::Order
-                {
-                    logged.insert(OrderId::of(DATE, &signal).to_string());
-                }
-            }
-            Ok(())
-        })
-        .map_err(|error: LogError| error.to_string())?;
-    for id in orders(received.borrow().iter()).keys() {
-        if !logged.contains(id) {
-            return Err(format!("{id} was sent, and its cause is not in the log"));
+        Some(How::Power | How::Kill | How::Rescale | How::Checkpoint) | None => {
+            Err(format!("fails for no reason: {error}"))
         }
     }
-    Ok(())
 }
 
 /// Runs a plan on this feed to its end.
@@ -436,12 +465,21 @@ fn through_all_lives(mut world: World<'_>) -> Result<Left, String> {
     loop {
         world.left.lives += 1;
         let life = world.left.lives;
-        match world.live(crashes.next(), life)? {
+        let crash = crashes.next();
+        match world.live(crash, life)? {
             Over::InOrder => return world.end(),
             Over::ByCrash(how, is_power_cut) => {
                 *world.left.deaths.entry(how).or_default() += 1;
-                world.die(is_power_cut);
+                world.die(is_power_cut)?;
             }
+        }
+        if let Some(crash) = crash
+            && crash.how == How::Rescale
+        {
+            let shards = (crash.nth as usize - 1) % SHARDS_MAX + 1;
+            world = world
+                .rescale(shards)
+                .map_err(|what| format!("rescaling to {shards}: {what}"))?;
         }
     }
 }
