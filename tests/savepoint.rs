@@ -272,10 +272,8 @@ fn checkpoints_are_used_and_damaged_ones_are_told_and_not() {
             .take(damaged)
             .for_each(|path| damage(path));
         let ended = resume(&run, &["--speed", "max"]).wait_for_end().expect(0);
-        let told = ended
-            .stderr
-            .matches("damaged: want a block with its checksum")
-            .count();
+        // The first of them is so small that its middle may lie in its head.
+        let told = ended.stderr.matches(".ckpt: damaged: want ").count();
         assert_eq!(told, damaged, "{}", ended.stderr);
         session.check(&run);
     }
