@@ -150,6 +150,10 @@ fn write_tables(
         }
     }
     tables::write_books(&folder, names, rows).map_err(|e| e.to_string())?;
+    // The manifest is about to say that the run is complete: its tables' names must last, too.
+    fs::File::open(&folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|e| format!("{}: {e}", folder.display()))?;
     bus::failpoint!("tables-made");
     Ok(())
 }

@@ -294,8 +294,14 @@ impl RunDir {
             path: path.to_path_buf(),
         };
         let file = dir.manifest_path();
-        let text = fs::read_to_string(&file)
-            .map_err(|e| format!("{}: not a run directory: {e}", file.display()))?;
+        let text = fs::read_to_string(&file).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => format!(
+                "{}: not a run directory: there is no such file (a run that was killed before \
+                     it wrote one has sent nothing: delete its directory and begin it anew)",
+                file.display()
+            ),
+            _ => format!("{}: not a run directory: {e}", file.display()),
+        })?;
         let mut manifest: Manifest = serde_json::from_str(&text)
             .map_err(|e| format!("{}, line {}: {e}", file.display(), e.line()))?;
         if manifest.schema != SCHEMA {

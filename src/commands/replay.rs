@@ -666,18 +666,9 @@ fn finish_run<S: Timed + Send>(
         });
     });
     progress.clear();
-    let mut outcome = outcome.map_err(|e| {
-        let path = dir.path().display();
-        let with = match mode.is_live() {
-            true => "tapeline run",
-            false => "tapeline replay",
-        };
-        match e.is_damage() {
-            true => damaged(e, path),
-            false => Failure::io(format!(
-                "{e}; {path} keeps what was done, {with} --resume goes on with it"
-            )),
-        }
+    let mut outcome = outcome.map_err(|e| match e.is_damage() {
+        true => damaged(e, dir.path().display()),
+        false => Failure::io(format!("{e}; {}", what_is_left(&dir, mode))),
     })?;
     for example in &mut outcome.reader.examples {
         *example = match mode {
@@ -685,8 +676,8 @@ fn finish_run<S: Timed + Send>(
             Mode::Replay | Mode::Resume => with_name(example, &manifest.inputs),
         };
     }
-    let results =
-        results::conclude(&dir, &config, &day, &outcome, manifest).map_err(Failure::io)?;
+    let results = results::conclude(&dir, &config, &day, &outcome, manifest)
+        .map_err(|e| Failure::io(format!("{e}; {}", what_is_left(&dir, mode))))?;
     Ok(Run {
         dir,
         day,
@@ -694,6 +685,16 @@ fn finish_run<S: Timed + Send>(
         outcome,
         results,
     })
+}
+
+/// For whoever sees a run fail: what there is, and how it goes on.
+fn what_is_left(dir: &RunDir, mode: Mode) -> String {
+    let path = dir.path().display();
+    let with = match mode.is_live() {
+        true => "tapeline run",
+        false => "tapeline replay",
+    };
+    format!("{path} keeps what was done: with that mended, `{with} --resume {path}` goes on")
 }
 
 /// The reader counts its files; people know them by name.

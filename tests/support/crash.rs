@@ -7,9 +7,9 @@ use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use bus::SignalKind;
@@ -105,9 +105,16 @@ pub struct Session {
 
 impl Session {
     pub fn new(folder: Folder) -> Session {
+        Session::of(folder, 2, 3000)
+    }
+
+    /// One of so many seconds, with so many messages in each.
+    pub fn of(folder: Folder, seconds: u32, rate: u32) -> Session {
         let capture = folder.join("session.pcap");
-        let sample = "sample itch --symbols 8 --seconds 2 --rate 3000 --loss-a 0.05 --loss-b 0.05 \
-                      --duplicate 0.01 --reorder 8 -o";
+        let sample = format!(
+            "sample itch --symbols 8 --seconds {seconds} --rate {rate} --loss-a 0.05 --loss-b 0.05 \
+             --duplicate 0.01 --reorder 8 -o"
+        );
         let args = sample.split(' ').map(OsString::from);
         super::tapeline(args.chain([capture.clone().into()])).expect(0);
         // Of the same name as all the other runs, since tables hold it.
@@ -117,7 +124,7 @@ impl Session {
         command.arg("replay").arg(&capture).arg("-o").arg(&twin);
         run(command.arg("-c").arg(config)).expect(0);
         let orders: Vec<String> = orders_of(&twin, 1).into_iter().flatten().collect();
-        assert!(orders.len() > 100, "only {} orders", orders.len());
+        assert!(orders.len() > 20, "only {} orders", orders.len());
         let said = manifest(&twin);
         let date = said["date"].as_str().unwrap();
         let mut parts = date.split('-').map(|part| part.parse::<u16>().unwrap());
@@ -235,6 +242,21 @@ impl Begun {
         self
     }
 
+    /// Through another program: `prlimit --fsize=1000`.
+    pub fn under(self, wrapper: &[&str]) -> Begun {
+        let mut command = std::process::Command::new(wrapper[0]);
+        command.args(&wrapper[1..]);
+        command.arg(self.0.get_program()).args(self.0.get_args());
+        for (name, value) in self.0.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(std::process::Stdio::null());
+        Begun(command)
+    }
+
     pub fn go(mut self) -> Started {
         Started::new(&mut self.0)
     }
@@ -251,6 +273,8 @@ pub struct Peer {
     is_over: Arc<AtomicBool>,
     /// The connections in the order in which they were made: from which port, and what they bring.
     taken: Receiver<(u16, JoinHandle<Vec<u8>>)>,
+    /// What has come so far on the connections since the last drain.
+    coming: Arc<Mutex<Vec<u8>>>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -267,6 +291,8 @@ impl Peer {
         let is_over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&is_over);
         let (sender, taken) = mpsc::channel();
+        let coming = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&coming);
         let accepting = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -274,10 +300,17 @@ impl Peer {
                     return;
                 }
                 let port = stream.peer_addr().map_or(0, |address| address.port());
+                let all = Arc::clone(&all);
                 let reading = std::thread::spawn(move || {
                     let mut received = Vec::new();
+                    let mut block = [0; 4096];
                     // A killed process may end a connection by a reset; what came before counts.
-                    let _ = stream.read_to_end(&mut received);
+                    while let Ok(count @ 1..) = stream.read(&mut block) {
+                        let is_from = whole(&received).len();
+                        received.extend(&block[..count]);
+                        let is_to = whole(&received).len();
+                        all.lock().unwrap().extend(&received[is_from..is_to]);
+                    }
                     received
                 });
                 if sender.send((port, reading)).is_err() {
@@ -289,8 +322,14 @@ impl Peer {
             address,
             is_over,
             taken,
+            coming,
             accepting: Some(accepting),
         }
+    }
+
+    /// The orders that came since the last [`Peer::drain`], while the program may still run.
+    pub fn so_far(&self) -> Vec<(String, bool)> {
+        orders_in(&self.coming.lock().unwrap())
     }
 
     /// The orders that came since the last call, by connection. Only when the program is gone:
@@ -306,6 +345,7 @@ impl Peer {
             let (port, reading) = self.taken.recv().unwrap();
             let bytes = reading.join().unwrap();
             if port == mark_port {
+                self.coming.lock().unwrap().clear();
                 return received;
             }
             received.push(orders_in(whole(&bytes)));
@@ -323,14 +363,13 @@ impl Drop for Peer {
     }
 }
 
-/// The whole messages in what a connection brought: a kill may have cut the last one.
+/// The whole messages in what a connection brought: a kill may have cut the last one anywhere,
+/// in its checksum too.
 pub fn whole(bytes: &[u8]) -> &[u8] {
-    let last = bytes.windows(4).rposition(|window| window == b"\x0110=");
-    let end = last.and_then(|at| {
-        let check = bytes[at + 1..].iter().position(|byte| *byte == 1)?;
-        Some(at + check + 2)
-    });
-    &bytes[..end.unwrap_or(0)]
+    const CHECKSUM: usize = b"\x0110=000\x01".len();
+    let is_end = |window: &[u8]| window.starts_with(b"\x0110=") && window.ends_with(b"\x01");
+    let last = bytes.windows(CHECKSUM).rposition(is_end);
+    &bytes[..last.map_or(0, |at| at + CHECKSUM)]
 }
 
 /// What came to the peer over all lives of one run, held against what its log said.
