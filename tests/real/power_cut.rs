@@ -95,13 +95,13 @@ fn cut_often(kind: &str, options: &[&str], disk_bytes: u64, mount_options: &str)
             images.push((image, acknowledged));
         }
         process.kill();
-        peer.drain();
+        let life = peer.drain();
         for (image, acknowledged) in images {
             let text = image.to_str().unwrap();
             let at = session.folder.join("after");
             let after = Mount::new(at, &["-o", mount_options, text]).unwrap();
             let run = after.path().join("run");
-            if let Err(what) = go_on(&session, &peer, &run, acknowledged, &mut seen) {
+            if let Err(what) = go_on(&session, &peer, &run, acknowledged, &life, &mut seen) {
                 panic!("{kind}, image {}: {what}", seen.images);
             }
             seen.images += 1;
@@ -128,6 +128,7 @@ fn go_on(
     peer: &Peer,
     run: &Path,
     acknowledged: Vec<(String, bool)>,
+    life: &[Vec<(String, bool)>],
     seen: &mut Seen,
 ) -> Result<(), String> {
     if !is_begun(run) {
@@ -148,6 +149,8 @@ fn go_on(
     if ended.code != Some(0) {
         return Err(format!("resuming: {}", ended.stderr));
     }
+    // What left between the look at the peer and the image need not come again.
+    ledger.add(life);
     ledger.check(&session.orders)?;
     session.check_results(run)?;
     seen.flagged += ledger.flagged;

@@ -3,7 +3,8 @@
 #
 # Needs root for mounts, and for FUSE its headers. What is missing it tries to install with apt;
 # what still is missing skips its part with one line. Everything is mounted, and every network
-# setting made, in namespaces of its own, which end with it.
+# setting made, in namespaces of its own, which end with it. TAPELINE_REAL_ONLY=power runs only the
+# tests whose names have that.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 depth=${1:-quick}
@@ -15,7 +16,12 @@ if [ "$(id -u)" != 0 ]; then
 fi
 if [ -z "${TAPELINE_REAL_INSIDE:-}" ]; then
     # Built outside, where there is a network for packages.
-    ${CARGO:-cargo} test --release --locked --test real --no-run --quiet
+    said=$(${CARGO:-cargo} test --release --locked --test real --no-run 2>&1) || {
+        echo "$said" >&2
+        exit 1
+    }
+    TAPELINE_REAL_TEST=$(sed -n 's/.*Executable.*(\(.*\))$/\1/p' <<<"$said")
+    export TAPELINE_REAL_TEST
     missing=()
     [ -e /usr/include/fuse3/fuse.h ] || missing+=(libfuse3-dev fuse3 pkg-config)
     command -v mkfs.xfs >/dev/null || missing+=(xfsprogs)
@@ -43,5 +49,4 @@ if [ -e /dev/fuse ] && flags=$(pkg-config --cflags --libs fuse3 2>/dev/null); th
     cc -O2 -Wall -o "$tools/faultdisk" tests/real/faultdisk.c $flags || true
 fi
 TAPELINE_REAL=$depth TAPELINE_REAL_TOOLS=$tools \
-    ${CARGO:-cargo} test --release --locked --offline --quiet --test real -- --nocapture --test-threads=1 \
-    2>&1 | grep -v '^$'
+    "$TAPELINE_REAL_TEST" --nocapture --test-threads=1 ${TAPELINE_REAL_ONLY:-}
