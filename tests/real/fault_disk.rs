@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::crash::{Mode, Peer, Session, is_begun};
 use crate::support::{Folder, Random, alone, signal};
-use crate::{Mount, Real, TO_PEER, Trial, check_line, system, wait_for_orders};
+use crate::{HANG, Mount, Real, TO_PEER, Trial, check_line, system, wait_for_orders};
 
 /// What the disk can do wrong with a write or a sync.
 const FAULTS: [(&str, &str, &[&str]); 6] = [
@@ -147,8 +147,12 @@ fn what_was_not_synced_is_lost_with_the_power() {
     while cuts < wanted {
         let mut trial = Trial::new(&session, &peer, TO_PEER, disk.mount.path());
         disk.tell("none");
-        loop {
-            let life = Duration::from_millis(random.within(1..400));
+        for lives in 1.. {
+            // Each life leaves a segment to be read by the next: one of them must get through.
+            let life = match lives {
+                ..10 => Duration::from_millis(random.within(1..400)),
+                _ => HANG,
+            };
             let mut process = trial.begin("20x").go();
             let ended = process.wait(life);
             if ended.is_none() {
@@ -160,6 +164,9 @@ fn what_was_not_synced_is_lost_with_the_power() {
                 early += 1;
                 let came: usize = peer.drain().iter().map(Vec::len).sum();
                 assert_eq!(came, 0, "orders of a run that the disk does not have");
+                if let Some(ended) = ended {
+                    panic!("the run could not be begun: {}", ended.stderr);
+                }
                 break;
             }
             let accounted = trial.account();

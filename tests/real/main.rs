@@ -122,7 +122,9 @@ struct Trial<'a> {
 impl<'a> Trial<'a> {
     fn new(session: &'a Session, peer: &'a Peer, mode: Mode, place: &Path) -> Trial<'a> {
         let run = place.join("run");
-        let _ = fs::remove_dir_all(&run);
+        if run.exists() {
+            fs::remove_dir_all(&run).unwrap();
+        }
         let config = session.folder.write("run.toml", mode.config(peer.address));
         let ledger = Ledger::default();
         Trial {
