@@ -99,8 +99,9 @@ fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
             Some(cell) => LogReader::open_from(dir, cell),
             None => LogReader::open(dir),
         };
-        let mut printer = Printer::new(*shard, dir, &logs.day, talk)?;
-        for item in reader.map_err(failure)? {
+        let reader = reader.map_err(failure)?;
+        let mut printer = Printer::new(*shard, dir, &logs.day, talk, reader.position())?;
+        for item in reader {
             // What was read before damage is said before it.
             let (cell, record) = match item {
                 Ok(item) => item,
@@ -151,7 +152,7 @@ fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
         },
     };
     let mut tail = Tail::open(dir, from, until).map_err(failure)?;
-    let mut printer = Printer::new(*shard, dir, &logs.day, talk)?;
+    let mut printer = Printer::new(*shard, dir, &logs.day, talk, tail.position())?;
     loop {
         let polled = tail.poll();
         let is_more = match &polled {

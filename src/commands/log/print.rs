@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
-use bus::log::{Field, Of, Record, Schema, Value};
+use bus::log::{Field, LogReader, Of, Record, Schema, Value};
 use bus::{Event, Kind, Price};
 use tapeline::session::TradingDay;
 
@@ -23,11 +23,14 @@ pub struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
+    /// For records from a cell on: what symbols are called is said by those before it, too, which
+    /// are read for that.
     pub fn new(
         shard: usize,
         dir: &Path,
         day: &'a TradingDay,
         talk: Talk,
+        from: u64,
     ) -> Result<Printer<'a>, Failure> {
         let mut printer = Printer {
             shard,
@@ -40,6 +43,14 @@ impl<'a> Printer<'a> {
         };
         for event in bus::log::reference(dir).map_err(super::failure)? {
             printer.learn(&event);
+        }
+        for item in LogReader::open_live(dir, None).map_err(super::failure)? {
+            match item {
+                Ok((cell, Record::Event(event))) if cell < from => printer.learn(&event),
+                Ok((cell, Record::Signal(_))) if cell < from => {}
+                // Damage before what is asked for takes names away, and nothing else.
+                _ => break,
+            }
         }
         Ok(printer)
     }
