@@ -10,7 +10,7 @@
 //   "write 7 eio"     the same, with another error
 //   "write 7 short"   writes half and says so
 //   "write 7 torn"    writes half and fails
-//   "none"            counts only
+//   "none"            counts only; reading tells the file of the last fault, too
 //   "crash"           forgets all that was not synced, as a loss of power would: bytes since
 //                     the last fsync of their file, names since the last fsync of their folder
 //
@@ -36,6 +36,7 @@ static int root;
 static long writes, syncs, fired;
 static char what[16], how[16];
 static long at;
+static char fired_on[160];
 
 enum kind { BYTES, LENGTH, CREATED, RENAMED, REMOVED };
 
@@ -155,9 +156,10 @@ static void lose_power(void) {
     }
 }
 
-static int is_due(const char *kind, long count) {
+static int is_due(const char *kind, long count, const char *path) {
     if (strcmp(what, kind) || count != at) return 0;
     fired++;
+    snprintf(fired_on, sizeof fired_on, "%s", strrchr(path, '/') + 1);
     return 1;
 }
 
@@ -165,7 +167,7 @@ static void control(const char *text, size_t size) {
     char line[64] = {0};
     memcpy(line, text, size < 63 ? size : 63);
     writes = syncs = fired = at = 0;
-    what[0] = how[0] = 0;
+    what[0] = how[0] = fired_on[0] = 0;
     if (strncmp(line, "crash", 5) == 0) lose_power();
     else sscanf(line, "%15s %ld %15s", what, &at, how);
 }
@@ -233,8 +235,8 @@ static int f_create(const char *path, mode_t mode, struct fuse_file_info *fi) {
 static int f_read(const char *path, char *buf, size_t size, off_t off, struct fuse_file_info *fi) {
     if (is_control(path)) {
         char text[256];
-        int length = snprintf(text, sizeof text, "writes %ld syncs %ld fired %ld\n", writes, syncs,
-                              fired);
+        int length = snprintf(text, sizeof text, "writes %ld syncs %ld fired %ld on %s\n", writes,
+                              syncs, fired, fired_on);
         if (off >= length) return 0;
         if ((size_t)(length - off) < size) size = length - off;
         memcpy(buf, text + off, size);
@@ -250,7 +252,7 @@ static int f_write(const char *path, const char *buf, size_t size, off_t off,
         control(buf, size);
         return size;
     }
-    int fails = counts(path) && is_due("write", ++writes);
+    int fails = counts(path) && is_due("write", ++writes, path);
     if (fails && strcmp(how, "enospc") == 0) return -ENOSPC;
     if (fails && strcmp(how, "eio") == 0) return -EIO;
     if (fails) size /= 2;
@@ -275,7 +277,7 @@ static int f_write(const char *path, const char *buf, size_t size, off_t off,
 
 static int f_fsync(const char *path, int datasync, struct fuse_file_info *fi) {
     (void)datasync; (void)fi;
-    if (counts(path) && is_due("sync", ++syncs)) {
+    if (counts(path) && is_due("sync", ++syncs, path)) {
         // The real sync does not happen: the kernel has dropped what it could not write.
         if (strcmp(how, "eio") == 0) return -EIO;
         struct timespec pause = {0, 300 * 1000 * 1000};

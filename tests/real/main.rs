@@ -125,6 +125,7 @@ impl<'a> Trial<'a> {
         if run.exists() {
             fs::remove_dir_all(&run).unwrap();
         }
+        fs::create_dir_all(place).unwrap();
         let config = session.folder.write("run.toml", mode.config(peer.address));
         let ledger = Ledger::default();
         Trial {

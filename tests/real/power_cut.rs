@@ -72,12 +72,16 @@ fn cut_often(kind: &str, options: &[&str], disk_bytes: u64, mount_options: &str)
     let peer = Peer::new();
     let mut random = Random(11);
     let mut seen = Seen::default();
+    let mut trials = 0;
     while seen.images < real.pick(12, 500) {
         let mode = Mode {
             is_plain: random.within(0..3) == 0,
             ..TO_PEER
         };
-        let trial = Trial::new(&session, &peer, mode, disk.path());
+        // Of a name of its own: one that was removed can be back after a power cut.
+        trials += 1;
+        let name = format!("trial-{trials}");
+        let trial = Trial::new(&session, &peer, mode, &disk.path().join(&name));
         let mut process = trial.begin("4x").go();
         let mut images = Vec::new();
         while images.len() < IMAGES_EACH {
@@ -95,12 +99,13 @@ fn cut_often(kind: &str, options: &[&str], disk_bytes: u64, mount_options: &str)
             images.push((image, acknowledged));
         }
         process.kill();
+        fs::remove_dir_all(disk.path().join(&name)).unwrap();
         let life = peer.drain();
         for (image, acknowledged) in images {
             let text = image.to_str().unwrap();
             let at = session.folder.join("after");
             let after = Mount::new(at, &["-o", mount_options, text]).unwrap();
-            let run = after.path().join("run");
+            let run = after.path().join(&name).join("run");
             if let Err(what) = go_on(&session, &peer, &run, acknowledged, &life, &mut seen) {
                 panic!("{kind}, image {}: {what}", seen.images);
             }
