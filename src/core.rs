@@ -44,6 +44,28 @@ pub trait Sink {
     fn event(&mut self, event: &Event);
     /// A signal.
     fn signal(&mut self, signal: &Signal);
+    /// A piece of the work on an event is done: for sinks that measure what each piece takes.
+    #[inline(always)]
+    fn lap(&mut self, _: Lap) {}
+}
+
+/// The pieces of a core's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Lap {
+    /// The book took the event in.
+    Book,
+    /// Records went to the sink, for the log.
+    Append,
+    /// Digests and analytics.
+    Analytics,
+    /// The risk gate.
+    Risk,
+}
+
+impl Lap {
+    /// How many there are.
+    pub const COUNT: usize = 4;
 }
 
 /// One core's share of the market.
@@ -114,10 +136,13 @@ impl Core {
         };
         let mut ahead = 0;
         self.books.apply_block(events, |books, event, applied| {
+            sink.lap(Lap::Book);
             rest.prefetch(events, ahead);
             ahead += 1;
             sink.event(event);
+            sink.lap(Lap::Append);
             rest.one(books, event, &applied, sink);
+            sink.lap(Lap::Analytics);
         });
     }
 
@@ -430,6 +455,7 @@ struct Gate<'a> {
 impl Gate<'_> {
     fn settle(&mut self, out: &mut Outbox, intents: &mut Intents, sink: &mut impl Sink) {
         let (symbol, ts_event) = (out.symbol(), out.ts_event());
+        sink.lap(Lap::Analytics);
         if !intents.is_empty() {
             let quote = self.books.quote(symbol);
             let (phase, stale) = (self.books.phase(symbol), self.books.is_stale(symbol));
@@ -443,12 +469,14 @@ impl Gate<'_> {
                 }
             }
             intents.clear();
+            sink.lap(Lap::Risk);
         }
         let digest = &mut self.digests[symbol as usize];
         for signal in out.signals() {
             digest.signal(signal, self.midnight);
             sink.signal(signal);
         }
+        sink.lap(Lap::Append);
         out.clear();
     }
 }
