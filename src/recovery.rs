@@ -344,10 +344,8 @@ impl Recovery {
                     is_met: false,
                 }),
                 // That of an order before the cut can stand beyond it.
-                Some(Body::Sent(sent)) => {
-                    if self.ledger.said(&signal, &sent) {
-                        self.counts.said(&sent);
-                    }
+                Some(Body::Sent(sent)) if self.ledger.said(&signal, &sent) => {
+                    self.counts.said(&sent);
                 }
                 _ => {}
             }

@@ -7,10 +7,13 @@
 //! the shard on one core, the checkpoint on another.
 //!
 //! What a turn takes more is not the checkpoint's doing alone: both share memory and disk, and
-//! whatever else runs on the machine takes whole time slices from either.
+//! whatever else runs on the machine takes whole time slices from either. So the kernel is asked
+//! how long the thread waited for its core around each turn of a millisecond or more.
 //!
 //! `TAPELINE_BENCH_DIR` says where, if not in the system's temporary directory.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -244,6 +247,8 @@ fn run<D: Disk, G: Gateway, C: Clock>(
 ) -> Turns {
     let mut turns = Turns::new();
     let first = market.next;
+    let waits = CoreWaits::open();
+    let mut waited = waits.total();
     let start = Instant::now();
     loop {
         let elapsed = start.elapsed();
@@ -259,11 +264,43 @@ fn run<D: Disk, G: Gateway, C: Clock>(
         );
         let before = Instant::now();
         let work = shard.turn().expect("the shard works");
-        turns.record(before.elapsed(), work);
+        let took = before.elapsed();
+        turns.record(took, work);
+        if took >= LONG {
+            let now = waits.total();
+            // Since the last rest, so that what the rest itself waited is not in it.
+            turns.long_waiting += u64::from(took - (now - waited).min(took) < LONG);
+            waited = now;
+        }
         if work == 0 {
             // As the shard's own thread does: the kernel's workers need a core too.
             thread::yield_now();
+            waited = waits.total();
         }
+    }
+}
+
+/// A turn as long as this holds the shard up.
+const LONG: Duration = Duration::from_millis(1);
+
+/// How long this thread could have run and had no core, by the kernel's account.
+struct CoreWaits(Option<File>);
+
+impl CoreWaits {
+    fn open() -> CoreWaits {
+        CoreWaits(File::open("/proc/thread-self/schedstat").ok())
+    }
+
+    fn total(&self) -> Duration {
+        let mut text = [0; 96];
+        let read = self.0.as_ref().map(|file| file.read_at(&mut text, 0));
+        let Some(Ok(length)) = read else {
+            return Duration::ZERO;
+        };
+        // Time on a core, time waiting for one, number of slices.
+        let text = String::from_utf8_lossy(&text[..length]);
+        let ns = text.split(' ').nth(1).and_then(|ns| ns.parse().ok());
+        Duration::from_nanos(ns.unwrap_or(0))
     }
 }
 
@@ -274,6 +311,8 @@ struct Turns {
     max: Duration,
     /// A millisecond or more, whatever they did.
     long: u64,
+    /// Of these, the ones that would have been shorter with a core to run on.
+    long_waiting: u64,
     events: u64,
 }
 
@@ -284,6 +323,7 @@ impl Turns {
             count: 0,
             max: Duration::ZERO,
             long: 0,
+            long_waiting: 0,
             events: 0,
         }
     }
@@ -291,7 +331,7 @@ impl Turns {
     fn record(&mut self, took: Duration, work: usize) {
         let us = took.as_micros() as usize;
         self.max = self.max.max(took);
-        self.long += u64::from(us >= 1_000);
+        self.long += u64::from(took >= LONG);
         if work > 0 {
             let last = self.counts.len() - 1;
             self.counts[us.min(last)] += 1;
@@ -312,7 +352,7 @@ impl Turns {
     fn print(&self, name: &str) {
         println!(
             "checkpoint:   {name:19} {} turns, {} events: us p50 {} p99 {} p99.9 {} p99.99 {} \
-             max {}; {} turns of 1 ms or more",
+             max {}; {} turns of 1 ms or more, {} of them for want of a core",
             self.count,
             self.events,
             self.at(0.5),
@@ -321,6 +361,7 @@ impl Turns {
             self.at(0.9999),
             self.max.as_micros(),
             self.long,
+            self.long_waiting,
         );
     }
 }
