@@ -1,138 +1,407 @@
-//! How long each stage takes, as histograms: recorded by a shard without allocating, written as
-//! HdrHistogram files.
+//! How long each stage takes: recorded by a shard without allocating, as histograms that are
+//! always on, and as a breakdown of single messages that adds up to the whole.
+//!
+//! ```text
+//! due ──receive──► picked up ──decode──► pushed ──ring──► popped ──book, append, analytics, risk──► concluded
+//!                                                    decided ──durable──► released ──encode, send──► sent
+//! ```
+//!
+//! Waits of the reader's and the shard's turns, which every run measures, cost a few records for
+//! each turn. The four pieces inside a batch need stamps for each event, so only each N-th batch
+//! has them.
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+mod files;
+mod histogram;
 
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use crate::core::Lap;
+
+pub use histogram::{Histogram, Interval, write_log};
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Stage {
+    /// From when a packet was due until the reader began with it.
+    Receive,
     /// One turn of the reader: some packets unframed, arbitrated, decoded and pushed.
     Decode,
     /// In the ring, from push to pop.
     Ring,
-    /// One batch of the shard: log append, book, analytics, risk.
+    /// In a batch: the books' part.
+    Book,
+    /// In a batch: records into the log's open frame.
+    Append,
+    /// In a batch: digests and analytics.
+    Analytics,
+    /// In a batch: the risk gate.
+    Risk,
+    /// From an order's decision until it was let go: in `durable` mode, until its cause was on the
+    /// disk.
+    Durable,
+    /// An order as a FIX message.
+    Encode,
+    /// Handing it to the peer.
+    Send,
+    /// One batch of the shard: book, append, analytics and risk.
     Apply,
+    /// Work without waits, decode and apply: all that a closed loop would see.
+    Service,
     /// From when a packet was due (replay) or received (live) until all it says is concluded.
     Total,
-    /// From an order's decision until its cause was durable; zero in `fast` mode.
-    Durable,
-    /// Encoding an order and handing it to the peer.
-    Send,
     /// From when an order's cause was due until the order was sent.
     Order,
 }
 
 impl Stage {
-    /// In the order of a message's way.
-    pub const ALL: [Stage; 7] = [
+    /// The ones that add up, in the order of a message's way.
+    pub const PARTS: [Stage; 10] = [
+        Stage::Receive,
         Stage::Decode,
         Stage::Ring,
-        Stage::Apply,
-        Stage::Total,
+        Stage::Book,
+        Stage::Append,
+        Stage::Analytics,
+        Stage::Risk,
         Stage::Durable,
+        Stage::Encode,
         Stage::Send,
+    ];
+
+    /// All, the sums last.
+    pub const ALL: [Stage; 14] = [
+        Stage::Receive,
+        Stage::Decode,
+        Stage::Ring,
+        Stage::Book,
+        Stage::Append,
+        Stage::Analytics,
+        Stage::Risk,
+        Stage::Durable,
+        Stage::Encode,
+        Stage::Send,
+        Stage::Apply,
+        Stage::Service,
+        Stage::Total,
         Stage::Order,
     ];
 
     /// Its name in files and reports.
     pub const fn name(self) -> &'static str {
         match self {
+            Stage::Receive => "receive",
             Stage::Decode => "decode",
             Stage::Ring => "ring",
-            Stage::Apply => "apply",
-            Stage::Total => "total",
+            Stage::Book => "book",
+            Stage::Append => "append",
+            Stage::Analytics => "analytics",
+            Stage::Risk => "risk",
             Stage::Durable => "durable",
+            Stage::Encode => "encode",
             Stage::Send => "send",
+            Stage::Apply => "apply",
+            Stage::Service => "service",
+            Stage::Total => "total",
             Stage::Order => "order",
+        }
+    }
+
+    /// What its time is, in a few words.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Stage::Receive => "due to picked up by the reader",
+            Stage::Decode => "reader: one turn of some packets",
+            Stage::Ring => "in the ring",
+            Stage::Book => "in a batch: books",
+            Stage::Append => "in a batch: into the log's open frame",
+            Stage::Analytics => "in a batch: digests and analytics",
+            Stage::Risk => "in a batch: the risk gate",
+            Stage::Durable => "order decided to released",
+            Stage::Encode => "order to FIX message",
+            Stage::Send => "message to the peer",
+            Stage::Apply => "shard: one batch of log, book, analytics, risk",
+            Stage::Service => "work without waits: decode and apply",
+            Stage::Total => "packet due to all concluded",
+            Stage::Order => "cause due to order sent",
         }
     }
 }
 
-/// The largest time a histogram tells apart; longer ones count as this.
-const MAX_NS: u64 = 60_000_000_000;
+/// What is to be measured of a run. The default is what every run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// Each so many batches one is stamped event by event.
+    pub stamp_every: u32,
+    /// What was due in so many nanoseconds from the pace's start is not counted.
+    pub warmup_ns: u64,
+    /// What was due so many nanoseconds after the warm-up, or later, is not counted.
+    pub span_ns: u64,
+    /// How long a slot is, of those that total latencies are kept by.
+    pub slot_ns: u64,
+    /// How many slots; none outside of the lab.
+    pub slots: usize,
+    /// How many single messages are kept with their parts; none outside of the lab.
+    pub traces_max: usize,
+    /// Each so many stamped turns of the reader one is kept.
+    pub trace_every: u32,
+}
 
-/// One histogram for each stage, nanoseconds, three significant digits.
+impl Default for Measure {
+    fn default() -> Measure {
+        Measure {
+            stamp_every: 128,
+            warmup_ns: 0,
+            span_ns: u64::MAX,
+            slot_ns: u64::MAX,
+            slots: 0,
+            traces_max: 0,
+            trace_every: 1,
+        }
+    }
+}
+
+/// One message's way: the last one of a turn of the reader, standing for all of that turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// When it was due.
+    pub due_ns: u64,
+    /// When it was concluded, or its order sent.
+    pub done_ns: u64,
+    /// How many messages the turn had; 1 for an order.
+    pub messages: u32,
+    /// Whether it is an order's way, to the peer.
+    pub is_order: bool,
+    /// Nanoseconds in each of [`Stage::PARTS`].
+    pub parts: [u64; Stage::PARTS.len()],
+}
+
+impl Trace {
+    /// From due to done.
+    pub fn total_ns(&self) -> u64 {
+        self.done_ns.saturating_sub(self.due_ns)
+    }
+}
+
+/// The moments of a reader's turn and of the batch that took its last message in. Each is taken
+/// as no earlier than the one before, so that what lies between them adds up.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// When the last message was due; `None` where nothing is.
+    pub due_ns: Option<u64>,
+    /// When the reader's turn began.
+    pub read_ns: u64,
+    /// When the turn's events were in the rings.
+    pub pushed_ns: u64,
+    /// When the shard took the batch.
+    pub popped_ns: u64,
+    /// What the pieces of the batch took, if it was stamped.
+    pub laps: Option<[u64; Lap::COUNT]>,
+    /// How many messages the turn had.
+    pub messages: u32,
+}
+
+/// The front of an order's way, and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderWay {
+    /// Up to the decision; `laps` are those until then.
+    pub way: Way,
+    /// When it was decided.
+    pub decided_ns: u64,
+    /// When it was let go.
+    pub released_ns: u64,
+    /// When it was a message.
+    pub encoded_ns: u64,
+    /// When the peer had it.
+    pub sent_ns: u64,
+}
+
+/// One histogram for each stage, and the breakdowns.
 #[derive(Clone, Debug)]
 pub struct Latency {
-    stages: Vec<Histogram<u64>>,
+    stages: Vec<Histogram>,
+    measure: Measure,
+    /// When the measured span began.
+    start_ns: u64,
+    slots: Vec<Histogram>,
+    traces: Vec<Trace>,
+    traced: u32,
+    batches: u32,
+    /// Turns of the reader whose stamps came too late to be matched with their batch.
+    pub unmatched: u64,
 }
 
 impl Latency {
-    /// Allocates all the histograms need.
+    /// What every run has.
     pub fn new() -> Latency {
-        let empty = Histogram::new_with_bounds(1, MAX_NS, 3).expect("valid bounds");
+        Latency::measuring(Measure::default())
+    }
+
+    /// Allocates all that is needed.
+    pub fn measuring(measure: Measure) -> Latency {
+        assert!(measure.stamp_every > 0 && measure.trace_every > 0 && measure.slot_ns > 0);
         Latency {
-            stages: vec![empty; Stage::ALL.len()],
+            stages: vec![Histogram::new(); Stage::ALL.len()],
+            measure,
+            start_ns: 0,
+            slots: vec![Histogram::new(); measure.slots],
+            traces: Vec::with_capacity(measure.traces_max),
+            traced: 0,
+            batches: 0,
+            unmatched: 0,
         }
+    }
+
+    /// The pace began at this moment.
+    pub fn begin(&mut self, start_ns: u64) {
+        self.start_ns = start_ns.saturating_add(self.measure.warmup_ns);
+    }
+
+    /// Whether the batch to come is to be stamped.
+    #[inline]
+    pub fn is_stamped(&mut self) -> bool {
+        self.batches += 1;
+        let is_stamped = self.batches >= self.measure.stamp_every;
+        if is_stamped {
+            self.batches = 0;
+        }
+        is_stamped
+    }
+
+    /// How far into the measured span something was due, if it was.
+    #[inline]
+    fn offset(&self, due_ns: u64) -> Option<u64> {
+        let offset_ns = due_ns.wrapping_sub(self.start_ns);
+        (offset_ns < self.measure.span_ns).then_some(offset_ns)
     }
 
     /// Counts one.
     #[inline]
     pub fn record(&mut self, stage: Stage, ns: u64) {
-        self.stages[stage as usize].saturating_record(ns);
+        self.stages[stage as usize].record(ns);
     }
 
-    /// Adds the counts of `other`.
+    /// A packet that was due is concluded.
+    #[inline]
+    pub fn packet(&mut self, due_ns: u64, done_ns: u64) {
+        let Some(offset_ns) = self.offset(due_ns) else {
+            return;
+        };
+        let ns = done_ns.saturating_sub(due_ns);
+        self.record(Stage::Total, ns);
+        if let Some(slot) = self
+            .slots
+            .get_mut((offset_ns / self.measure.slot_ns) as usize)
+        {
+            slot.record(ns);
+        }
+    }
+
+    /// The last message of a turn of the reader is concluded.
+    pub fn turn(&mut self, way: &Way, done_ns: u64) {
+        if way
+            .due_ns
+            .is_some_and(|due_ns| self.offset(due_ns).is_none())
+        {
+            return;
+        }
+        let mut parts = [0; Stage::PARTS.len()];
+        let popped_ns = front(way, &mut parts);
+        let count = u64::from(way.messages);
+        let apply_ns = done_ns.saturating_sub(popped_ns);
+        let decode_ns = parts[Stage::Decode as usize];
+        let mut record = |stage: Stage, ns| self.stages[stage as usize].record_n(ns, count);
+        record(Stage::Decode, decode_ns);
+        record(Stage::Ring, parts[Stage::Ring as usize]);
+        record(Stage::Apply, apply_ns);
+        record(Stage::Service, decode_ns + apply_ns);
+        if way.due_ns.is_some() {
+            record(Stage::Receive, parts[Stage::Receive as usize]);
+        }
+        let Some(laps) = way.laps else { return };
+        for (stage, ns) in LAPS.into_iter().zip(laps) {
+            record(stage, ns);
+            parts[stage as usize] = ns;
+        }
+        if let Some(due_ns) = way.due_ns {
+            self.trace(Trace {
+                due_ns,
+                done_ns,
+                messages: way.messages,
+                is_order: false,
+                parts,
+            });
+        }
+    }
+
+    /// An order was sent. `due_ns` is when its cause was due or, where nothing is, when it was
+    /// decided; `order` is all of its way, where that is known.
+    pub fn order(&mut self, due_ns: u64, order: &OrderWay, is_whole: bool) {
+        if self.offset(due_ns).is_none() {
+            return;
+        }
+        let after = |ns: u64, before: u64| ns.saturating_sub(before);
+        let durable_ns = after(order.released_ns, order.decided_ns);
+        let encode_ns = after(order.encoded_ns, order.released_ns);
+        let send_ns = after(order.sent_ns, order.encoded_ns);
+        self.record(Stage::Durable, durable_ns);
+        self.record(Stage::Encode, encode_ns);
+        self.record(Stage::Send, send_ns);
+        self.record(Stage::Order, after(order.sent_ns, due_ns));
+        let Some(laps) = order.way.laps.filter(|_| is_whole) else {
+            return;
+        };
+        let mut parts = [0; Stage::PARTS.len()];
+        front(&order.way, &mut parts);
+        for (stage, ns) in LAPS.into_iter().zip(laps) {
+            parts[stage as usize] = ns;
+        }
+        parts[Stage::Durable as usize] = durable_ns;
+        parts[Stage::Encode as usize] = encode_ns;
+        parts[Stage::Send as usize] = send_ns;
+        if self.traces.len() < self.measure.traces_max {
+            self.traces.push(Trace {
+                due_ns,
+                done_ns: order.sent_ns,
+                messages: 1,
+                is_order: true,
+                parts,
+            });
+        }
+    }
+
+    #[inline]
+    fn trace(&mut self, trace: Trace) {
+        self.traced += 1;
+        if self.traced >= self.measure.trace_every && self.traces.len() < self.measure.traces_max {
+            self.traced = 0;
+            self.traces.push(trace);
+        }
+    }
+
+    /// Adds what `other` counted in the same span.
     pub fn merge(&mut self, other: &Latency) {
         for (mine, theirs) in self.stages.iter_mut().zip(&other.stages) {
-            mine.add(theirs).expect("same bounds");
+            mine.add(theirs);
         }
-    }
-
-    /// How many were counted.
-    pub fn count(&self, stage: Stage) -> u64 {
-        self.stages[stage as usize].len()
-    }
-
-    /// The time that a share `quantile` did not exceed; `None` with fewer than ten samples
-    /// beyond it, since it would be a guess.
-    pub fn quantile_ns(&self, stage: Stage, quantile: f64) -> Option<u64> {
-        let histogram = &self.stages[stage as usize];
-        let beyond = histogram.len() as f64 * (1.0 - quantile);
-        (beyond >= 10.0).then(|| histogram.value_at_quantile(quantile))
-    }
-
-    /// The longest.
-    pub fn max_ns(&self, stage: Stage) -> Option<u64> {
-        let histogram = &self.stages[stage as usize];
-        (!histogram.is_empty()).then(|| histogram.max())
-    }
-
-    /// Writes `latency.hlog` (one tagged line for each stage) and `STAGE.hgrm` for each stage
-    /// that counted anything.
-    pub fn write(&self, dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(dir)?;
-        let mut out = BufWriter::new(File::create(dir.join("latency.hlog"))?);
-        let mut serializer = V2DeflateSerializer::new();
-        let mut builder = IntervalLogWriterBuilder::new();
-        builder.add_comment("values in nanoseconds");
-        let mut log = builder.begin_log_with(&mut out, &mut serializer)?;
-        for stage in Stage::ALL {
-            let histogram = &self.stages[stage as usize];
-            if histogram.is_empty() {
-                continue;
-            }
-            let zero = std::time::Duration::ZERO;
-            log.write_histogram(histogram, zero, zero, Tag::new(stage.name()))
-                .map_err(|e| io::Error::other(format!("{e:?}")))?;
+        for (mine, theirs) in self.slots.iter_mut().zip(&other.slots) {
+            mine.add(theirs);
         }
-        out.flush()?;
-        for stage in Stage::ALL {
-            let histogram = &self.stages[stage as usize];
-            if !histogram.is_empty() {
-                let path = dir.join(format!("{}.hgrm", stage.name()));
-                std::fs::write(path, percentiles(histogram))?;
-            }
-        }
-        Ok(())
+        self.traces.extend_from_slice(&other.traces);
+        self.unmatched += other.unmatched;
+    }
+
+    /// A stage's histogram.
+    pub fn stage(&self, stage: Stage) -> &Histogram {
+        &self.stages[stage as usize]
+    }
+
+    /// Total latencies by when they were due: a histogram for each slot.
+    pub fn slots(&self) -> &[Histogram] {
+        &self.slots
+    }
+
+    /// Single messages with their parts.
+    pub fn traces(&self) -> &[Trace] {
+        &self.traces
     }
 }
 
@@ -142,76 +411,22 @@ impl Default for Latency {
     }
 }
 
-/// The percentile text of the HdrHistogram tools, microseconds.
-fn percentiles(histogram: &Histogram<u64>) -> String {
-    let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
-    let us = |ns: f64| ns / 1_000.0;
-    let mut count = 0;
-    for item in histogram.iter_quantiles(5) {
-        let quantile = item.quantile_iterated_to();
-        let value = us(item.value_iterated_to() as f64);
-        count += item.count_since_last_iteration();
-        let _ = if quantile < 1.0 {
-            writeln!(
-                text,
-                "{value:12.3} {quantile:.12} {count:10} {:14.2}",
-                1.0 / (1.0 - quantile)
-            )
-        } else {
-            writeln!(text, "{value:12.3} {quantile:.12} {count:10}")
-        };
-    }
-    let _ = write!(
-        text,
-        "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]\n#[Max     = {:12.3}, TotalCount     = {:12}]\n#[Buckets = {:12}, SubBuckets     = {:12}]\n",
-        us(histogram.mean()),
-        us(histogram.stdev()),
-        us(histogram.max() as f64),
-        histogram.len(),
-        histogram.buckets(),
-        2048
-    );
-    text
+/// The stages of a core's laps, in the laps' order.
+const LAPS: [Stage; Lap::COUNT] = [Stage::Book, Stage::Append, Stage::Analytics, Stage::Risk];
+
+/// The parts up to the batch; when that began.
+#[inline]
+fn front(way: &Way, parts: &mut [u64; Stage::PARTS.len()]) -> u64 {
+    // What a turn found while it was running was due after the turn began.
+    let due_ns = way.due_ns.unwrap_or(way.read_ns);
+    let read_ns = way.read_ns.max(due_ns);
+    let pushed_ns = way.pushed_ns.max(read_ns);
+    let popped_ns = way.popped_ns.max(pushed_ns);
+    parts[Stage::Receive as usize] = read_ns - due_ns;
+    parts[Stage::Decode as usize] = pushed_ns - read_ns;
+    parts[Stage::Ring as usize] = popped_ns - pushed_ns;
+    popped_ns
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quantile_needs_ten_samples_beyond_it() {
-        let mut latency = Latency::new();
-        for ns in 1..=1_000 {
-            latency.record(Stage::Ring, ns * 1_000);
-        }
-        assert!(
-            latency
-                .quantile_ns(Stage::Ring, 0.5)
-                .unwrap()
-                .abs_diff(500_000)
-                < 1_000
-        );
-        assert!(latency.quantile_ns(Stage::Ring, 0.99).is_some());
-        assert_eq!(latency.quantile_ns(Stage::Ring, 0.999), None);
-        assert_eq!(latency.quantile_ns(Stage::Send, 0.5), None);
-        latency.record(Stage::Ring, u64::MAX); // Longer than a histogram goes, still counted.
-        assert_eq!(latency.count(Stage::Ring), 1_001);
-    }
-
-    #[test]
-    fn files_are_written_for_the_stages_that_ran() {
-        let dir = std::env::temp_dir().join(format!("tapeline-latency-{}", std::process::id()));
-        let mut latency = Latency::new();
-        latency.record(Stage::Ring, 1_500);
-        latency.write(&dir).unwrap();
-        let log = std::fs::read_to_string(dir.join("latency.hlog")).unwrap();
-        assert!(log.contains("Tag=ring,"), "{log}");
-        let text = std::fs::read_to_string(dir.join("ring.hgrm")).unwrap();
-        assert!(
-            text.contains("       1.500 1.000000000000          1"),
-            "{text}"
-        );
-        assert!(!dir.join("send.hgrm").exists());
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-}
+mod tests;

@@ -15,7 +15,8 @@ use bus::clock::{Clock, MachineClock};
 use bus::disk::{self, Disk, RealDisk};
 use bus::log::{End, Log, LogConfig, LogError, LogReader};
 use bus::oms::{
-    About, Encoder, File, FixConfig, GatewayError, NewOrder, OrderId, Real, Several, Tcp, TcpConfig,
+    About, Encoder, File, FixConfig, Gateway, GatewayError, NewOrder, OrderId, Real, Several, Tcp,
+    TcpConfig,
 };
 use bus::ring::{self, Receiver, Sender};
 use bus::{Body, Signal, Ts};
@@ -25,15 +26,16 @@ use feed::source::{Capture, Pace, Paced, Source, Speed};
 
 use crate::config::{Backend, Config, Durability, InDoubt};
 use crate::core::{Core, CoreConfig};
+use crate::latency::Measure;
 use crate::recovery::Recovery;
 use crate::run_dir::{Part, RunDir};
 use crate::savepoint::Origin;
 use crate::session::TradingDay;
 use crate::shard::{Finished, Parts, Shard, ShardConfig, ShardError, Stamp};
 
-/// How many packets' stamps may wait for a shard; more are not taken, so that the reader never
-/// waits for a measurement.
-const STAMPS_MAX: usize = 4096;
+/// How many turns' stamps may wait for a shard. What does not fit is counted with the next that
+/// does, so that the reader never waits for a measurement.
+const STAMPS_MAX: usize = 1 << 16;
 
 /// Set once by a signal or by the caller: end in order.
 #[derive(Clone, Debug, Default)]
@@ -259,8 +261,24 @@ pub fn run<S: Timed + Send>(
     job: &Job<'_>,
     clock: &MachineClock,
     stop: &Stop,
+    watch: impl FnMut(Progressed),
+) -> Result<Outcome, PipelineError> {
+    let measure = Measure::default();
+    run_measured(source, job, clock, stop, measure, |gateway| gateway, watch)
+}
+
+/// The same, with more measured than usual, and each shard's gateway seen through `wrap`: for the
+/// lab.
+pub fn run_measured<S: Timed + Send, G: Gateway>(
+    source: S,
+    job: &Job<'_>,
+    clock: &MachineClock,
+    stop: &Stop,
+    measure: Measure,
+    wrap: impl Fn(Several<Real>) -> G + Sync,
     mut watch: impl FnMut(Progressed),
 ) -> Result<Outcome, PipelineError> {
+    let wrap = &wrap;
     let shards = job.config.run.shards;
     let cpus = plan_cpus(job.config)?;
     let shared = Shared {
@@ -290,8 +308,9 @@ pub fn run<S: Timed + Send>(
             stamp_senders.push(stamp_tx);
             let (ready, cpu) = (ready_tx.clone(), cpus[shard + 1]);
             let body = move || {
+                let rings = (event_rx, stamp_rx);
                 let result =
-                    shard_thread(shard, cpu, (event_rx, stamp_rx), job, clock, shared, ready);
+                    shard_thread(shard, cpu, rings, job, clock, shared, ready, measure, wrap);
                 if result.is_err() {
                     shared.failed.store(true, Ordering::Release);
                 }
@@ -470,7 +489,8 @@ struct Ready {
     events: u64,
 }
 
-fn shard_thread(
+#[allow(clippy::too_many_arguments)]
+fn shard_thread<G: Gateway>(
     index: usize,
     cpu: Option<usize>,
     (events, stamps): (Receiver, Receiver<Stamp>),
@@ -478,6 +498,8 @@ fn shard_thread(
     clock: &MachineClock,
     shared: &Shared,
     ready: mpsc::Sender<Ready>,
+    measure: Measure,
+    wrap: &impl Fn(Several<Real>) -> G,
 ) -> Result<Finished, ShardError> {
     let config = job.config;
     let setup = ShardError::Setup;
@@ -517,6 +539,7 @@ fn shard_thread(
         is_live: job.is_live,
         cancels_in_doubt: config.orders.in_doubt == InDoubt::Cancel,
         again_upto: job.dir.repaired(job.part(), index).map_err(setup)?,
+        measure,
     };
     let start = job.origin().start(index, u64::MAX)?;
     remarks.extend(start.remarks);
@@ -554,7 +577,7 @@ fn shard_thread(
     orders.settle(&state, &mut encoder, &shard_config, clock)?;
     let delivered = std::mem::take(&mut orders.delivered);
     let msg_seq = orders.msg_seq_last;
-    let gateway = orders.gateway();
+    let gateway = wrap(orders.gateway());
     let kill = &*shared.kill;
     let parts = Parts {
         events,
@@ -609,8 +632,8 @@ fn open_when_free<T, E>(
 }
 
 /// The hot loop of a shard.
-fn shard_loop<D: Disk, C: Clock>(
-    shard: &mut Shard<'_, D, Several<Real>, C>,
+fn shard_loop<D: Disk, G: Gateway, C: Clock>(
+    shard: &mut Shard<'_, D, G, C>,
     pace: &OnceLock<Pace>,
     progress: &Progress,
     cpu: Option<usize>,
@@ -656,6 +679,7 @@ fn reader_loop<S: Timed>(
     is_live: bool,
 ) -> Result<ReaderStats, ReadError> {
     let mut last_seq = vec![0; stamps.len()];
+    let mut unstamped = vec![0u32; stamps.len()];
     let mut is_paced = false;
     let mut rest = Rest::new(cpu);
     let (mut was_empty, mut stopped_ns) = (false, None);
@@ -672,7 +696,7 @@ fn reader_loop<S: Timed>(
             }
         }
         match reader.turn()? {
-            Turned::Worked { .. } => {
+            Turned::Worked { messages } => {
                 if !is_paced && let Some(pace) = reader.source().pace() {
                     let _ = shared.pace.set(pace);
                     is_paced = true;
@@ -682,11 +706,16 @@ fn reader_loop<S: Timed>(
                     let seq = reader.last_pushed(shard).unwrap_or(0);
                     if seq > last_seq[shard] {
                         last_seq[shard] = seq;
-                        stamps.push(&[Stamp {
+                        let stamp = Stamp {
                             seq,
                             read_ns,
                             pushed_ns,
-                        }]);
+                            messages: unstamped[shard].saturating_add(messages as u32).max(1),
+                        };
+                        unstamped[shard] = match stamps.push(&[stamp]) {
+                            0 => stamp.messages,
+                            _ => 0,
+                        };
                     }
                 }
             }

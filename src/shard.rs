@@ -18,8 +18,8 @@ use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Body, Event, Signal, SignalKind, Ts};
 use feed::source::Pace;
 
-use crate::core::{Core, Sink};
-use crate::latency::{Latency, Stage};
+use crate::core::{Core, Lap, Sink};
+use crate::latency::{Latency, Measure, OrderWay, Way};
 use crate::recovery::{Ahead, Ledger, Recovered, Recovery, key, sent_signal};
 
 /// Events taken from the ring in one turn.
@@ -37,6 +37,8 @@ pub struct Stamp {
     pub read_ns: u64,
     /// When the turn's events were in the rings.
     pub pushed_ns: u64,
+    /// How many messages it had, with those of turns before whose stamps found no room.
+    pub messages: u32,
 }
 
 /// What does not change while a shard runs.
@@ -54,6 +56,8 @@ pub struct ShardConfig {
     /// Orders caused by events up to this `seq` may have left before, because the log was cut by
     /// hand: they go out flagged as possible repeats.
     pub again_upto: u64,
+    /// What to measure.
+    pub measure: Measure,
 }
 
 /// A shard that cannot go on.
@@ -204,6 +208,9 @@ struct Held {
     decided_ns: u64,
     due_ns: u64,
     how: How,
+    /// Its way so far; that of the reader is not known before the end of the batch.
+    way: Way,
+    is_whole: bool,
 }
 
 /// As what an order goes out.
@@ -236,6 +243,8 @@ pub struct Shard<'a, D: Disk, G, C> {
     clock: C,
     kill: &'a AtomicBool,
     latency: Latency,
+    /// Up to this event, the reader's stamps were matched with batches.
+    matched_seq: u64,
     msg_seq: u64,
     /// Orders that the gateway took and still has in its buffer: not yet said to be sent.
     leaving: VecDeque<(Signal, Outcome, u64)>,
@@ -271,6 +280,9 @@ struct Exit<D: Disk> {
     held: VecDeque<Held>,
     counts: ShardCounts,
     now_ns: u64,
+    laps: Laps,
+    /// Orders of the batch at hand, whose reader's turn is not known yet.
+    unmatched: usize,
     /// When the packet of the event now taken in was captured or received.
     ts_recv: Ts,
     pace: Option<Pace>,
@@ -326,15 +338,37 @@ impl<D: Disk> Exit<D> {
     }
 
     fn hold(&mut self, order: &Signal, how: How) {
+        let decided_ns = self.laps.last_ns.max(self.now_ns);
+        let due_ns = self.pace.map(|pace| pace.due_ns(self.ts_recv));
+        self.unmatched += 1;
         self.held.push_back(Held {
             order: *order,
             cell_end: self.log.next_cell(),
-            decided_ns: self.now_ns,
-            due_ns: self
-                .pace
-                .map_or(self.now_ns, |pace| pace.due_ns(self.ts_recv)),
+            decided_ns,
+            due_ns: due_ns.unwrap_or(decided_ns),
             how,
+            way: Way {
+                due_ns,
+                read_ns: 0,
+                pushed_ns: 0,
+                popped_ns: self.laps.popped_ns,
+                laps: self.laps.is_on.then_some(self.laps.ns),
+                messages: 1,
+            },
+            is_whole: false,
         });
+    }
+
+    /// The orders that came from a turn of the reader learn when that was.
+    fn match_orders(&mut self, after_seq: u64, stamp: &Stamp) {
+        for held in self.held.iter_mut().rev().take(self.unmatched) {
+            let seq = held.order.seq;
+            if !held.is_whole && seq > after_seq && seq <= stamp.seq {
+                held.way.read_ns = stamp.read_ns;
+                held.way.pushed_ns = stamp.pushed_ns;
+                held.is_whole = held.way.due_ns.is_some();
+            }
+        }
     }
 
     /// Moves what waits into the log as far as there is room.
@@ -380,6 +414,39 @@ impl<D: Disk> Sink for Exit<D> {
     }
 }
 
+/// The moments of the batch at hand.
+#[derive(Clone, Copy, Debug, Default)]
+struct Laps {
+    /// Whether each event is stamped.
+    is_on: bool,
+    popped_ns: u64,
+    last_ns: u64,
+    ns: [u64; Lap::COUNT],
+}
+
+/// An exit that stamps each piece of the work on each event.
+struct Stamping<'e, D: Disk, C> {
+    exit: &'e mut Exit<D>,
+    clock: &'e C,
+}
+
+impl<D: Disk, C: Clock> Sink for Stamping<'_, D, C> {
+    fn event(&mut self, event: &Event) {
+        self.exit.event(event);
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        self.exit.signal(signal);
+    }
+
+    fn lap(&mut self, lap: Lap) {
+        let now_ns = self.clock.now_ns();
+        let laps = &mut self.exit.laps;
+        laps.ns[lap as usize] += now_ns.saturating_sub(laps.last_ns);
+        laps.last_ns = now_ns;
+    }
+}
+
 impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// A shard that goes on from `parts.state`. `kept_max` is how many records one event can
     /// cause at most: a tick closes windows of every symbol. `msg_seq_last` is the last message
@@ -422,6 +489,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 held: VecDeque::with_capacity(HELD_ORDERS_MAX + kept_max),
                 counts,
                 now_ns: 0,
+                laps: Laps::default(),
+                unmatched: 0,
                 ts_recv: Ts::MIN,
                 pace: None,
             },
@@ -429,7 +498,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             gateway: parts.gateway,
             clock: parts.clock,
             kill: parts.kill,
-            latency: Latency::new(),
+            latency: Latency::measuring(config.measure),
+            matched_seq: 0,
             msg_seq: msg_seq.max(msg_seq_last),
             leaving: VecDeque::with_capacity(HELD_ORDERS_MAX),
             urged_upto: 0,
@@ -494,6 +564,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// From now on, latencies count from when packets were due by `pace`.
     pub fn set_pace(&mut self, pace: Pace) {
         self.exit.pace = Some(pace);
+        self.latency.begin(pace.start_ns);
     }
 
     /// One bounded piece of work; how much it did. Never waits.
@@ -528,7 +599,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         if !self.exit.held.is_empty() {
             work += self.release()?;
         }
-        work += self.take(now_ns);
+        work += self.take();
         match self.exit.unsaid.take() {
             None => Ok(work),
             Some(what) => Err(ShardError::Unsaid { what }),
@@ -540,7 +611,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         self.is_input_over && self.leaving.is_empty() && self.exit.is_empty()
     }
 
-    fn take(&mut self, now_ns: u64) -> usize {
+    fn take(&mut self) -> usize {
         if self.exit.held.len() >= HELD_ORDERS_MAX || !self.exit.has_room(BATCH_EVENTS_MAX) {
             self.exit.counts.log_full += 1;
             return 0;
@@ -551,42 +622,60 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         };
         let (front, back) = batch.slices();
         bus::failpoint!("events-taken");
-        self.core.take(front, &mut self.exit);
-        self.core.take(back, &mut self.exit);
+        let popped_ns = self.clock.now_ns();
+        self.exit.laps = Laps {
+            is_on: self.latency.is_stamped(),
+            popped_ns,
+            last_ns: popped_ns,
+            ns: [0; Lap::COUNT],
+        };
+        self.exit.unmatched = 0;
+        if self.exit.laps.is_on {
+            stamped(&mut self.core, [front, back], &mut self.exit, &self.clock);
+        } else {
+            self.core.take(front, &mut self.exit);
+            self.core.take(back, &mut self.exit);
+        }
         bus::failpoint!("events-appended");
+        let done_ns = match self.exit.laps.is_on {
+            true => self.exit.laps.last_ns,
+            false => self.clock.now_ns(),
+        };
         if let Some(pace) = self.exit.pace {
-            let done_ns = self.clock.now_ns();
             for events in [front, back] {
                 record_packets(&mut self.latency, events, &pace, done_ns);
             }
         }
-        let count = front.len() + back.len();
-        batch.commit(count);
-        self.exit.counts.events += count as u64;
-        self.record_stamps(now_ns);
-        count
-    }
-
-    /// Stages of the reader's turns whose last event is now done with.
-    fn record_stamps(&mut self, popped_ns: u64) {
-        let last_seq = self.core.last_seq();
-        let mut done_ns = 0;
+        self.exit.counts.events += (front.len() + back.len()) as u64;
         while let Some(batch) = self.stamps.batch(1) {
+            let last_seq = self.core.last_seq();
             let Some(&stamp) = batch.slices().0.first().filter(|s| s.seq <= last_seq) else {
                 break;
             };
             batch.commit(1);
-            if done_ns == 0 {
-                done_ns = self.clock.now_ns();
+            let Some(event) = find(front, back, stamp.seq) else {
+                // Its batch was done with before the reader came to stamp it.
+                self.latency.unmatched += 1;
+                self.matched_seq = stamp.seq;
+                continue;
+            };
+            let way = Way {
+                due_ns: self.exit.pace.map(|pace| pace.due_ns(event.ts_recv)),
+                read_ns: stamp.read_ns,
+                pushed_ns: stamp.pushed_ns,
+                popped_ns,
+                laps: self.exit.laps.is_on.then_some(self.exit.laps.ns),
+                messages: stamp.messages,
+            };
+            self.latency.turn(&way, done_ns);
+            if self.exit.unmatched > 0 {
+                self.exit.match_orders(self.matched_seq, &stamp);
             }
-            let between = |from: u64, to: u64| to.saturating_sub(from);
-            self.latency
-                .record(Stage::Decode, between(stamp.read_ns, stamp.pushed_ns));
-            self.latency
-                .record(Stage::Ring, between(stamp.pushed_ns, popped_ns));
-            self.latency
-                .record(Stage::Apply, between(popped_ns, done_ns));
+            self.matched_seq = stamp.seq;
         }
+        let count = front.len() + back.len();
+        batch.commit(count);
+        count
     }
 
     /// Hands orders to the peer: durable ones, in order, until it takes no more.
@@ -606,17 +695,18 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 continue;
             }
             bus::failpoint!("order-released");
-            let before_ns = self.clock.now_ns();
-            if !self.send(&held)? {
+            let released_ns = self.clock.now_ns();
+            let Some(encoded_ns) = self.send(&held)? else {
                 break;
-            }
-            let after_ns = self.clock.now_ns();
-            self.latency
-                .record(Stage::Durable, before_ns.saturating_sub(held.decided_ns));
-            self.latency
-                .record(Stage::Send, after_ns.saturating_sub(before_ns));
-            self.latency
-                .record(Stage::Order, after_ns.saturating_sub(held.due_ns));
+            };
+            let way = OrderWay {
+                way: held.way,
+                decided_ns: held.decided_ns,
+                released_ns,
+                encoded_ns,
+                sent_ns: self.clock.now_ns(),
+            };
+            self.latency.order(held.due_ns, &way, held.is_whole);
             let outcome = match held.how {
                 How::New | How::Again => {
                     self.exit.counts.sent += 1;
@@ -631,8 +721,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         Ok(count)
     }
 
-    /// Whether the peer took it.
-    fn send(&mut self, held: &Held) -> Result<bool, ShardError> {
+    /// When it was a message that the peer then took; `None` if the peer takes nothing now.
+    fn send(&mut self, held: &Held) -> Result<Option<u64>, ShardError> {
         let order = &held.order;
         let Some(Body::Order(body)) = order.body() else {
             unreachable!("only orders are held");
@@ -655,15 +745,16 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             How::New | How::Again => self.encoder.encode(&new),
             How::Cancel => self.encoder.encode_about(About::Cancel, &new),
         };
+        let encoded_ns = self.clock.now_ns();
         bus::failpoint!("order-encoded");
         if !self.gateway.send(message)? {
-            return Ok(false);
+            return Ok(None);
         }
         bus::failpoint!("order-buffered");
         self.gateway.turn()?;
         bus::failpoint!("order-out");
         self.msg_seq += 1;
-        Ok(true)
+        Ok(Some(encoded_ns))
     }
 
     /// Says of the orders that have left the process that they have.
@@ -777,6 +868,32 @@ pub struct Finished {
     pub log: bus::log::LogStats,
 }
 
+/// Takes in a batch event by event with the clock in hand. Apart, so that the usual way stays
+/// as it is.
+#[cold]
+#[inline(never)]
+fn stamped<D: Disk>(
+    core: &mut Core,
+    slices: [&[Event]; 2],
+    exit: &mut Exit<D>,
+    clock: &impl Clock,
+) {
+    let mut stamping = Stamping { exit, clock };
+    for events in slices {
+        core.take(events, &mut stamping);
+    }
+    // What comes after the last event's last piece belongs to it.
+    stamping.lap(Lap::Analytics);
+}
+
+/// The event with this number, in two slices whose numbers rise.
+fn find<'e>(front: &'e [Event], back: &'e [Event], seq: u64) -> Option<&'e Event> {
+    [front, back].into_iter().find_map(|events| {
+        let at = events.binary_search_by_key(&seq, |event| event.seq).ok()?;
+        Some(&events[at])
+    })
+}
+
 /// Counts the latency of each packet: of its last event, from when it was due until now. Every
 /// packet counts, however many came at once, so that a stall shows in all that it delayed.
 fn record_packets(latency: &mut Latency, events: &[Event], pace: &Pace, done_ns: u64) {
@@ -785,10 +902,7 @@ fn record_packets(latency: &mut Latency, events: &[Event], pace: &Pace, done_ns:
             .get(index + 1)
             .is_none_or(|next| next.ts_recv != event.ts_recv);
         if is_last {
-            latency.record(
-                Stage::Total,
-                done_ns.saturating_sub(pace.due_ns(event.ts_recv)),
-            );
+            latency.packet(pace.due_ns(event.ts_recv), done_ns);
         }
     }
 }

@@ -207,7 +207,10 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
 }
 
 fn latency(out: &mut String, style: Style, config: &Config, latency: &Latency) {
-    if Stage::ALL.iter().all(|stage| latency.count(*stage) == 0) {
+    if Stage::ALL
+        .iter()
+        .all(|stage| latency.stage(*stage).is_empty())
+    {
         return;
     }
     let head = format!(
@@ -216,7 +219,8 @@ fn latency(out: &mut String, style: Style, config: &Config, latency: &Latency) {
     );
     let _ = writeln!(out, "{}", style.dim(&head));
     for stage in Stage::ALL {
-        let samples = latency.count(stage);
+        let histogram = latency.stage(stage);
+        let samples = histogram.count();
         if samples == 0 {
             continue;
         }
@@ -226,15 +230,15 @@ fn latency(out: &mut String, style: Style, config: &Config, latency: &Latency) {
             "{:<9} {:>10} {:>10} {:>10} {:>10} {:>10}  {}",
             stage.name(),
             count(samples),
-            cell(latency.quantile_ns(stage, 0.5)),
-            cell(latency.quantile_ns(stage, 0.99)),
-            cell(latency.quantile_ns(stage, 0.999)),
-            cell(latency.max_ns(stage)),
-            style.dim(meaning(stage)),
+            cell(histogram.quantile_ns(0.5)),
+            cell(histogram.quantile_ns(0.99)),
+            cell(histogram.quantile_ns(0.999)),
+            cell(histogram.max_ns()),
+            style.dim(stage.meaning()),
         );
     }
     let remark = match config.run.speed {
-        _ if latency.count(Stage::Total) > 0 => {
+        _ if !latency.stage(Stage::Total).is_empty() => {
             "total and order count from when a packet was due, so a stall shows in all that it \
              delayed"
         }
@@ -248,19 +252,6 @@ fn latency(out: &mut String, style: Style, config: &Config, latency: &Latency) {
         }
     };
     let _ = writeln!(out, "{}\n", style.dim(remark));
-}
-
-/// What a stage's time is, in a few words.
-fn meaning(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Decode => "reader: one turn of some packets",
-        Stage::Ring => "in the ring",
-        Stage::Apply => "shard: one batch of log, book, analytics, risk",
-        Stage::Total => "packet due to all concluded",
-        Stage::Durable => "order decided to cause on disk",
-        Stage::Send => "encode and send",
-        Stage::Order => "cause due to order sent",
-    }
 }
 
 fn trouble(out: &mut String, style: Style, results: &Results) {

@@ -128,6 +128,7 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
         is_live: false,
         cancels_in_doubt: false,
         again_upto: 0,
+        measure: Default::default(),
     };
     let mut shard = Shard::new(shard_config, parts, 1 << 16, 0, &|_| false).unwrap();
     let source = SimSource::new(&["A"], pieces());

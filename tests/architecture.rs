@@ -144,7 +144,7 @@ fn an_outside_package_has_one_place() {
         ("io_uring::", &["bus/src/disk/uring.rs"]),
         ("core_affinity::", &["tuning/src/pin.rs"]),
         ("quanta::", &["bus/src/clock.rs"]),
-        ("hdrhistogram::", &["src/latency.rs"]),
+        ("hdrhistogram::", &["src/latency/histogram.rs"]),
         ("parquet::", &["src/tables/"]),
     ];
     for (name, text) in sources(&["analytics", "book", "bus", "feed", "src", "tuning"]) {

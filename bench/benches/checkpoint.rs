@@ -108,6 +108,7 @@ fn main() {
         is_live: false,
         cancels_in_doubt: false,
         again_upto: 0,
+        measure: Default::default(),
     };
     let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
     let mut shard =

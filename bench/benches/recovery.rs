@@ -156,6 +156,7 @@ fn recover(log_dir: &Path, other: &Path) -> (Duration, Core) {
         is_live: false,
         cancels_in_doubt: false,
         again_upto: 0,
+        measure: Default::default(),
     };
     let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
     let shard = Shard::new(shard_config, parts, kept_max, 0, &|_| true).expect("all was sent");

@@ -340,6 +340,7 @@ fn start<'a>(
         is_live: false,
         cancels_in_doubt: false,
         again_upto: 0,
+        measure: Default::default(),
     };
     let shard = Shard::new(shard_config, parts, 1024, 0, &|_| false).map_err(text)?;
     Ok((shard, found.cells))
