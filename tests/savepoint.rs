@@ -9,6 +9,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -91,9 +93,9 @@ impl Session {
         Started::new(&mut command)
     }
 
-    /// Starts a run at a pace and stops it in order, after a while.
+    /// Starts a run at a pace and stops it in order on its way.
     fn stopped(&self, run: &Path, shards: usize) {
-        interrupt_after(self.start(run, shards, "8x"), 150);
+        interrupt_when(self.start(run, shards, "4x"), || self.is_past(run, 0.1));
     }
 
     /// The same, once it has two generations of checkpoints.
@@ -107,9 +109,23 @@ impl Session {
                 early.unwrap().stderr
             );
             if checkpoints(run).len() == 2 {
-                return interrupt_after(life, 1);
+                return interrupt_when(life, || true);
             }
         }
+    }
+
+    /// Whether so large a part of all orders has left. What a run has done is known by that and not
+    /// by the clock, since a busy machine takes its time.
+    fn is_past(&self, run: &Path, part: f64) -> bool {
+        let sent_bytes = |run: &Path| -> u64 {
+            let files = support::files_under(&run.join("orders"), &[".fix"]);
+            files
+                .iter()
+                .map(|file| fs::metadata(file).unwrap().len())
+                .sum()
+        };
+        run.join("orders").is_dir()
+            && sent_bytes(run) as f64 >= sent_bytes(&self.twin) as f64 * part
     }
 
     /// ClOrdID to how often it is in the run's files.
@@ -149,14 +165,21 @@ impl Session {
     }
 }
 
-/// Stops a run in order after so many milliseconds; it must not have come to its end.
-fn interrupt_after(mut run: Started, ms: u64) {
-    let early = run.wait(Duration::from_millis(ms));
-    assert!(
-        early.is_none(),
-        "ended too early: {:?}",
-        early.unwrap().stderr
-    );
+/// Waits until a run is so far; it must not have come to its end.
+fn wait_until(run: &mut Started, mut is_far: impl FnMut() -> bool) {
+    while !is_far() {
+        let early = run.wait(Duration::from_millis(2));
+        assert!(
+            early.is_none(),
+            "ended too early: {:?}",
+            early.unwrap().stderr
+        );
+    }
+}
+
+/// Stops a run in order when it is so far.
+fn interrupt_when(mut run: Started, is_far: impl FnMut() -> bool) {
+    wait_until(&mut run, is_far);
     run.interrupt();
     run.wait_for_end().expect(130);
 }
@@ -189,8 +212,12 @@ fn a_run_that_changes_its_shards_on_the_way_ends_as_one_that_does_not() {
     let run = session.run_dir("rescaled");
     session.stopped(&run, 1);
     // A run that goes on at a pace begins again at the input's start.
-    interrupt_after(resume(&run, &["--shards", "2", "--speed", "8x"]), 250);
-    interrupt_after(resume(&run, &["--shards", "4", "--speed", "8x"]), 350);
+    interrupt_when(resume(&run, &["--shards", "2", "--speed", "4x"]), || {
+        session.is_past(&run, 0.3)
+    });
+    interrupt_when(resume(&run, &["--shards", "4", "--speed", "4x"]), || {
+        session.is_past(&run, 0.5)
+    });
     resume(&run, &["--shards", "1", "--speed", "max"])
         .wait_for_end()
         .expect(0);
@@ -230,9 +257,8 @@ fn a_killed_run_changes_its_shards_and_sends_nothing_twice() {
     let session = Session::new("killed-rescale");
     let run = session.run_dir("killed");
     let mut shards = [2usize, 1, 4, 3, 1, 2].into_iter();
-    let mut life = session.start(&run, shards.next().unwrap(), "8x");
-    let early = life.wait(Duration::from_millis(150));
-    assert!(early.is_none());
+    let mut life = session.start(&run, shards.next().unwrap(), "4x");
+    wait_until(&mut life, || session.is_past(&run, 0.1));
     life.kill();
     for (number, shards) in (1..).zip(shards) {
         let mut life = resume(&run, &["--shards", &shards.to_string(), "--speed", "8x"]);
@@ -315,7 +341,9 @@ fn a_savepoint_goes_on_elsewhere_with_any_shards_and_in_the_oldest_layout() {
         .collect();
     assert_eq!(names, ["new", "old"]);
     // The run itself goes on meanwhile, so that the others begin with orders that have left.
-    interrupt_after(resume(&run, &["--speed", "8x"]), 300);
+    interrupt_when(resume(&run, &["--speed", "4x"]), || {
+        session.is_past(&run, 0.4)
+    });
     for (name, shards) in [("new", "1"), ("old", "4"), ("new", "2")] {
         let other = session.run_dir(&format!("{name}-{shards}"));
         let to = other.to_str().unwrap();
@@ -344,8 +372,8 @@ fn a_running_run_can_be_shadowed_and_ended_for_a_savepoint() {
     let _alone = alone();
     let session = Session::new("shadow");
     let run = session.run_dir("shadowed");
-    let mut life = session.start(&run, 1, "8x");
-    assert!(life.wait(Duration::from_millis(330)).is_none());
+    let mut life = session.start(&run, 1, "4x");
+    wait_until(&mut life, || session.is_past(&run, 0.6));
     let other = session.folder.join("elsewhere");
     let mut follow = program();
     follow.args(["shadow", "--follow", "--json"]).arg(&run);
@@ -396,7 +424,7 @@ fn a_run_whose_log_is_moved_and_removed_goes_on_and_shows_its_books() {
             .arg(&run);
         command.arg("-c").arg(config).args(["--speed", "4x"]);
         let mut life = Started::new(&mut command);
-        assert!(life.wait(Duration::from_millis(600)).is_none());
+        wait_until(&mut life, || session.is_past(&run, 0.5));
         life.kill();
         resume(&run, &["--speed", "4x"]).wait_for_end().expect(0);
         assert_eq!(manifest(&run)["state"], "complete");
@@ -437,6 +465,8 @@ fn a_run_whose_log_is_moved_and_removed_goes_on_and_shows_its_books() {
 /// A peer for one connection that answers questions about orders: it has them or not.
 struct Peer {
     address: SocketAddr,
+    /// How many messages came.
+    count: Arc<AtomicUsize>,
     thread: JoinHandle<Vec<u8>>,
 }
 
@@ -444,6 +474,8 @@ impl Peer {
     fn new(has: bool) -> Peer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let (mut received, mut at) = (Vec::new(), 0);
@@ -453,6 +485,7 @@ impl Peer {
                 while let Some(end) = message_end(&received[at..]) {
                     let message = String::from_utf8(received[at..at + end].to_vec()).unwrap();
                     at += end;
+                    counted.fetch_add(1, Ordering::Release);
                     if message.contains("\x0135=H\x01") {
                         stream
                             .write_all(&report(field(&message, "11="), has))
@@ -462,7 +495,11 @@ impl Peer {
             }
             received
         });
-        Peer { address, thread }
+        Peer {
+            address,
+            count,
+            thread,
+        }
     }
 
     /// Message type, the order's ClOrdID, and PossResend of all it got.
@@ -578,8 +615,10 @@ fn orders_in_doubt_are_settled_as_the_configuration_says() {
         .arg(&session.capture)
         .arg("-o")
         .arg(&run);
-    command.arg("-c").arg(config).args(["--speed", "8x"]);
-    interrupt_after(Started::new(&mut command), 250);
+    command.arg("-c").arg(config).args(["--speed", "4x"]);
+    interrupt_when(Started::new(&mut command), || {
+        peer.count.load(Ordering::Acquire) >= 20
+    });
     let first = peer.messages();
     let doubtful = forget_that_the_last_was_sent(
         &run,
@@ -675,8 +714,8 @@ fn a_damaged_log_is_refused_with_its_place_and_an_exit_code_of_its_own() {
         .arg(&session.capture)
         .arg("-o")
         .arg(&run);
-    command.arg("-c").arg(config).args(["--speed", "8x"]);
-    interrupt_after(Started::new(&mut command), 300);
+    command.arg("-c").arg(config).args(["--speed", "4x"]);
+    interrupt_when(Started::new(&mut command), || session.is_past(&run, 0.4));
     let segment = run.join("log/shard-0/0000000000.seg");
     let mut bytes = fs::read(&segment).unwrap();
     bytes[8200] ^= 1;
