@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         eprintln!("tapeline: {what}");
         return ExitCode::from(2);
     }
+    #[cfg(feature = "object-store")]
+    bus::disk::tier::open_urls_with(objects::open);
     match commands::dispatch(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

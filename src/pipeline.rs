@@ -442,7 +442,9 @@ fn make_checkpoints(
     }
     let origin = job.origin();
     let mut remarks = Vec::new();
+    let mut was_away = false;
     while ended.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let mut is_away = false;
         for (shard, progress) in shared.shards.iter().enumerate() {
             let durable = progress.durable.load(Ordering::Acquire);
             let Some(&uuid) = progress.uuid.get() else {
@@ -455,12 +457,25 @@ fn make_checkpoints(
                     let Some(policy) = job.config.log.retention() else {
                         continue;
                     };
+                    // A tier that was just waited for in vain would be again, for each shard, and
+                    // the next checkpoints with it.
+                    if is_away {
+                        continue;
+                    }
                     // The older of the two checkpoints must find its log too.
                     let dir = job.dir.log_dir(job.part(), shard);
                     let now = SystemTime::now();
                     if let Err(error) = bus::log::retain(&dir, &policy, made.base_cell, now) {
-                        remarks.push(format!("no room made in the log of shard {shard}: {error}"));
-                        return Ok(remarks);
+                        let what = format!("no room made in the log of shard {shard}: {error}");
+                        if !error.may_pass() {
+                            remarks.push(what);
+                            return Ok(remarks);
+                        }
+                        is_away = true;
+                        if !was_away {
+                            remarks.push(format!("{what}; tried again with each checkpoint"));
+                        }
+                        was_away = true;
                     }
                 }
                 Err(error @ ShardError::Diverged { .. }) => {

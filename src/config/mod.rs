@@ -124,8 +124,8 @@ pub struct Log {
     pub frame: Size,
     /// Oldest record that may wait for its frame to fill; orders do not wait for it.
     pub commit_age: Span,
-    /// Move complete segments, compressed, to this directory (or URL, in builds with object
-    /// stores); the log is read there as if it were here.
+    /// Move complete segments, compressed, to this directory, or `s3://bucket/folder` in builds
+    /// with the feature `object-store`; the log is read there as if it were here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// Remove the oldest segments for good where a shard's log takes more, here and in the tier.
@@ -590,6 +590,11 @@ impl Config {
                 "log.tier, log.keep and log.keep_age need checkpoints: checkpoint.every is 0s"
                     .into(),
             );
+        }
+        if let Some(tier) = &self.log.tier
+            && let Err(why) = bus::disk::tier::check(tier)
+        {
+            return Err(format!("log.tier cannot be used: {why}"));
         }
         if self.log.keep_age.is_some_and(|age| age.0 <= 0) {
             return Err("log.keep_age must be above zero".into());

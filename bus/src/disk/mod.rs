@@ -317,7 +317,7 @@ pub enum Op {
 }
 
 /// Why a file operation failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The system's error number.
     Errno(i32),
@@ -330,6 +330,9 @@ pub enum Cause {
     },
     /// What is there is not what was written, or not for this program: in which way.
     Bytes(&'static str),
+    /// What a store of objects said, or why it could not be asked. Nothing is known to be wrong
+    /// with what it has.
+    Store(String),
 }
 
 impl DiskError {
@@ -382,11 +385,18 @@ impl Op {
 
 impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} failed: ", self.path.display(), self.op.name())?;
-        match self.cause {
-            Cause::Errno(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(errno)),
+        let path = self.path.display();
+        write!(f, "{path}: {} failed: {}", self.op.name(), self.cause)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Errno(errno) => write!(f, "{}", std::io::Error::from_raw_os_error(*errno)),
             Cause::Short { got, want } => write!(f, "{got} bytes of {want}"),
             Cause::Bytes(what) => write!(f, "{what}"),
+            Cause::Store(said) => write!(f, "{said}"),
         }
     }
 }

@@ -54,6 +54,18 @@ pub fn open_urls_with(opener: Opener) {
     let _ = OPENER.set(opener);
 }
 
+/// Says in one sentence why a tier cannot be at `location`, if it cannot. Looks at the words
+/// only: a place that does not answer now may do so later.
+pub fn check(location: &str) -> Result<(), String> {
+    if location.contains('\n') {
+        return Err("it has a line break".into());
+    }
+    match open(location, &[0; 16]) {
+        Ok(_) => Ok(()),
+        Err(DiskError { cause, .. }) => Err(cause.to_string()),
+    }
+}
+
 /// The tier that a location names, for the log with this uuid. A location with `://` is for the
 /// program's opener, any other is a directory.
 pub fn open(location: &str, uuid: &[u8; 16]) -> Result<Arc<dyn Tier>, DiskError> {
@@ -64,7 +76,7 @@ pub fn open(location: &str, uuid: &[u8; 16]) -> Result<Arc<dyn Tier>, DiskError>
     let opener = OPENER.get().ok_or_else(|| DiskError {
         op: Op::Open,
         path: location.into(),
-        cause: Cause::Bytes("this program was built without stores of objects"),
+        cause: Cause::Store("this program was built without the feature `object-store`".into()),
     })?;
     opener(location, &log)
 }

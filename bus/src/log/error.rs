@@ -222,6 +222,11 @@ impl LogError {
             _ => false,
         }
     }
+
+    /// Whether it may be over by itself: a store of objects did not do what it was asked.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, LogError::Disk(error) if matches!(error.cause, Cause::Store(_)))
+    }
 }
 
 impl std::error::Error for LogError {}
