@@ -199,7 +199,14 @@ impl Locked {
     }
 
     pub(super) fn settle(&mut self, segment: u64) -> Result<(), DiskError> {
-        let path = self.directory.path(segment);
+        let path = segment_path(self.directory.dir(), segment);
+        // What was moved to a tier was durable there before it was gone from here.
+        if !path.exists()
+            && let Some(tier) = self.directory.tier()?
+            && tier.list()?.contains(&segment)
+        {
+            return Ok(());
+        }
         let settle = || {
             let file = OpenOptions::new().read(true).write(true).open(&path)?;
             steps::sync(|| file.sync_data())?;
