@@ -1,10 +1,10 @@
 //! How long does an event take in full-depth books of 8,000 symbols, alone and with its decoding?
 
-use bench::{MIDNIGHT, Stream, fold, group};
+use bench::{MIDNIGHT, Stream, decode_one, fold, group};
 use book::{Books, BooksConfig};
 use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use feed::protocol::{Itch, Protocol};
+use feed::protocol::Itch;
 
 const CONFIG: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
@@ -68,8 +68,9 @@ fn decode_and_apply(books: &mut Books, stream: &Stream) -> u64 {
     let itch = Itch::new(MIDNIGHT);
     let mut block = [Event::new(Kind::Nothing); BLOCK_EVENTS];
     let (mut count, mut filled) = (0, 0);
-    for message in stream.iter() {
-        if itch.decode(message, &mut block[count]).is_ok() {
+    let mut walk = stream.walk();
+    while let Some((message, ahead)) = walk.next_ahead() {
+        if decode_one(&itch, message, ahead, &mut block[count]) {
             count += 1;
             if count == BLOCK_EVENTS {
                 filled += apply(books, &block);

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bus::{Event, Kind, Ts};
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
-use feed::protocol::{Itch, Protocol};
+use feed::moldudp64::Blocks;
+use feed::protocol::{AHEAD_BYTES, Itch, Protocol};
 use feed::source::{Framing, Packet, Place, Polled, Source, SourceError};
 
 /// Whether `cargo bench` runs this, and not `cargo test`.
@@ -74,15 +75,28 @@ impl Stream {
         Stream::new(symbols, messages)
     }
 
+    /// A file's bytes; what is no whole message at their end does not count.
+    pub fn from_bytes(bytes: Vec<u8>) -> Stream {
+        let mut stream = Stream { bytes, messages: 0 };
+        stream.messages = stream.iter().count() as u64;
+        stream
+    }
+
     /// The messages one by one.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
             let (length, after) = rest.split_first_chunk::<2>()?;
-            let (message, after) = after.split_at(usize::from(u16::from_be_bytes(*length)));
+            let (message, after) =
+                after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
             rest = after;
             Some(message)
         })
+    }
+
+    /// The messages one by one, each with what lies behind it.
+    pub fn walk(&self) -> Blocks<'_> {
+        Blocks::new(&self.bytes)
     }
 
     /// Decoded and numbered.
@@ -99,6 +113,42 @@ impl Stream {
         }
         events
     }
+}
+
+/// Decodes a message as the reader does: with what lies behind it, where there is enough of that.
+#[inline(always)]
+pub fn decode_one(
+    itch: &Itch,
+    message: &[u8],
+    ahead: Option<&[u8; AHEAD_BYTES]>,
+    event: &mut Event,
+) -> bool {
+    match ahead {
+        Some(ahead) => itch.decode_ahead(ahead, message.len(), event).is_ok(),
+        None => decode_last(itch, message, event),
+    }
+}
+
+#[inline(never)]
+fn decode_last(itch: &Itch, message: &[u8], event: &mut Event) -> bool {
+    itch.decode(message, event).is_ok()
+}
+
+/// Decodes all of a stream; every field that a message fills goes into the sum.
+pub fn decode_all(itch: &Itch, stream: &Stream) -> u64 {
+    let mut sum = 0u64;
+    let mut event = Event::new(Kind::Nothing);
+    let mut walk = stream.walk();
+    while let Some((message, ahead)) = walk.next_ahead() {
+        if decode_one(itch, message, ahead, &mut event) {
+            sum = sum
+                .wrapping_add(event.ts_event.0 as u64)
+                .wrapping_add(event.order ^ event.order_b)
+                .wrapping_add(event.price.0 as u64 ^ event.qty.0 as u64)
+                .wrapping_add(u64::from(event.symbol) << 8 | event.kind as u64);
+        }
+    }
+    fold(sum, stream.messages)
 }
 
 /// A stream as a source: pieces of whole messages, as a file of them would come.

@@ -91,6 +91,15 @@ impl<'a> Blocks<'a> {
         Blocks { rest: bytes }
     }
 
+    /// The next message, and the `N` bytes that it begins, if there are as many.
+    #[inline(always)]
+    pub fn next_ahead<const N: usize>(&mut self) -> Option<(&'a [u8], Option<&'a [u8; N]>)> {
+        let (len_bytes, rest) = self.rest.split_first_chunk::<2>()?;
+        let (message, behind) = rest.split_at_checked(u16::from_be_bytes(*len_bytes).into())?;
+        self.rest = behind;
+        Some((message, rest.first_chunk()))
+    }
+
     /// What was not walked over yet.
     #[inline]
     pub fn rest(&self) -> &'a [u8] {
@@ -103,10 +112,7 @@ impl<'a> Iterator for Blocks<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'a [u8]> {
-        let (len_bytes, rest) = self.rest.split_first_chunk::<2>()?;
-        let (message, rest) = rest.split_at_checked(u16::from_be_bytes(*len_bytes).into())?;
-        self.rest = rest;
-        Some(message)
+        Some(self.next_ahead::<0>()?.0)
     }
 }
 

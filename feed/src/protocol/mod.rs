@@ -10,6 +10,10 @@ pub mod itch;
 
 pub use itch::Itch;
 
+/// How many bytes [`Protocol::decode_ahead`] is shown: eight more than 64, so that eight bytes can
+/// be loaded from any place below 64.
+pub const AHEAD_BYTES: usize = 72;
+
 /// How one exchange writes its messages.
 pub trait Protocol {
     /// Writes the event in one message to where it will stay; `message` is all of its bytes.
@@ -19,6 +23,16 @@ pub trait Protocol {
     /// Not returned by value, as an event is built of small words and copied in large ones, which
     /// a processor does slowly right after.
     fn decode(&self, message: &[u8], event: &mut Event) -> Result<Notes, Fault>;
+
+    /// As `decode`, for the message of `len_bytes` bytes that `ahead` begins with. What follows it
+    /// there changes nothing: it is only there so that no load needs to ask where the message
+    /// ends.
+    fn decode_ahead(
+        &self,
+        ahead: &[u8; AHEAD_BYTES],
+        len_bytes: usize,
+        event: &mut Event,
+    ) -> Result<Notes, Fault>;
 
     /// The number of the symbol a message is about; 0 where it says none, or is too short to.
     fn symbol(&self, message: &[u8]) -> u32;

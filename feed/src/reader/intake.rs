@@ -200,13 +200,19 @@ impl<P: Protocol> Intake<P> {
         let mut walk = Blocks::new(blocks);
         let mut found = walk.by_ref().take(run.skip as usize).count() as u64;
         while found < run.count {
-            let Some(message) = walk.next() else { break };
+            let Some((message, ahead)) = walk.next_ahead() else {
+                break;
+            };
             found += 1;
             self.messages += 1;
             let symbol = self.protocol.symbol(message);
             let route = self.routes[symbol as usize % SYMBOLS];
             let slot = self.stage.slot(usize::from(route.shard));
-            match self.protocol.decode(message, slot) {
+            let decoded = match ahead {
+                Some(ahead) => self.protocol.decode_ahead(ahead, message.len(), slot),
+                None => decode_last(&self.protocol, message, slot),
+            };
+            match decoded {
                 Ok(notes) => {
                     let ts = slot.ts_event;
                     let is_in_order = ts >= self.times.last && ts < self.times.horizon;
@@ -524,6 +530,16 @@ impl<P: Protocol> Intake<P> {
             self.examples.push(format!("{name}: {at}: {what}"));
         }
     }
+}
+
+/// A message at the end of its packet, apart, so that the usual one has its decoder for itself.
+#[inline(never)]
+fn decode_last<P: Protocol>(
+    protocol: &P,
+    message: &[u8],
+    event: &mut Event,
+) -> Result<Notes, Fault> {
+    protocol.decode(message, event)
 }
 
 /// A name as ITCH sends it.
