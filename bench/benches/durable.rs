@@ -16,6 +16,10 @@
 //! Frames are full: they would only go early for their age or for an order, which is a question of
 //! latency. `TAPELINE_BENCH_DIR` says where, if not in the system's temporary directory;
 //! `TAPELINE_BENCH_GIB` how much each side writes for each frame size, if not 4.
+//!
+//! `TAPELINE_BENCH_WAITING` says how many full frames may wait for the device, if not as many as a
+//! run allows. All of them are full here, always, and go round: the device then reads each from
+//! memory, where the blocks of `device` lie in a cache. With one waiting the log's do, too.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -34,6 +38,10 @@ const COMMIT_AGE_NS: u64 = 1_000_000_000;
 fn main() {
     let gib: f64 = std::env::var("TAPELINE_BENCH_GIB")
         .map_or(4.0, |text| text.parse().expect("a number of GiB"));
+    let waiting: usize = std::env::var("TAPELINE_BENCH_WAITING")
+        .map_or(LogConfig::FRAMES_WAITING_MAX, |text| {
+            text.parse().expect("a number of frames")
+        });
     let parent = std::env::var_os("TAPELINE_BENCH_DIR")
         .map_or_else(std::env::temp_dir, PathBuf::from)
         .join(format!("tapeline-bench-durable-{}", std::process::id()));
@@ -49,7 +57,7 @@ fn main() {
             segment_bytes,
             frame_bytes_max: frame_kib << 10,
             frames_in_flight_max: LogConfig::FRAMES_IN_FLIGHT_MAX,
-            frames_waiting_max: LogConfig::FRAMES_WAITING_MAX,
+            frames_waiting_max: waiting,
             spares: 2,
             commit_age_ns: COMMIT_AGE_NS,
             uuid: [1; 16],
@@ -126,9 +134,10 @@ fn compare(parent: &Path, config: &LogConfig, round_bytes: u64) {
     let bytes = round_bytes * ROUNDS;
     let [device, log, device_sustained, log_sustained] = &sides;
     println!(
-        "durable: frames of {} KiB, {} in flight, {:.1} GB a side; checksum {checksum:016x}; {backend}",
+        "durable: frames of {} KiB, {} in flight, {} waiting, {:.1} GB a side; checksum {checksum:016x}; {backend}",
         config.frame_bytes_max >> 10,
         config.frames_in_flight_max,
+        config.frames_waiting_max,
         bytes as f64 / 1e9,
     );
     for (name, device, log) in [
