@@ -9,7 +9,7 @@ use tapeline::config::{InDoubt, Speed};
 /// Market data from capture or wire to orders, in one pipeline.
 ///
 /// Data goes to stdout, messages to stderr. Exit codes: 0 done, 2 usage or configuration,
-/// 3 anomalies in the input (with --strict) or nothing found, 4 verification failed,
+/// 3 anomalies in the input (with --strict) or nothing found, 4 verification or a check failed,
 /// 5 input or output failed, 6 a log is damaged, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "tapeline", version, max_term_width = 100)]
@@ -59,6 +59,36 @@ pub enum Command {
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at what this host does to latency, and say what to do about it. Changes nothing; exit
+    /// code 4 if a check fails.
+    Doctor(Doctor),
+}
+
+/// `tapeline doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What is to run: its cores, its network card, its wishes.
+    #[arg(short, long)]
+    pub config: Option<PathBuf>,
+    /// Where the run directories will be; here otherwise.
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    /// The network card; that of `source.interface` or of the default route otherwise.
+    #[arg(long, value_name = "IFACE")]
+    pub nic: Option<String>,
+    /// Look at the host below this folder: `proc`, `sys`, `etc`, and what the system answered in
+    /// a file `answers`.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// With --dry-run: print a script that does what is advised, for you to read and run.
+    #[arg(long)]
+    pub fix: bool,
+    /// Only print; without it --fix is refused, since this program changes no host.
+    #[arg(long, requires = "fix")]
+    pub dry_run: bool,
+    /// Explain the checks that passed too.
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 /// `tapeline demo`

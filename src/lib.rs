@@ -2,14 +2,15 @@
 //!
 //! Start with `core`, what one core concludes from its symbols' events; `shard` is its loop with
 //! the log before it and the gateway behind it; `pipeline` runs the threads. `run_dir` is what a
-//! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `session`
-//! the trading day, `term` what people see.
+//! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `host`
+//! what of them is asked of the machine, `session` the trading day, `term` what people see.
 
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod core;
 pub mod digest;
+pub mod host;
 pub mod latency;
 pub mod pipeline;
 pub mod recovery;

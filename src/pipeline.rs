@@ -239,6 +239,8 @@ struct Shared {
     pace: OnceLock<Pace>,
     /// A core that no shard has, for threads that are not hot.
     elsewhere: Option<usize>,
+    /// The real-time priority of hot threads.
+    fifo: Option<u8>,
     shards: Vec<CachePadded<Progress>>,
 }
 
@@ -281,15 +283,17 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
     let wrap = &wrap;
     let shards = job.config.run.shards;
     let cpus = plan_cpus(job.config)?;
+    let granted = crate::host::ask(&job.config.host, &cpus);
     let shared = Shared {
         kill: CachePadded::new(AtomicBool::new(false)),
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
         elsewhere: elsewhere(&cpus),
+        fifo: granted.fifo,
         shards: (0..shards).map(|_| CachePadded::default()).collect(),
     };
     let shared = &shared;
-    let mut remarks = Vec::new();
+    let mut remarks = granted.remarks.clone();
     if cpus.iter().all(Option::is_none) {
         remarks.push(format!(
             "{} threads on {} cores: not pinned, latencies are not comparable",
@@ -352,6 +356,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
             .name("reader".into())
             .spawn_scoped(scope, move || {
                 let remark = reader_cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
+                let refused = shared.fifo.and_then(|p| tuning::realtime::fifo(p).err());
                 let result = reader_loop(
                     reader,
                     stamp_senders,
@@ -361,7 +366,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     reader_cpu,
                     is_live,
                 );
-                (result, remark.map(|e| e.to_string()))
+                (result, remark.map(|e| e.to_string()).or(refused))
             })
             .map_err(|e| PipelineError::Setup(format!("reader's thread: {e}")))?;
         let (ended_tx, ended_rx) = mpsc::channel();
@@ -406,6 +411,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
             finished.push(result.map_err(|error| PipelineError::Shard { shard, error })?);
         }
         let reader = read.map_err(PipelineError::Read)?;
+        remarks.extend(granted.about_pages());
         for remark in checkpointed? {
             if !remarks.contains(&remark) {
                 remarks.push(remark);
@@ -519,9 +525,11 @@ fn shard_thread<G: Gateway>(
     let config = job.config;
     let setup = ShardError::Setup;
     let log_config = log_config(job, index).map_err(setup)?;
+    // The kernel's threads behind io_uring inherit class and core of who makes them first: on the
+    // core of a real-time thread that spins they would never run.
     let backend = match config.log.backend {
-        Backend::Auto => disk::Backend::Best,
-        Backend::Plain => disk::Backend::Plain,
+        Backend::Auto if shared.fifo.is_none() => disk::Backend::Best,
+        Backend::Auto | Backend::Plain => disk::Backend::Plain,
     };
     // The disk's own threads inherit where this one may run: anywhere but here, if there is
     // somewhere else, because they write whole segments of zeros.
@@ -610,6 +618,12 @@ fn shard_thread<G: Gateway>(
     let progress = &shared.shards[index];
     progress.uuid.get_or_init(|| shard.log_uuid());
     let events = shard.events_taken();
+    // All threads that it needs were made before, and did not inherit the class.
+    remarks.extend(
+        shared
+            .fifo
+            .and_then(|priority| tuning::realtime::fifo(priority).err()),
+    );
     // The receiver is gone only when the pipeline is being torn down.
     let _ = ready.send(Ready {
         shard: index,
@@ -814,7 +828,8 @@ fn plan_cpus(config: &Config) -> Result<Vec<Option<usize>>, PipelineError> {
     if config.run.cpus.is_empty() {
         return Ok(tuning::pin::plan(&allowed, config.run.shards));
     }
-    if let Some(cpu) = config.run.cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+    let can_be_had = |cpu: &usize| allowed.contains(cpu) || tuning::pin::can_pin(*cpu);
+    if let Some(cpu) = config.run.cpus.iter().find(|cpu| !can_be_had(cpu)) {
         let error = tuning::pin::PinError { cpu: *cpu, allowed };
         return Err(PipelineError::Setup(error.to_string()));
     }

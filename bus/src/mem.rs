@@ -9,9 +9,67 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use bytemuck::Zeroable;
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
+
+/// Which pages the large arrays of this process get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Pages {
+    /// Ordinary ones.
+    Ordinary,
+    /// Huge ones where the system has some.
+    Advised,
+    /// Huge ones that were set aside beforehand; advised where these do not suffice.
+    Reserved,
+}
+
+/// Like an allocator's, this choice belongs to the process, and no structure should have to know.
+static PAGES: AtomicU8 = AtomicU8::new(Pages::Advised as u8);
+static ARRAYS: AtomicU64 = AtomicU64::new(0);
+static FELL_BACK: AtomicU64 = AtomicU64::new(0);
+static HUGE_PAGES: AtomicU64 = AtomicU64::new(0);
+
+/// The exponent of a huge page's size: 2 MiB.
+const HUGE_BITS: u8 = 21;
+
+/// Chooses the pages of arrays that are made from now on.
+pub fn set_pages(pages: Pages) {
+    PAGES.store(pages as u8, Ordering::Relaxed);
+}
+
+/// What arrays were made so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// How many.
+    pub arrays: u64,
+    /// How many were to be on reserved pages and are not, because too few are free.
+    pub fell_back: u64,
+    /// How many huge pages all of them take if they are on reserved ones.
+    pub huge_pages: u64,
+}
+
+/// What arrays were made so far in this process.
+pub fn made() -> Made {
+    Made {
+        arrays: ARRAYS.load(Ordering::Relaxed),
+        fell_back: FELL_BACK.load(Ordering::Relaxed),
+        huge_pages: HUGE_PAGES.load(Ordering::Relaxed),
+    }
+}
+
+/// From reserved pages; `None` where too few are free. They are taken at once and in full, since
+/// a page that is missing later would end the process.
+fn map_reserved(len_bytes: usize) -> Option<MmapMut> {
+    let len_bytes = len_bytes.next_multiple_of(1 << HUGE_BITS);
+    MmapOptions::new()
+        .len(len_bytes)
+        .huge(Some(HUGE_BITS))
+        .map_anon()
+        .ok()
+}
 
 /// A zeroed array of fixed length, on huge pages where the system gives them.
 #[derive(Debug)]
@@ -26,12 +84,28 @@ impl<T: Zeroable + Copy> Array<T> {
     pub fn zeroed(len: usize) -> io::Result<Array<T>> {
         assert!(align_of::<T>() <= 4096, "a mapping is aligned to its page");
         let len_bytes = (len * size_of::<T>()).max(1);
+        ARRAYS.fetch_add(1, Ordering::Relaxed);
+        let pages = PAGES.load(Ordering::Relaxed);
+        // A smaller one would leave most of a huge page unused.
+        let is_large = len_bytes >= 1 << HUGE_BITS;
+        if is_large {
+            HUGE_PAGES.fetch_add(len_bytes.div_ceil(1 << HUGE_BITS) as u64, Ordering::Relaxed);
+        }
+        if is_large && pages == Pages::Reserved as u8 {
+            if let Some(map) = map_reserved(len_bytes) {
+                let _items = PhantomData;
+                return Ok(Array { map, len, _items });
+            }
+            FELL_BACK.fetch_add(1, Ordering::Relaxed);
+        }
         let map = MmapOptions::new()
             .len(len_bytes)
             .no_reserve_swap()
             .map_anon()?;
-        // Refused where huge pages are compiled out: the array works all the same, slower.
-        let _ = map.advise(Advice::HugePage);
+        if pages != Pages::Ordinary as u8 {
+            // Refused where huge pages are compiled out: the array works all the same, slower.
+            let _ = map.advise(Advice::HugePage);
+        }
         Ok(Array {
             map,
             len,
@@ -44,7 +118,7 @@ impl<T> Deref for Array<T> {
     type Target = [T];
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: the mapping is `len * size_of::<T>()` bytes long, page-aligned, lives as long
+        // SAFETY: the mapping is at least `len * size_of::<T>()` bytes long, page-aligned, lives as long
         // as `self`, and every byte of it is either the kernel's zero, which `T: Zeroable` makes
         // a value of `T`, or was written through `deref_mut` as a `T`.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.len) }
@@ -135,6 +209,22 @@ mod tests {
         prefetch_line(&[[0u64; 16]; 2], 1, 2);
         prefetch_line(&[[0u64; 16]; 2], 2, 0);
         assert_eq!(array[1 << 19], 7);
+    }
+
+    #[test]
+    fn an_array_works_on_whatever_pages_there_are() {
+        for pages in [Pages::Reserved, Pages::Ordinary, Pages::Advised] {
+            set_pages(pages);
+            let before = made();
+            // Larger than a huge page, and no multiple of one.
+            let mut array = Array::<u64>::zeroed((3 << 20) / 8 + 1).unwrap();
+            let last = array.len() - 1;
+            array[last] = 7;
+            assert_eq!((array[0], array[last]), (0, 7));
+            let after = made();
+            assert!(after.arrays > before.arrays && after.huge_pages >= before.huge_pages + 2);
+            assert!(pages == Pages::Reserved || after.fell_back == before.fell_back);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod book;
 mod config;
 mod demo;
 mod diff;
+mod doctor;
 mod inspect;
 mod log;
 mod replay;
@@ -135,5 +136,6 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Shadow(args) => shadow::shadow(&args, talk),
         Command::Log(args) => log::log(&args, talk),
         Command::Config(args) => config::config(&args, talk),
+        Command::Doctor(args) => doctor::doctor(&args, talk),
     }
 }

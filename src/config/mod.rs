@@ -25,6 +25,8 @@ pub struct Config {
     pub source: Source,
     /// Threads and rings.
     pub run: Run,
+    /// What the program asks of the machine.
+    pub host: Host,
     /// How event time moves.
     pub time: Time,
     /// The durable log.
@@ -96,6 +98,31 @@ pub struct Run {
     pub ring_events: usize,
     /// `max`, or a multiple of the recorded pace.
     pub speed: Speed,
+}
+
+/// What the program asks of the machine. What is refused is said in one line, and done without.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Host {
+    /// Real-time priority (SCHED_FIFO) of the hot threads, 1 to 98; 0 for none. Only on isolated
+    /// cores, and where the kernel does not stop real-time threads.
+    pub fifo_priority: u8,
+    /// Keep all memory from being moved to disk.
+    pub lock_memory: bool,
+    /// Pages for large arrays.
+    pub huge_pages: HugePages,
+}
+
+/// Which pages large arrays are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HugePages {
+    /// Ordinary ones.
+    Off,
+    /// Huge ones where the system has some.
+    Advised,
+    /// From those that were set aside (`vm.nr_hugepages`); `advised` where they do not suffice.
+    Reserved,
 }
 
 /// How event time moves.
@@ -377,6 +404,16 @@ impl Default for Run {
     }
 }
 
+impl Default for Host {
+    fn default() -> Host {
+        Host {
+            fifo_priority: 0,
+            lock_memory: false,
+            huge_pages: HugePages::Advised,
+        }
+    }
+}
+
 impl Default for Time {
     fn default() -> Time {
         Time {
@@ -649,6 +686,13 @@ impl Config {
                 return Err(format!("limits.{name} is {value}, want 1024 to 2^26 - 1"));
             }
         }
+        if self.host.fifo_priority > tuning::realtime::PRIORITY_MAX {
+            return Err(format!(
+                "host.fifo_priority is {}, want 0 (none) to {}",
+                self.host.fifo_priority,
+                tuning::realtime::PRIORITY_MAX
+            ));
+        }
         if self.source.gaps.hold_packets == 0 {
             return Err("source.gaps.hold_packets must be above zero".into());
         }
@@ -749,6 +793,7 @@ mod tests {
         assert!(error("[spread]\nclear = \"30bps\"").contains("spread: clears at 30bps"));
         assert!(error("[windows.a]\nsize = \"0s\"").contains("windows.a.size"));
         assert!(error("[limits]\norders = 0").contains("limits.orders"));
+        assert!(error("[host]\nfifo_priority = 99").contains("host.fifo_priority is 99"));
         assert!(error("[regime]\ncalm = 3.0").contains("regime: calm below 3"));
     }
 }

@@ -48,6 +48,14 @@ pub fn pin_to(cpu: usize) -> Result<(), PinError> {
     }
 }
 
+/// Whether a thread of this process may be bound to `cpu`, as the system itself says: a core that is
+/// isolated is not among [`allowed_cpus`], and may be used by whoever names it.
+pub fn can_pin(cpu: usize) -> bool {
+    std::thread::spawn(move || pin_to(cpu).is_ok())
+        .join()
+        .unwrap_or(false)
+}
+
 /// Which core each thread gets when nobody says, the reader first, then the shards. The shards get
 /// the highest numbers, because the system puts interrupts on the lowest. `None` for all when
 /// there are fewer cores than threads: threads that spin on a shared core only take turns.
@@ -93,6 +101,14 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn whether_a_core_can_be_had_changes_nothing_here() {
+        let before = allowed_cpus();
+        assert!(!can_pin(100_000));
+        assert!(before.iter().all(|&cpu| can_pin(cpu)));
+        assert_eq!(allowed_cpus(), before);
     }
 
     #[test]

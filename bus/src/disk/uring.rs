@@ -80,6 +80,11 @@ impl Ring {
     }
 }
 
+/// Whether the system lets this process use `io_uring`. Asks for a small ring, and gives it back.
+pub fn is_allowed() -> io::Result<()> {
+    IoUring::new(2).map(drop)
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct UringDisk {
