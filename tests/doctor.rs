@@ -264,6 +264,48 @@ fn fixing_by_itself_is_refused() {
         .says(&["no host's root"]);
 }
 
+#[test]
+fn cores_that_share_a_core_are_not_isolated_but_chosen_anew() {
+    let root = lay_out("untuned");
+    let mut command = program();
+    command
+        .current_dir(golden("untuned"))
+        .args(["doctor", "--json", "-c", "siblings.toml"]);
+    let report = run(command.arg("--root").arg(root.path())).expect(4).json();
+    assert!(
+        find(&report, "smt-siblings")["fix"]["text"]
+            .as_str()
+            .unwrap()
+            .contains("13-15")
+    );
+    for id in [
+        "isolated-cores",
+        "tickless-cores",
+        "rcu-offload",
+        "irq-affinity",
+        "kernel-workers",
+    ] {
+        let fix = &find(&report, id)["fix"];
+        assert_eq!(fix["kind"], "choice", "{id}: {fix}");
+    }
+}
+
+#[test]
+fn an_interface_that_is_not_there_fails_the_card() {
+    let folder = Folder::quick("doctor-interface");
+    let text = "[source]\nlines = [\"239.1.1.1:5000\"]\ninterface = \"192.0.2.77\"\n";
+    let config = folder.write("live.toml", text);
+    let report = run(program().args(["doctor", "--json", "-c"]).arg(config))
+        .expect(4)
+        .json();
+    let nic = find(&report, "nic");
+    assert_eq!(nic["verdict"], "FAIL");
+    assert!(
+        nic["value"].as_str().unwrap().contains("192.0.2.77"),
+        "{nic}"
+    );
+}
+
 /// Anybody's user and group.
 const NOBODY: u32 = 65_534;
 

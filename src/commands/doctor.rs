@@ -65,10 +65,10 @@ fn aim(args: &Doctor, tree: &Tree) -> Result<Aim, Failure> {
     let is_live = !config.source.lines.is_empty();
     let interface = config.source.interface;
     let nic = match &args.nic {
-        Some(nic) => Some(nic.clone()),
-        None if interface.is_loopback() => Some("lo".into()),
+        Some(nic) => Some(Ok(nic.clone())),
+        None if interface.is_loopback() => Some(Ok("lo".into())),
         None if is_live && tree.is_this_machine() && !interface.is_unspecified() => {
-            Some(machine::card_of(interface).map_err(Failure::usage)?)
+            Some(machine::card_of(interface))
         }
         None => None,
     };

@@ -43,7 +43,7 @@ impl Failure {
         }
     }
 
-    /// A comparison did not hold.
+    /// A comparison or a check did not hold.
     pub fn verification(message: impl fmt::Display) -> Failure {
         Failure {
             code: 4,

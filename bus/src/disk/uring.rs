@@ -440,7 +440,10 @@ mod tests {
             want: 4096,
         };
         // The kernel cancels the sync of a write that failed or was short: the write is to blame.
-        assert_eq!(judge(4096, 512, -libc::ECANCELED), Err((Op::Write, short)));
+        assert_eq!(
+            judge(4096, 512, -libc::ECANCELED),
+            Err((Op::Write, short.clone()))
+        );
         let no_space = Cause::Errno(libc::ENOSPC);
         assert_eq!(
             judge(4096, -libc::ENOSPC, -libc::ECANCELED),

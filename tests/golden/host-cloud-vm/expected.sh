@@ -52,43 +52,43 @@ boot+=('clocksource=tsc')
 # Not from here: ask for a dedicated machine, or a type whose processors are not shared.
 
 # [smt-siblings] Nothing else on a hot core's second thread
-# Found: hot threads on 6-7 share cores with each other (as the guest is told)
+# Found: 5,7 are second threads of hot cores, and anything may run there (as the guest is told)
 # Two hardware threads of one core share its caches and units: whatever runs on the other one
 # makes the hot one slower, by up to half.
-# By hand: before anything is set for these, name others in run.cpus, such as 5,7, and ask
-# again.
+# Not from here: ask for an instance type with one thread per core, or for SMT to be switched
+# off.
 
 # [isolated-cores] Hot cores taken from the scheduler
-# Found: isolated: none; hot threads: 6-7
+# Found: isolated: none; hot threads: 4,6
 # On any other core the kernel may put another program in a hot thread's place, for milliseconds
 # at a time.
-boot+=('isolcpus=managed_irq,domain,6-7')
+boot+=('isolcpus=managed_irq,domain,4,6')
 
 # [irq-affinity] Device interrupts away from hot cores
-# Found: 1 on 6-7: 27 ens5-Tx-Rx-0
+# Found: 1 on 4,6: 27 ens5-Tx-Rx-0
 # An interrupt takes the core from a hot thread for 2 to 50 us, and a busy network card has
 # thousands of them a second.
 # It is lost at a restart: let tuning/bare-metal.sh run at boot. A disk's own queue interrupts
 # refuse it: isolcpus=managed_irq moves those.
-{ echo 0-5 > "/proc/irq/27/smp_affinity_list"; } || failed irq-affinity
+{ echo 0-3,5,7 > "/proc/irq/27/smp_affinity_list"; } || failed irq-affinity
 
 # [tickless-cores] No timer tick on hot cores
-# Found: without tick: none; hot threads: 6-7
+# Found: without tick: none; hot threads: 4,6
 # The kernel's timer stops a core 100 to 1000 times a second, for 1 to 40 us each time, unless
 # it is told to leave a core with one thread alone (nohz_full).
-boot+=('nohz_full=6-7')
+boot+=('nohz_full=4,6')
 
 # [rcu-offload] No kernel clean-up work on hot cores
-# Found: moved away from: none; hot threads: 6-7
+# Found: moved away from: none; hot threads: 4,6
 # The kernel frees its memory (RCU callbacks) on whichever core last used it, in bursts that
 # stop a hot thread, unless that is moved elsewhere (rcu_nocbs).
-boot+=('rcu_nocbs=6-7')
+boot+=('rcu_nocbs=4,6')
 
 # [kernel-workers] Kernel work queues away from hot cores
-# Found: on 0-7; hot threads: 6-7
+# Found: on 0-7; hot threads: 4,6
 # Work that the kernel puts off (writing back, device chores) may run on any core in the mask, a
 # hot one too.
-put 3f /sys/devices/virtual/workqueue/cpumask
+put af /sys/devices/virtual/workqueue/cpumask
 
 # [receive-buffers] Room for bursts in the socket
 # Found: 208 KiB at most; 8192 KiB wanted for each line

@@ -41,7 +41,7 @@ set -u
 # Found: 1 on 2-3: 5 $(reboot)
 # An interrupt takes the core from a hot thread for 2 to 50 us, and a busy network card has
 # thousands of them a second.
-# Not from here: a container cannot; on its host: echo 0-1 > "/proc/irq/5/smp_affinity_list".
+# By hand: settle first which cores these are: see smt-siblings.
 
 # [cpu-governor] Frequency governor of hot cores
 # Found: ';reboot;' ]0;x on 2-3

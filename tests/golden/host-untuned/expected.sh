@@ -51,34 +51,34 @@ parameter vm.overcommit_memory 0
 # By hand: end what else runs (`top` names it) before a figure is taken.
 
 # [smt-siblings] Nothing else on a hot core's second thread
-# Found: hot threads on 6,14 share cores with each other
+# Found: 7,13-14 are second threads of hot cores, and anything may run there
 # Two hardware threads of one core share its caches and units: whatever runs on the other one
 # makes the hot one slower, by up to half.
-# By hand: before anything is set for these, name others in run.cpus, such as 13-15, and ask
-# again.
+# It is lost at a restart: let tuning/bare-metal.sh run at boot, or boot with nosmt.
+{ for cpu in 7 13 14; do echo 0 > "/sys/devices/system/cpu/cpu$cpu/online"; done; } || failed smt-siblings
 
 # [shared-cache] Hot cores that share a third-level cache
-# Found: 6,14-15 are spread over [0-6,8-14] [7,15]
+# Found: 5-6,15 are spread over [0-6,8-14] [7,15]
 # A message from one core to another takes about 60 ns through a cache that both share and three
 # to four times as long from one cache to another.
 # By hand: name cores of one of these groups in run.cpus, as far as they go.
 
 # [isolated-cores] Hot cores taken from the scheduler
-# Found: isolated: none; hot threads: 6,14-15
+# Found: isolated: none; hot threads: 5-6,15
 # On any other core the kernel may put another program in a hot thread's place, for milliseconds
 # at a time.
-boot+=('isolcpus=managed_irq,domain,6,14-15')
+boot+=('isolcpus=managed_irq,domain,5-6,15')
 
 # [irq-affinity] Device interrupts away from hot cores
-# Found: 2 on 6,14-15: 60 eth0-TxRx-0, 61 eth0-TxRx-1
+# Found: 2 on 5-6,15: 60 eth0-TxRx-0, 61 eth0-TxRx-1
 # An interrupt takes the core from a hot thread for 2 to 50 us, and a busy network card has
 # thousands of them a second.
 # It is lost at a restart: let tuning/bare-metal.sh run at boot. A disk's own queue interrupts
 # refuse it: isolcpus=managed_irq moves those.
-{ for irq in 60 61; do echo 0-5,7-13 > "/proc/irq/$irq/smp_affinity_list"; done; } || failed irq-affinity
+{ for irq in 60 61; do echo 0-4,7-14 > "/proc/irq/$irq/smp_affinity_list"; done; } || failed irq-affinity
 
 # [irq-balance] Nobody moves interrupts back
-# Found: irqbalance runs, and may use 6,14-15
+# Found: irqbalance runs, and may use 5-6,15
 # irqbalance spreads interrupts over all cores every ten seconds, hot ones too, unless these are
 # isolated or banned.
 # It lasts; or keep it off: IRQBALANCE_BANNED_CPULIST in /etc/default/irqbalance.
@@ -92,33 +92,33 @@ boot+=('isolcpus=managed_irq,domain,6,14-15')
 # real-time thread shuts everything else out of its core. Or set host.fifo_priority = 0.
 
 # [tickless-cores] No timer tick on hot cores
-# Found: without tick: none; hot threads: 6,14-15
+# Found: without tick: none; hot threads: 5-6,15
 # The kernel's timer stops a core 100 to 1000 times a second, for 1 to 40 us each time, unless
 # it is told to leave a core with one thread alone (nohz_full).
-boot+=('nohz_full=6,14-15')
+boot+=('nohz_full=5-6,15')
 
 # [rcu-offload] No kernel clean-up work on hot cores
-# Found: moved away from: none; hot threads: 6,14-15
+# Found: moved away from: none; hot threads: 5-6,15
 # The kernel frees its memory (RCU callbacks) on whichever core last used it, in bursts that
 # stop a hot thread, unless that is moved elsewhere (rcu_nocbs).
-boot+=('rcu_nocbs=6,14-15')
+boot+=('rcu_nocbs=5-6,15')
 
 # [kernel-workers] Kernel work queues away from hot cores
-# Found: on 0-15; hot threads: 6,14-15
+# Found: on 0-15; hot threads: 5-6,15
 # Work that the kernel puts off (writing back, device chores) may run on any core in the mask, a
 # hot one too.
-put 3fbf /sys/devices/virtual/workqueue/cpumask
+put 7f9f /sys/devices/virtual/workqueue/cpumask
 
 # [cpu-governor] Frequency governor of hot cores
-# Found: schedutil on 6,14-15
+# Found: schedutil on 5-6,15
 # Any governor but `performance` lets a core slow down when it seems idle, and takes
 # milliseconds to bring it back.
-for cpu in 6 14 15; do put performance "/sys/devices/system/cpu/cpu$cpu/cpufreq/scaling_governor"; done
+for cpu in 5 6 15; do put performance "/sys/devices/system/cpu/cpu$cpu/cpufreq/scaling_governor"; done
 
 # [energy-preference] Energy preference of hot cores
-# Found: balance_performance on 6,14-15
+# Found: balance_performance on 5-6,15
 # The processor itself trades speed for energy by this hint, whatever the governor says.
-for cpu in 6 14 15; do put performance "/sys/devices/system/cpu/cpu$cpu/cpufreq/energy_performance_preference"; done
+for cpu in 5 6 15; do put performance "/sys/devices/system/cpu/cpu$cpu/cpufreq/energy_performance_preference"; done
 
 # [c-states] How deep hot cores may sleep
 # Found: deepest: C2, 800 us to wake
@@ -126,7 +126,7 @@ for cpu in 6 14 15; do put performance "/sys/devices/system/cpu/cpu$cpu/cpufreq/
 # finished disk write.
 # It is lost at a restart: let tuning/bare-metal.sh run at boot, or boot with
 # processor.max_cstate=1 intel_idle.max_cstate=1. Costs power and heat.
-{ for cpu in 6 14 15; do for state in "/sys/devices/system/cpu/cpu$cpu/cpuidle/state"[2-9]; do echo 1 > "$state/disable"; done; done; } || failed c-states
+{ for cpu in 5 6 15; do for state in "/sys/devices/system/cpu/cpu$cpu/cpuidle/state"[2-9]; do echo 1 > "$state/disable"; done; done; } || failed c-states
 
 # [turbo] A clock that does not change with heat
 # Found: on; leave it on where the lowest latency counts more than a steady one
@@ -181,13 +181,13 @@ parameter vm.nr_hugepages 19688
 parameter kernel.numa_balancing 0
 
 # [numa-nic] Network card and hot cores on one memory node
-# Found: eth0 on node 0 (cores 0-7); hot threads: 6,14-15
+# Found: eth0 on node 0 (cores 0-7); hot threads: 5-6,15
 # A packet that arrives at another processor's memory crosses the link between them, which adds
 # 100 to 300 ns to each access.
 # By hand: name cores of 0-7 in run.cpus.
 
 # [numa-disk] Log disk and hot cores on one memory node
-# Found: sda on node 0 (cores 0-7); hot threads: 6,14-15
+# Found: sda on node 0 (cores 0-7); hot threads: 5-6,15
 # What is written crosses the link between the processors, and completions come back over it.
 # By hand: name cores of 0-7 in run.cpus.
 

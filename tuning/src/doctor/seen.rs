@@ -20,8 +20,9 @@ pub struct Aim {
     pub log_bytes: u64,
     /// Whether orders wait for the disk.
     pub is_durable: bool,
-    /// The network card; the default route's otherwise.
-    pub nic: Option<String>,
+    /// The network card, or why there is none of what the settings name; the default route's
+    /// otherwise.
+    pub nic: Option<Answer<String>>,
     /// Whether it listens to a live feed.
     pub is_live: bool,
     /// The receive buffer that it wants for each line.
@@ -217,7 +218,7 @@ impl<'a> Seen<'a> {
     /// The network card to look at.
     pub fn nic(&self) -> Answer<String> {
         let name = match &self.aim.nic {
-            Some(name) => name.clone(),
+            Some(name) => name.clone()?,
             None => {
                 let routes = self.tree.text("/proc/net/route")?;
                 let default = routes.lines().skip(1).find_map(|line| {

@@ -5,7 +5,7 @@ use super::super::script::for_each;
 use super::super::seen::Seen;
 use super::super::tree::{Answer, clip};
 use super::super::{Check, Found, Remedy, Step};
-use super::{has_spare, here, hot, on_hardware, too_few};
+use super::{for_cores, has_spare, here, hot, on_hardware, too_few};
 
 pub(super) const CORES: Check = Check {
     id: "cores",
@@ -102,7 +102,7 @@ fn isolated(seen: &Seen<'_>) -> Answer<Found> {
         return Ok(Found::warn(value, Remedy::Choose(what)));
     }
     let step = Step::Boot(format!("isolcpus=managed_irq,domain,{hot}"));
-    Ok(Found::warn(value, here(seen, vec![step])))
+    Ok(Found::warn(value, for_cores(seen, vec![step])))
 }
 
 pub(super) const TICKLESS_CORES: Check = Check {
@@ -180,7 +180,7 @@ fn judge_boot(
     }
     Ok(Found::warn(
         value,
-        here(seen, vec![Step::Boot(format!("{parameter}={hot}"))]),
+        for_cores(seen, vec![Step::Boot(format!("{parameter}={hot}"))]),
     ))
 }
 
@@ -256,7 +256,7 @@ fn irqs(seen: &Seen<'_>) -> Answer<Found> {
                  interrupts refuse it: isolcpus=managed_irq moves those";
     Ok(Found::warn(
         value,
-        here(seen, vec![Step::Run(command, lasts)]),
+        for_cores(seen, vec![Step::Run(command, lasts)]),
     ))
 }
 
@@ -359,7 +359,7 @@ fn workers(seen: &Seen<'_>) -> Answer<Found> {
         as_mask(&seen.spare()),
         "/sys/devices/virtual/workqueue/cpumask".into(),
     );
-    Ok(Found::warn(value, here(seen, vec![step])))
+    Ok(Found::warn(value, for_cores(seen, vec![step])))
 }
 
 /// `ff` or `1,00000000`.
@@ -393,6 +393,17 @@ pub(super) const SMT_SIBLINGS: Check = Check {
     look: smt,
 };
 
+/// Hot cores that are second threads of other hot cores.
+pub(super) fn that_share(seen: &Seen<'_>) -> Answer<Cpus> {
+    let mut shared = Vec::new();
+    for cpu in seen.hot.iter() {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+        let hot = seen.tree.cpus(&path)?.and(&seen.hot);
+        shared.extend(hot.iter().filter(|&other| other != cpu));
+    }
+    Ok(shared.into_iter().collect())
+}
+
 fn smt(seen: &Seen<'_>) -> Answer<Found> {
     let hot = hot(seen)?;
     let online = seen.online.clone()?;
@@ -400,15 +411,14 @@ fn smt(seen: &Seen<'_>) -> Answer<Found> {
         .tree
         .cpus("/sys/devices/system/cpu/isolated")
         .unwrap_or_default();
-    let (mut shared, mut open) = (Vec::new(), Vec::new());
+    let (shared, mut open) = (that_share(seen)?, Vec::new());
     for cpu in hot.iter() {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
         let me: Cpus = [cpu].into_iter().collect();
         let others = seen.tree.cpus(&path)?.and(&online).without(&me);
-        shared.extend(others.and(&hot).iter());
         open.extend(others.without(&hot).without(&isolated).iter());
     }
-    let (shared, open): (Cpus, Cpus) = (shared.into_iter().collect(), open.into_iter().collect());
+    let open: Cpus = open.into_iter().collect();
     let as_told = if seen.place.hypervisor.is_some() {
         " (as the guest is told)"
     } else {

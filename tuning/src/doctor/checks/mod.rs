@@ -82,6 +82,14 @@ fn here(seen: &Seen<'_>, steps: Vec<Step>) -> Remedy {
     ))
 }
 
+/// What is set for the hot cores and against the others: only once it is settled which these are.
+fn for_cores(seen: &Seen<'_>, steps: Vec<Step>) -> Remedy {
+    if cores::that_share(seen).is_ok_and(|shared| !shared.is_empty()) {
+        return Remedy::Choose("settle first which cores these are: see smt-siblings".into());
+    }
+    here(seen, steps)
+}
+
 /// Done here on bare metal; a guest has no hand on the hardware, and asks its provider.
 fn on_hardware(seen: &Seen<'_>, ask: &str, steps: Vec<Step>) -> Remedy {
     match seen.place.hypervisor {

@@ -138,6 +138,10 @@ pub(super) const NIC: Check = Check {
 };
 
 fn nic(seen: &Seen<'_>) -> Answer<Found> {
+    if let Some(Err(why)) = &seen.aim.nic {
+        let what = "give source.interface the address of a card of this machine";
+        return Ok(Found::fail(why, Remedy::Choose(what.into())));
+    }
     let nic = seen.nic()?;
     let read = |file: &str| seen.tree.text(&format!("/sys/class/net/{nic}/{file}"));
     let state = read("operstate")?;
