@@ -147,7 +147,7 @@ impl Core {
     }
 
     /// Saves all that it knows: what is of no symbol, then each symbol that an event named, then
-    /// [`NO_SYMBOL`].
+    /// `NO_SYMBOL`.
     pub fn save(&self, out: &mut StateWriter<'_>) {
         out.u64(self.last_seq);
         out.i64(self.watermark.0);

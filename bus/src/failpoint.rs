@@ -1,7 +1,7 @@
 //! Named places at which a test can end the process, or make a file operation fail.
 //!
 //! `failpoint!("name")` expands to nothing unless the crate is built with the feature
-//! `failpoints`. With it, a program that was told `name:n` by [`arm`] kills itself with SIGKILL
+//! `failpoints`. With it, a program that was told `name:n` by `arm` kills itself with SIGKILL
 //! at the nth pass of that place, counted over all its threads. A name that is not in [`NAMES`]
 //! does not compile, in either build, and `tests/crash_points.rs` goes through all of [`NAMES`]:
 //! so no place is without its test, and none can be misspelt.

@@ -8,7 +8,7 @@
 //! Every call blocks its thread until the store has answered. That is right for who calls:
 //! retention runs in a thread beside the shards, and readers of a log wait for its bytes anyway. A
 //! shard never comes here. A store that is slow or away makes such a caller wait at most as long
-//! as [`Patience`] says, and then there is an error that names the object.
+//! as `Patience` says, and then there is an error that names the object.
 //!
 //! Behind the feature `object-store`, because it takes a hundred packages to speak TLS and HTTP.
 

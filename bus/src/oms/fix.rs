@@ -129,7 +129,7 @@ impl Encoder {
     }
 
     /// A message about an order that may have been sent before: FIX 4.4, volume 4,
-    /// OrderCancelRequest <F> and OrderStatusRequest <H>. Not for the hot path.
+    /// OrderCancelRequest `F` and OrderStatusRequest `H`. Not for the hot path.
     pub fn encode_about(&mut self, about: About, of: &NewOrder<'_>) -> &[u8] {
         let sending_time = self.clockface.write(of.sending_time);
         let transact_time = self.transact_clockface.write(of.transact_time);
