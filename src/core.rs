@@ -357,11 +357,6 @@ impl Rest<'_> {
         if let Some(closed) = digest.enter(event.ts_event, self.midnight) {
             say_digest(closed, symbol, event, sink);
         }
-        if !Suites::matters(event, applied) && event.kind != Kind::Symbol {
-            // Most events change nothing that anyone looks at: they end here.
-            debug_assert!(!applied.quote_changed);
-            return digest.event(event, self.midnight, None);
-        }
         let quote = books.quote(symbol);
         digest.event(
             event,
@@ -404,8 +399,7 @@ impl Rest<'_> {
         }
     }
 
-    /// Apart, and not cold: where symbols are many and messages few, most of the work is here.
-    #[inline(never)]
+    #[cold]
     fn for_all(&mut self, books: &Books, event: &Event, sink: &mut impl Sink) {
         let midnight = self.midnight;
         let mut gate = Gate {

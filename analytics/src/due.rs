@@ -39,61 +39,25 @@ impl Due {
     }
 
     /// Visits every symbol that is due by `watermark`, in the order of their numbers; `visit`
-    /// returns when it is due again. `look` is called for each some visits earlier, once at each
-    /// of the two distances, so that its memory can be asked for.
-    pub(crate) fn visit<S>(
-        &mut self,
-        watermark: Ts,
-        shared: &mut S,
-        look: impl Fn(&S, usize, Distance),
-        mut visit: impl FnMut(&mut S, usize) -> Ts,
-    ) {
+    /// returns when it is due again.
+    pub(crate) fn visit(&mut self, watermark: Ts, mut visit: impl FnMut(usize) -> Ts) {
         let blocks = self.by_symbol.chunks_mut(BLOCK_SYMBOLS);
         for (index, (block, first_due)) in blocks.zip(&mut self.by_block).enumerate() {
             if *first_due > watermark {
                 continue;
             }
-            let mut due_now = [0u8; BLOCK_SYMBOLS];
-            let mut count = 0;
-            for (offset, due) in block.iter().enumerate() {
-                due_now[count] = offset as u8;
-                count += usize::from(*due <= watermark);
-            }
-            let first = index * BLOCK_SYMBOLS;
-            let due_now = &due_now[..count];
-            let number = |at: usize| due_now.get(at).map(|&offset| first + usize::from(offset));
-            for number in (0..FAR_VISITS).filter_map(number) {
-                look(shared, number, Distance::Far);
-            }
-            for number in (0..NEAR_VISITS).filter_map(number) {
-                look(shared, number, Distance::Near);
-            }
-            for (at, &offset) in due_now.iter().enumerate() {
-                if let Some(number) = number(at + FAR_VISITS) {
-                    look(shared, number, Distance::Far);
+            let mut rest_due = Ts::MAX;
+            for (offset, due) in block.iter_mut().enumerate() {
+                if *due <= watermark {
+                    *due = visit(index * BLOCK_SYMBOLS + offset);
+                    debug_assert!(*due > watermark, "what was due is done");
                 }
-                if let Some(number) = number(at + NEAR_VISITS) {
-                    look(shared, number, Distance::Near);
-                }
-                let due = visit(shared, first + usize::from(offset));
-                debug_assert!(due > watermark, "what was due is done");
-                block[usize::from(offset)] = due;
+                rest_due = rest_due.min(*due);
             }
-            *first_due = block.iter().copied().min().unwrap_or(Ts::MAX);
+            *first_due = rest_due;
         }
     }
 }
-
-/// How far ahead of its visit a symbol is looked at: far enough for its state to come, and then
-/// for what the state points at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Distance {
-    Far,
-    Near,
-}
-
-const FAR_VISITS: usize = 8;
-const NEAR_VISITS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -108,27 +72,15 @@ mod tests {
         due.set(63, Ts::MAX);
         let mut at = |watermark: i64| {
             let mut visited = Vec::new();
-            let looked = std::cell::RefCell::new(Vec::new());
-            due.visit(
-                Ts(watermark),
-                &mut visited,
-                |_, symbol, distance| looked.borrow_mut().push((symbol, distance)),
-                |visited, symbol| {
-                    visited.push(symbol);
-                    // Symbol 3 is due again and again.
-                    if symbol == 3 {
-                        Ts(watermark + 2)
-                    } else {
-                        Ts::MAX
-                    }
-                },
-            );
-            for distance in [Distance::Far, Distance::Near] {
-                let looked = looked.borrow();
-                let at_it = looked.iter().filter(|(_, seen)| *seen == distance);
-                let numbers: Vec<usize> = at_it.map(|(symbol, _)| *symbol).collect();
-                assert_eq!(numbers, visited, "each is looked at once, in order");
-            }
+            due.visit(Ts(watermark), |symbol| {
+                visited.push(symbol);
+                // Symbol 3 is due again and again.
+                if symbol == 3 {
+                    Ts(watermark + 2)
+                } else {
+                    Ts::MAX
+                }
+            });
             visited
         };
         assert_eq!(at(3), []);

@@ -4,7 +4,7 @@ use bus::mem::{prefetch, prefetch_line};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
-use crate::due::{Distance, Due};
+use crate::due::Due;
 use crate::intent::Intents;
 use crate::momentum::{self, Momentum, MomentumConfig};
 use crate::regime::{self, Regime, RegimeConfig};
@@ -182,14 +182,27 @@ impl Suites {
     pub fn prefetch_state(&self, symbol: u32) {
         let place = self.places.get(symbol as usize).copied().unwrap_or(0);
         let index = (place as usize).wrapping_sub(1);
-        prefetch_lines(&self.symbols, index, STATE_LINES);
+        for line in 0..STATE_LINES {
+            prefetch_line(&self.symbols, index, line);
+        }
     }
 
-    /// Whether an event concerns the analytics at all: [`Suites::on_event`] does nothing with
-    /// others. What changes a quote does.
-    #[inline(always)]
-    pub fn matters(event: &Event, applied: &Applied) -> bool {
-        match event.kind {
+    /// One event of one symbol, after the book took it. `quote`, `phase` and `stale` are as they
+    /// are after it; the caller has put `out` at the event. What concerns all symbols is not for
+    /// here: see [`Suites::on_gap`] and [`Suites::on_watermark`].
+    #[inline]
+    #[allow(clippy::too_many_arguments)] // The shard's call, in one place.
+    pub fn on_event(
+        &mut self,
+        event: &Event,
+        applied: &Applied,
+        quote: &Quote,
+        phase: Phase,
+        stale: bool,
+        out: &mut Outbox,
+        intents: &mut Intents,
+    ) {
+        let matters = match event.kind {
             Kind::Add
             | Kind::Execute
             | Kind::ExecuteAt
@@ -209,25 +222,8 @@ impl Suites {
             | Kind::Gap
             | Kind::Tick
             | Kind::End => false,
-        }
-    }
-
-    /// One event of one symbol, after the book took it. `quote`, `phase` and `stale` are as they
-    /// are after it; the caller has put `out` at the event. What concerns all symbols is not for
-    /// here: see [`Suites::on_gap`] and [`Suites::on_watermark`].
-    #[inline]
-    #[allow(clippy::too_many_arguments)] // The shard's call, in one place.
-    pub fn on_event(
-        &mut self,
-        event: &Event,
-        applied: &Applied,
-        quote: &Quote,
-        phase: Phase,
-        stale: bool,
-        out: &mut Outbox,
-        intents: &mut Intents,
-    ) {
-        if !Suites::matters(event, applied) {
+        };
+        if !matters {
             return;
         }
         let Suites {
@@ -289,15 +285,7 @@ impl Suites {
             watermark,
         } = self;
         let watermark = *watermark;
-        let look =
-            |(common, symbols): &(&mut Common, &mut Vec<Symbol>), number: usize, distance| {
-                let index = places[number] as usize - 1;
-                match distance {
-                    Distance::Far => prefetch_lines(symbols, index, STATE_LINES),
-                    Distance::Near => symbols[index].suite.0.prefetch(&common.0, watermark),
-                }
-            };
-        let visit = |(common, symbols): &mut (&mut Common, &mut Vec<Symbol>), number: usize| {
+        due.visit(watermark, |number| {
             let Symbol { view, suite } = &mut symbols[places[number] as usize - 1];
             out.at(watermark, seq, number as u32);
             suite.on_time(common, watermark, view, out);
@@ -306,8 +294,7 @@ impl Suites {
                 say(out, intents);
             }
             suite.due()
-        };
-        due.visit(watermark, &mut (common, symbols), look, visit);
+        });
     }
 
     /// The input ended: closes all open windows, in the order of the symbols' numbers. Hold
@@ -390,13 +377,6 @@ impl Suites {
             None | Some(0) => View::EMPTY,
             Some(place) => self.symbols[*place as usize - 1].view,
         }
-    }
-}
-
-#[inline(always)]
-fn prefetch_lines<T>(items: &[T], index: usize, lines: usize) {
-    for line in 0..lines {
-        prefetch_line(items, index, line);
     }
 }
 

@@ -328,7 +328,6 @@ impl Analytic for Vwap {
         }
     }
 
-    #[inline]
     fn on_watermark(
         &mut self,
         common: &mut Common,
@@ -337,9 +336,27 @@ impl Analytic for Vwap {
         out: &mut bus::Outbox,
         _intents: &mut Intents,
     ) {
-        if self.due <= watermark {
-            self.close(common, watermark, out);
+        if self.due > watermark {
+            return;
         }
+        let Common {
+            windows,
+            panes,
+            panes_per_symbol,
+        } = common;
+        let panes = &mut panes[self.first..self.first + *panes_per_symbol];
+        for (rule, spec) in windows.iter().enumerate() {
+            // What ends by then is closed.
+            let end_max = watermark.0.saturating_sub(spec.lateness_ns);
+            let (current, waiting) = spec.of(panes, rule);
+            say_waiting(waiting, end_max, rule, out);
+            if current.is_used() && current.end <= end_max {
+                current.say(rule, out);
+                *current = Pane::NONE;
+            }
+        }
+        self.due = next_close(windows, panes);
+        self.find_common(&panes[..windows.len()]);
     }
 
     #[inline]
@@ -379,39 +396,6 @@ impl Analytic for Vwap {
 }
 
 impl Vwap {
-    /// Asks the caches for the panes if a window closes by `watermark`.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, common: &Common, watermark: Ts) {
-        if self.due <= watermark {
-            for pane in self.first..self.first + common.panes_per_symbol {
-                bus::mem::prefetch(&common.panes, pane);
-            }
-        }
-    }
-
-    /// Says and frees what ends by `watermark`.
-    #[inline(never)]
-    fn close(&mut self, common: &mut Common, watermark: Ts, out: &mut bus::Outbox) {
-        let Common {
-            windows,
-            panes,
-            panes_per_symbol,
-        } = common;
-        let panes = &mut panes[self.first..self.first + *panes_per_symbol];
-        for (rule, spec) in windows.iter().enumerate() {
-            // What ends by then is closed.
-            let end_max = watermark.0.saturating_sub(spec.lateness_ns);
-            let (current, waiting) = spec.of(panes, rule);
-            say_waiting(waiting, end_max, rule, out);
-            if current.is_used() && current.end <= end_max {
-                current.say(rule, out);
-                *current = Pane::NONE;
-            }
-        }
-        self.due = next_close(windows, panes);
-        self.find_common(&panes[..windows.len()]);
-    }
-
     #[inline]
     fn on_trade(
         &mut self,
