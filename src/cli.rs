@@ -1,16 +1,21 @@
 //! The command line.
 
+mod bench;
+
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use tapeline::config::{InDoubt, Speed};
 
+pub use bench::*;
+
 /// Market data from capture or wire to orders, in one pipeline.
 ///
 /// Data goes to stdout, messages to stderr. Exit codes: 0 done, 2 usage or configuration,
 /// 3 anomalies in the input (with --strict) or nothing found, 4 verification or a check failed,
-/// 5 input or output failed, 6 a log is damaged, 130 interrupted.
+/// 5 input or output failed, 6 a log is damaged, 7 a benchmark's figures are INVALID, 8 it was
+/// SATURATED, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "tapeline", version, max_term_width = 100)]
 pub struct Cli {
@@ -56,6 +61,9 @@ pub enum Command {
     /// Read, follow, check or repair the log of a run.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Measure latency and throughput, in a way that cannot fool you.
+    #[command(subcommand)]
+    Bench(Bench),
     /// Check or show the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -4,6 +4,7 @@
 //! the log before it and the gateway behind it; `pipeline` runs the threads. `run_dir` is what a
 //! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `host`
 //! what of them is asked of the machine, `session` the trading day, `term` what people see.
+//! `lab` measures all of that and is no part of it.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,7 @@ pub mod config;
 pub mod core;
 pub mod digest;
 pub mod host;
+pub mod lab;
 pub mod latency;
 pub mod pipeline;
 pub mod recovery;

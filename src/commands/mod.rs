@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod bench;
 mod book;
 mod config;
 mod demo;
@@ -63,6 +64,22 @@ impl Failure {
     pub fn damage(message: impl fmt::Display) -> Failure {
         Failure {
             code: 6,
+            message: message.to_string(),
+        }
+    }
+
+    /// A measurement whose figures are not to be used.
+    pub fn invalid(message: impl fmt::Display) -> Failure {
+        Failure {
+            code: 7,
+            message: message.to_string(),
+        }
+    }
+
+    /// A measurement with more load than the pipeline takes.
+    pub fn saturated(message: impl fmt::Display) -> Failure {
+        Failure {
+            code: 8,
             message: message.to_string(),
         }
     }
@@ -135,6 +152,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Savepoint(args) => savepoint::savepoint(&args, talk),
         Command::Shadow(args) => shadow::shadow(&args, talk),
         Command::Log(args) => log::log(&args, talk),
+        Command::Bench(args) => bench::bench(&args, talk),
         Command::Config(args) => config::config(&args, talk),
         Command::Doctor(args) => doctor::doctor(&args, talk),
     }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Interval, Latency, Stage, write_log};
 
@@ -26,7 +26,7 @@ impl Latency {
                 histogram,
             })
             .collect();
-        write_log(&mut out, &intervals)?;
+        write_log(&mut out, SystemTime::now(), &intervals)?;
         out.flush()?;
         for (stage, histogram) in counted {
             fs::write(dir.join(format!("{}.hgrm", stage.name())), histogram.hgrm())?;

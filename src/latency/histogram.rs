@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram as Hdr;
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -155,9 +155,14 @@ pub struct Interval<'a> {
 
 /// Writes an interval log (`.hlog`, V2 compressed) of nanoseconds; the longest times in the text
 /// are milliseconds, as the HdrHistogram tools write them.
-pub fn write_log(out: &mut impl Write, intervals: &[Interval<'_>]) -> io::Result<()> {
+pub fn write_log(
+    out: &mut impl Write,
+    started: SystemTime,
+    intervals: &[Interval<'_>],
+) -> io::Result<()> {
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
+    builder.with_start_time(started).with_base_time(started);
     builder.add_comment("values in nanoseconds");
     builder.with_max_value_divisor(1_000_000.0);
     let mut log = builder.begin_log_with(out, &mut serializer)?;
