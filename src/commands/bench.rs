@@ -1,7 +1,11 @@
 //! `tapeline bench`
 
+mod compare;
+mod hunt;
+mod jitter;
 mod latency;
 mod setup;
+mod wire;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,7 +22,13 @@ use crate::cli;
 pub fn bench(args: &cli::Bench, talk: Talk) -> Result<(), Failure> {
     match args {
         cli::Bench::Latency(args) => latency::latency(args, talk),
-        _ => Err(Failure::usage("later")),
+        cli::Bench::Saturate(args) => hunt::saturate(args, talk),
+        cli::Bench::Sweep(args) => hunt::sweep(args, talk),
+        cli::Bench::Wire(args) => wire::wire(args, talk),
+        cli::Bench::Jitter(args) => jitter::jitter(args, talk),
+        cli::Bench::Compare(args) => compare::compare(args, talk),
+        cli::Bench::Ab(args) => compare::ab(args, talk),
+        cli::Bench::Peer(args) => wire::peer(args),
     }
 }
 
@@ -80,13 +90,15 @@ fn text(report: &Report) -> String {
     for remark in &report.remarks {
         let _ = writeln!(out, "{}", style.dim(remark));
     }
-    let _ = writeln!(
-        out,
-        "\n{} {}: {}",
-        style.bold("verdict "),
-        paint(style, report.verdict),
-        report.verdict.meaning()
-    );
+    if report.kind != "jitter" {
+        let _ = writeln!(
+            out,
+            "\n{} {}: {}",
+            style.bold("verdict "),
+            paint(style, report.verdict),
+            report.verdict.meaning()
+        );
+    }
     out
 }
 

@@ -109,6 +109,19 @@ pub struct Disturbance {
 }
 
 impl Disturbance {
+    /// Of each thing, the worse of the two stays.
+    pub fn worsen(&mut self, other: &Disturbance) {
+        self.steal = match (self.steal, other.steal) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+        self.switches_per_second = self.switches_per_second.max(other.switches_per_second);
+        if other.waited >= self.waited {
+            self.waited = other.waited;
+            self.worst_thread.clone_from(&other.worst_thread);
+        }
+    }
+
     /// What lies between two readings.
     pub fn between(before: &Counted, after: &Counted) -> Disturbance {
         let seconds = match (before.at, after.at) {

@@ -11,7 +11,7 @@ use super::report::{QUANTILE_NAMES, Report, StackSaid, StageSaid};
 use super::units::Rate;
 use super::verdict::Verdict;
 use crate::latency::Stage;
-use crate::term::{count, nanos};
+use crate::term::count;
 use chart::{Axis, Plot};
 
 /// Text as it may stand in a page.
@@ -29,9 +29,34 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// Nanoseconds as a page shows them.
+/// Nanoseconds as a page shows them: three digits, since a histogram has no more.
 fn time(ns: u64) -> String {
-    nanos(ns).replace(" us", " µs")
+    let (digits, unit) = split(ns);
+    format!("{digits} {unit}")
+}
+
+fn split(ns: u64) -> (String, &'static str) {
+    let (value, unit) = match ns {
+        0..1_000 => return (ns.to_string(), "ns"),
+        1_000..999_500 => (ns as f64 / 1e3, "µs"),
+        999_500..999_500_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    let decimals = match value {
+        v if v < 9.995 => 2,
+        v if v < 99.95 => 1,
+        _ => 0,
+    };
+    (format!("{value:.decimals$}"), unit)
+}
+
+/// From the least to the most, with the unit once where it is one.
+fn range(least: u64, most: u64) -> String {
+    let ((low, low_unit), (high, high_unit)) = (split(least), split(most));
+    match low_unit == high_unit {
+        true => format!("{low} – {high} {high_unit}"),
+        false => format!("{low} {low_unit} – {high} {high_unit}"),
+    }
 }
 
 fn cell(ns: Option<u64>) -> String {
@@ -100,10 +125,18 @@ fn header(out: &mut String, report: &Report) {
     let _ = write!(
         out,
         "<header>\n<p class=\"over\">{} · {}</p>\n<h1>{heading}</h1>\n<p class=\"sub\">{}</p>\n\
-         </header>\n<section class=\"verdict {class}\">\n<strong>{}</strong>\n<div><p>{}</p>\n",
+         </header>\n",
         escape(&version),
         escape(&report.started.replace('T', " ").replace('Z', " UTC")),
         escape(&subject(report)),
+    );
+    // What the machine does is neither valid nor invalid.
+    if report.kind == "jitter" {
+        return;
+    }
+    let _ = write!(
+        out,
+        "<section class=\"verdict {class}\">\n<strong>{}</strong>\n<div><p>{}</p>\n",
         report.verdict,
         escape(&sentence(report.verdict.meaning())),
     );
@@ -148,7 +181,7 @@ fn figures(out: &mut String, report: &Report) {
         for (index, name) in [(0, "p50"), (2, "p99"), (3, "p99.9")] {
             let value = first.quantiles_ns[index].map_or("n/a".into(), time);
             let note = match first.spread_ns[index] {
-                Some((least, most)) => format!("trials {} to {}", time(least), time(most)),
+                Some((least, most)) => format!("trials {}", range(least, most)),
                 None => String::new(),
             };
             tile(out, &value, name, &note);
@@ -172,7 +205,11 @@ fn line_class(name: &str) -> &'static str {
 fn legend(out: &mut String, entries: &[(&str, &str)]) {
     out.push_str("<p class=\"legend\">");
     for (class, name) in entries {
-        let _ = write!(out, "<span class=\"key {class}\"></span>{}", escape(name));
+        let _ = write!(
+            out,
+            "<span><i class=\"key {class}\"></i>{}</span>",
+            escape(name)
+        );
     }
     out.push_str("</p>\n");
 }
@@ -251,13 +288,8 @@ fn table(out: &mut String, report: &Report) {
         for (value, spread) in stage.quantiles_ns.iter().zip(stage.spread_ns) {
             match (value, spread) {
                 (Some(ns), Some((least, most))) => {
-                    let _ = write!(
-                        out,
-                        "<td>{}<span>{} – {}</span></td>",
-                        time(*ns),
-                        time(least),
-                        time(most)
-                    );
+                    let (ns, spread) = (time(*ns), range(least, most));
+                    let _ = write!(out, "<td>{ns}<span>{spread}</span></td>");
                 }
                 (value, _) => out.push_str(&cell(*value)),
             }
@@ -579,3 +611,35 @@ whatever became of those before, and latency counts from then until all that it 
 A stall therefore shows in everything that it delayed. <i>service</i> is the work alone, which is \
 all that a closed loop would have seen. The files beside this page hold the same histograms for \
 HdrHistogram's tools.</p>\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits() {
+        for (ns, want) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 µs"),
+            (12_345, "12.3 µs"),
+            (719_400, "719 µs"),
+            (999_600, "1.00 ms"),
+            (61_600_000, "61.6 ms"),
+            (2_500_000_000, "2.50 s"),
+        ] {
+            assert_eq!(time(ns), want);
+        }
+        assert_eq!(range(1_500, 2_500), "1.50 – 2.50 µs");
+        assert_eq!(range(900, 2_500), "900 ns – 2.50 µs");
+    }
+
+    #[test]
+    fn what_a_user_named_cannot_break_the_page() {
+        let mut report = Report::begin("latency", vec!["tapeline '<x>'".into()]);
+        report.input.what = "</title><script>alert(1)</script>".into();
+        report.reasons.push("a < b & \"c\"".into());
+        let page = page(&report);
+        assert!(!page.contains("<script") && page.contains("a &lt; b &amp; &quot;c&quot;"));
+    }
+}

@@ -11,11 +11,11 @@
 //! The lab runs `pipeline::run_measured`, the same threads and the same code as `replay` and
 //! `run`; nothing of the product knows of the lab.
 
-// pub mod compare;
+pub mod compare;
 pub mod host;
 pub mod html;
-// pub mod hunt;
-// pub mod jitter;
+pub mod hunt;
+pub mod jitter;
 pub mod report;
 pub mod series;
 pub mod source;
@@ -24,4 +24,4 @@ pub mod tape;
 pub mod trial;
 pub mod units;
 pub mod verdict;
-// pub mod wire;
+pub mod wire;

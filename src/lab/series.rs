@@ -7,7 +7,7 @@ use super::report::{
     CurveSaid, Logged, Report, SlotSaid, StackSaid, StageSaid, TrialSaid, write_histograms,
 };
 use super::trial::Trial;
-use super::verdict::Verdict;
+use super::verdict::{self, Shown, Verdict};
 use crate::latency::{Histogram, Latency, Stage, Trace};
 
 /// The stages, the ones to look at first in front.
@@ -55,17 +55,22 @@ pub fn describe(report: &mut Report, trials: &[Trial]) {
         .map(|trial| trial.verdict)
         .max()
         .unwrap_or(Verdict::Invalid);
-    for (at, trial) in trials.iter().enumerate() {
-        for reason in &trial.reasons {
-            report.reasons.push(match trials.len() {
-                1 => reason.clone(),
-                _ => format!("trial {}: {reason}", at + 1),
-            });
-        }
-        for remark in &trial.remarks {
-            if !report.remarks.contains(remark) {
-                report.remarks.push(remark.clone());
-            }
+    let wrong = trials
+        .iter()
+        .filter(|t| t.verdict != Verdict::Valid)
+        .count();
+    if wrong > 0 && trials.len() > 1 {
+        let all = trials.len();
+        let what =
+            format!("{wrong} of {all} trials are not VALID; what follows is the worst of all");
+        report.reasons.push(what);
+    }
+    let mut worst = Shown::default();
+    trials.iter().for_each(|trial| worst.worsen(&trial.shown));
+    report.reasons.extend(verdict::judge(&worst).1);
+    for remark in trials.iter().flat_map(|trial| &trial.remarks) {
+        if !report.remarks.contains(remark) {
+            report.remarks.push(remark.clone());
         }
     }
     let counts = |trial: &Trial| (trial.passes, trial.counts);

@@ -37,9 +37,9 @@ pub struct Sent {
 }
 
 /// See the module.
-pub struct Scheduled<'a> {
+pub struct Scheduled<'a, C = MachineClock> {
     tape: &'a Tape,
-    clock: &'a MachineClock,
+    clock: &'a C,
     next: usize,
     /// What is due after the measured span is not played.
     end: usize,
@@ -55,14 +55,14 @@ pub struct Scheduled<'a> {
     report: &'a Mutex<Sent>,
 }
 
-impl<'a> Scheduled<'a> {
+impl<'a, C: Clock> Scheduled<'a, C> {
     /// Plays the tape once. What became of the schedule is in `report` when the source is gone.
     pub fn new(
         tape: &'a Tape,
-        clock: &'a MachineClock,
+        clock: &'a C,
         span_ns: (u64, u64),
         report: &'a Mutex<Sent>,
-    ) -> Scheduled<'a> {
+    ) -> Scheduled<'a, C> {
         Scheduled {
             tape,
             clock,
@@ -111,7 +111,7 @@ impl<'a> Scheduled<'a> {
     }
 }
 
-impl Source for Scheduled<'_> {
+impl<C: Clock> Source for Scheduled<'_, C> {
     #[inline]
     fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
         let now_ns = self.clock.now_ns();
@@ -147,7 +147,7 @@ impl Source for Scheduled<'_> {
     }
 }
 
-impl Timed for Scheduled<'_> {
+impl<C: Clock> Timed for Scheduled<'_, C> {
     fn pace(&self) -> Option<Pace> {
         Some(Pace {
             start_ns: self.start_ns?,
@@ -157,7 +157,7 @@ impl Timed for Scheduled<'_> {
     }
 }
 
-impl Drop for Scheduled<'_> {
+impl<C> Drop for Scheduled<'_, C> {
     fn drop(&mut self) {
         self.sent.start_ns = self.start_ns.unwrap_or(0);
         *self.report.lock().unwrap_or_else(|e| e.into_inner()) = self.sent;

@@ -203,6 +203,12 @@ impl Tape {
         self.length_ns = last_ns;
     }
 
+    /// Leaves out what comes after so many packets.
+    pub fn cut(&mut self, packets: usize) {
+        self.entries.truncate(packets);
+        self.messages = self.entries.iter().map(|e| u64::from(e.messages)).sum();
+    }
+
     /// SHA-256 of all payloads.
     pub fn sha256(&self) -> String {
         crate::run_dir::sha256(&self.bytes)

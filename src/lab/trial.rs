@@ -34,6 +34,8 @@ const TRACES_MAX: usize = 200_000;
 const SLOTS: u64 = 120;
 /// No slot is shorter.
 const SLOT_NS_MIN: u64 = 20_000_000;
+/// More passes than these would mostly measure how runs begin and end.
+const PASSES_MAX: u64 = 200;
 /// How often the machine's counts are read.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -129,6 +131,15 @@ pub fn run(
     // Half of a short input is warm-up, and half of it counts.
     let warmup_ns = (plan.warmup.as_nanos() as u64).min(length_ns / 2);
     let duration_ns = plan.duration.as_nanos() as u64;
+    let passes = duration_ns.div_ceil((length_ns - warmup_ns).max(1));
+    if passes > PASSES_MAX {
+        return Err(format!(
+            "at this rate the input lasts {}: {passes} passes would be needed to measure {}; want a \
+             longer input, a lower rate, or less to measure",
+            crate::term::nanos(length_ns),
+            crate::term::nanos(duration_ns)
+        ));
+    }
     let slot_ns = (duration_ns / SLOTS).max(SLOT_NS_MIN);
     let whole = Duration::from_nanos(passes_ns(length_ns, warmup_ns, duration_ns));
     let mut trial = Trial {
@@ -349,16 +360,7 @@ impl Trial {
             shown.floors_ns = floors;
         }
         self.counts.add(ran.counts);
-        let host = &ran.disturbance;
-        worst.steal = match (worst.steal, host.steal) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (a, b) => a.or(b),
-        };
-        worst.switches_per_second = worst.switches_per_second.max(host.switches_per_second);
-        if host.waited >= worst.waited {
-            worst.waited = host.waited;
-            worst.worst_thread.clone_from(&host.worst_thread);
-        }
+        worst.worsen(&ran.disturbance);
         self.log_backend.clone_from(&ran.log_backend);
         for remark in &ran.remarks {
             if !self.remarks.contains(remark) {

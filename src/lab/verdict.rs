@@ -88,6 +88,26 @@ pub struct Shown {
     pub unequal: bool,
 }
 
+impl Shown {
+    /// Takes in another trial: of each thing, the worse of the two stays.
+    pub fn worsen(&mut self, other: &Shown) {
+        let share = |shown: &Shown| shown.late as f64 / shown.packets.max(1) as f64;
+        if share(other) > share(self) || self.packets == 0 {
+            (self.late, self.packets) = (other.late, other.packets);
+            self.late_ns_max = other.late_ns_max;
+        }
+        self.dropped = self.dropped.max(other.dropped);
+        self.unequal |= other.unequal;
+        if standing(&other.floors_ns) > standing(&self.floors_ns) || self.floors_ns.is_empty() {
+            self.floors_ns.clone_from(&other.floors_ns);
+        }
+        if other.drift.ppm.abs() > self.drift.ppm.abs() {
+            self.drift = other.drift;
+        }
+        self.disturbance.worsen(&other.disturbance);
+    }
+}
+
 /// The verdict, and each reason for it in a sentence. Reasons that do not decide come too: a
 /// saturated run on a disturbed machine has both.
 pub fn judge(shown: &Shown) -> (Verdict, Vec<String>) {

@@ -58,7 +58,7 @@ impl Axis {
         let ticks = (0..)
             .map(|power| 10f64.powi(power))
             .zip(names)
-            .filter(|(at, _)| *at <= to)
+            .filter(|(at, _)| *at <= to * 1.001)
             .map(|(at, name)| (at, name.to_string()))
             .collect();
         Axis {

@@ -25,7 +25,7 @@ pub(super) const STYLE: &str = r#"
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
   -webkit-font-smoothing: antialiased; }
-main { max-width: 1040px; margin: 0 auto; padding: 44px 28px 72px; }
+main { max-width: 1120px; margin: 0 auto; padding: 44px 28px 72px; }
 header { margin-bottom: 24px; }
 .over { margin: 0; color: var(--soft); font-size: 13px; }
 h1 { margin: 2px 0 0; font-size: 34px; line-height: 1.15; letter-spacing: -0.015em; font-weight: 650; }
@@ -56,9 +56,10 @@ figure { margin: 0; }
 figure svg { display: block; width: 100%; height: auto; }
 figcaption { color: var(--soft); font-size: 13px; }
 figcaption p { margin: 4px 0 0; }
-.legend { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center; color: var(--ink); }
-.key { display: inline-block; width: 20px; height: 3px; border-radius: 2px; margin-left: 12px; }
-.key:first-child { margin-left: 0; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 22px; color: var(--ink); }
+.legend span { white-space: nowrap; }
+.key { display: inline-block; width: 20px; height: 3px; border-radius: 2px; margin-right: 8px;
+  vertical-align: 4px; }
 .key.c1 { background: var(--c1); } .key.c2 { background: var(--c2); }
 .key.c3 { background: var(--c3); } .key.single { background: var(--c1); opacity: 0.35; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Arial, sans-serif; fill: var(--soft);
@@ -76,14 +77,14 @@ svg text { font: 12px system-ui, -apple-system, "Segoe UI", Arial, sans-serif; f
 line.mark { stroke: var(--soft); stroke-dasharray: 3 4; }
 line.mark.knee { stroke: var(--ink); } text.mark.knee { fill: var(--ink); font-weight: 600; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px;
+table { border-collapse: collapse; width: 100%; font-size: 13px;
   font-variant-numeric: tabular-nums; }
 thead th { font-weight: 500; color: var(--soft); border-bottom: 1px solid var(--soft); }
-th, td { padding: 7px 10px; text-align: right; white-space: nowrap; vertical-align: top;
+th, td { padding: 7px 8px; text-align: right; white-space: nowrap; vertical-align: top;
   border-bottom: 1px solid var(--rule); font-weight: 400; }
 th:first-child { text-align: left; padding-left: 0; }
 td:last-child, thead th:last-child { padding-right: 0; }
-tbody th b { font-weight: 600; } th span, td span { display: block; color: var(--soft); font-size: 11.5px; }
+tbody th b { font-weight: 600; } th span, td span { display: block; color: var(--soft); font-size: 11px; }
 tr.whole { background: var(--tint); } tr.whole th:first-child { padding-left: 8px; }
 tr:not(.whole) th:first-child { padding-left: 8px; }
 td.na { color: var(--soft); font-style: italic; }

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Renders a report in headless Chromium, without a network, and looks whether something was drawn.
+# usage: bench/lab/render.sh REPORT.html OUT.png
+set -euo pipefail
+
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
+if [ -z "$browser" ] && [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
+    { apt-get update -qq && apt-get install -y -qq chromium; } > /dev/null 2>&1 || true
+    browser=$(command -v chromium || true)
+fi
+if [ -z "$browser" ]; then
+    echo "skipped: no Chromium here, and none can be installed"
+    exit 0
+fi
+profile=$(mktemp -d)
+trap 'rm -rf "$profile"' EXIT
+said=$("$browser" --headless --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$profile" \
+    --host-resolver-rules="MAP * ~NOTFOUND" --enable-logging=stderr --window-size=1200,3000 \
+    --screenshot="$2" "file://$(realpath "$1")" 2>&1) || {
+    echo "$said" | tail -5
+    echo "Chromium could not render $1"
+    exit 1
+}
+if grep -E 'CONSOLE|ERR_' <<< "$said"; then
+    echo "the page complained"
+    exit 1
+fi
+bytes=$(stat -c %s "$2")
+# An empty page of this size is some 20 kB.
+if [ "$bytes" -lt 100000 ]; then
+    echo "$1: only $bytes bytes of picture: hardly anything was drawn"
+    exit 1
+fi
+echo "rendered: $bytes bytes of picture"
