@@ -269,7 +269,11 @@ impl Latency {
     /// How far into the measured span something was due, if it was.
     #[inline]
     fn offset(&self, due_ns: u64) -> Option<u64> {
-        let offset_ns = due_ns.wrapping_sub(self.start_ns);
+        let Some(offset_ns) = due_ns.checked_sub(self.start_ns) else {
+            // What was recorded before the first packet counts where everything does.
+            let is_all = self.measure.warmup_ns == 0 && self.measure.span_ns == u64::MAX;
+            return is_all.then_some(0);
+        };
         (offset_ns < self.measure.span_ns).then_some(offset_ns)
     }
 
@@ -285,6 +289,10 @@ impl Latency {
         let Some(offset_ns) = self.offset(due_ns) else {
             return;
         };
+        // The end of an input carries the time of its last event, which no packet is due at.
+        if done_ns < due_ns && !self.slots.is_empty() {
+            return;
+        }
         let ns = done_ns.saturating_sub(due_ns);
         self.record(Stage::Total, ns);
         if let Some(slot) = self
@@ -297,10 +305,12 @@ impl Latency {
 
     /// The last message of a turn of the reader is concluded.
     pub fn turn(&mut self, way: &Way, done_ns: u64) {
-        if way
-            .due_ns
-            .is_some_and(|due_ns| self.offset(due_ns).is_none())
-        {
+        let is_counted = match way.due_ns {
+            Some(due_ns) => self.offset(due_ns).is_some(),
+            // Where only a span counts, what has no time is before it.
+            None => self.measure.span_ns == u64::MAX,
+        };
+        if !is_counted {
             return;
         }
         let mut parts = [0; Stage::PARTS.len()];
@@ -321,7 +331,7 @@ impl Latency {
             record(stage, ns);
             parts[stage as usize] = ns;
         }
-        if let Some(due_ns) = way.due_ns {
+        if let Some(due_ns) = way.due_ns.filter(|due_ns| *due_ns <= done_ns) {
             self.trace(Trace {
                 due_ns,
                 done_ns,

@@ -118,6 +118,12 @@ pub fn saturate(args: &cli::Saturate, talk: Talk) -> Result<(), Failure> {
     conclude(&report, &runner.setup.dir, talk)
 }
 
+/// Rates that people can say.
+fn two_digits(rate: f64) -> f64 {
+    let scale = 10f64.powf(rate.log10().floor() - 1.0);
+    (rate / scale).round() * scale
+}
+
 pub fn sweep(args: &cli::Sweep, talk: Talk) -> Result<(), Failure> {
     if args.points < 2 {
         return Err(Failure::usage("--points wants at least 2"));
@@ -129,7 +135,7 @@ pub fn sweep(args: &cli::Sweep, talk: Talk) -> Result<(), Failure> {
     let mut quietest: Option<Trial> = None;
     let mut overloaded = 0;
     for point in 0..args.points {
-        let rate = Rate((args.rate.from.0 * ratio.powi(point as i32)).round());
+        let rate = Rate(two_digits(args.rate.from.0 * ratio.powi(point as i32)));
         let trial = runner.run(rate, length)?;
         let histogram = trial.latency.stage(Stage::Total);
         let total = StageSaid::new("total", Stage::Total.meaning(), histogram);
