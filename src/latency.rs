@@ -427,11 +427,12 @@ const LAPS: [Stage; Lap::COUNT] = [Stage::Book, Stage::Append, Stage::Analytics,
 /// The parts up to the batch; when that began.
 #[inline]
 fn front(way: &Way, parts: &mut [u64; Stage::PARTS.len()]) -> u64 {
-    // What a turn found while it was running was due after the turn began.
+    // What a turn found while it was running was due after the turn began, and a shard can take
+    // what was pushed before the reader has looked at the clock again.
     let due_ns = way.due_ns.unwrap_or(way.read_ns);
-    let read_ns = way.read_ns.max(due_ns);
-    let pushed_ns = way.pushed_ns.max(read_ns);
-    let popped_ns = way.popped_ns.max(pushed_ns);
+    let popped_ns = way.popped_ns.max(due_ns);
+    let read_ns = way.read_ns.clamp(due_ns, popped_ns);
+    let pushed_ns = way.pushed_ns.clamp(read_ns, popped_ns);
     parts[Stage::Receive as usize] = read_ns - due_ns;
     parts[Stage::Decode as usize] = pushed_ns - read_ns;
     parts[Stage::Ring as usize] = popped_ns - pushed_ns;

@@ -74,8 +74,11 @@ fn the_parts_of_a_trace_add_up_to_the_whole() {
     let late = way(600, [700, 900, 950]);
     // Found by a turn that had begun before it was due.
     let early = way(800, [700, 900, 950]);
+    // Taken by the shard before the reader had looked at the clock again.
+    let quick = way(600, [700, 980, 950]);
     latency.turn(&late, 950 + 65);
     latency.turn(&early, 950 + 65);
+    latency.turn(&quick, 950 + 65);
     let order = OrderWay {
         way: late,
         decided_ns: 950 + 65,
@@ -84,7 +87,7 @@ fn the_parts_of_a_trace_add_up_to_the_whole() {
         sent_ns: 2_900,
     };
     latency.order(600, &order, true);
-    assert_eq!(latency.traces().len(), 3);
+    assert_eq!(latency.traces().len(), 4);
     for trace in latency.traces() {
         assert_eq!(
             trace.parts.iter().sum::<u64>(),
@@ -97,9 +100,10 @@ fn the_parts_of_a_trace_add_up_to_the_whole() {
         [100, 200, 50, 10, 20, 30, 5]
     );
     assert_eq!(latency.traces()[1].parts[..3], [0, 100, 50]);
-    assert_eq!(latency.traces()[2].parts[7..], [985, 300, 600]);
-    assert_eq!(latency.stage(Stage::Service).count(), 6);
-    assert_eq!(latency.stage(Stage::Service).max_ns(), Some(265));
+    assert_eq!(latency.traces()[2].parts[..4], [100, 250, 0, 10]);
+    assert_eq!(latency.traces()[3].parts[7..], [985, 300, 600]);
+    assert_eq!(latency.stage(Stage::Service).count(), 9);
+    assert_eq!(latency.stage(Stage::Service).max_ns(), Some(315));
 }
 
 #[test]
