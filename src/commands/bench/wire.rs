@@ -117,6 +117,9 @@ pub fn wire(args: &cli::Wire, talk: Talk) -> Result<(), Failure> {
     ));
     let mut report = wire.setup.report("wire");
     report.remarks = remarks;
+    report.input.messages = wire.setup.tape.messages;
+    report.input.packets = wire.datagrams.len() as u64;
+    report.input.sha256.clear();
     report.load.pacing = format!("{} as datagrams on loopback, evenly", args.rate);
     report.load.rate = args.rate.0;
     report.load.warmup_s = warmup.as_secs_f64();
