@@ -94,7 +94,7 @@ fn measured_shard(
                 shard.turn().expect("a simulated disk");
             }
         }
-        if let (Some(stamps), Some(last)) = (stamps, batch.last()) {
+        if let (Some(stamps), Some(last)) = (stamps.as_mut(), batch.last()) {
             stamps.push(&[Stamp {
                 seq: last.seq,
                 read_ns,

@@ -471,8 +471,11 @@ fn merged<'a>(rounds: impl Iterator<Item = &'a Histogram>) -> Histogram {
     whole
 }
 
+/// A figure's name and meaning, the rounds it is of, and where it stands in each.
+type Figure<'a> = (&'a str, &'a str, &'a [Round], fn(&Round) -> &Histogram);
+
 fn describe(report: &mut Report, products: &[Round], floors: &[Round]) {
-    let pick: [(&str, &str, &[Round], fn(&Round) -> &Histogram); 4] = [
+    let pick: [Figure<'_>; 4] = [
         ("wire", WIRE, products, |r| &r.wire),
         ("due", DUE, products, |r| &r.due),
         ("floor", FLOOR, floors, |r| &r.wire),
