@@ -795,5 +795,8 @@ mod tests {
         assert!(error("[limits]\norders = 0").contains("limits.orders"));
         assert!(error("[host]\nfifo_priority = 99").contains("host.fifo_priority is 99"));
         assert!(error("[regime]\ncalm = 3.0").contains("regime: calm below 3"));
+        // Stores of objects are opened by the program, where it has them; nothing here does.
+        let elsewhere = "log.tier cannot be used: this program was built without the feature";
+        assert!(error("[log]\ntier = \"s3://cold/runs\"").contains(elsewhere));
     }
 }

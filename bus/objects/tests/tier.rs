@@ -157,6 +157,25 @@ fn whatever_a_request_meets_nothing_is_lost_and_the_next_time_ends_the_work() {
 }
 
 #[test]
+fn a_log_that_is_all_here_does_not_ask_the_store() {
+    let (config, root, store, policy) = with_store("here");
+    let dir = &config.dir;
+    // The marker, three listings, and then the first segment.
+    store.plan(Some((5, Fault::Refused)));
+    let error = retain(dir, &policy, EVENTS, SystemTime::now()).unwrap_err();
+    assert!(
+        error.to_string().contains(".seg.zst: write failed"),
+        "{error}"
+    );
+    assert!(dir.join("TIER").is_file());
+    store.plan(None);
+    assert_eq!(check(dir), 0);
+    assert_eq!(bus::log::verify(dir).unwrap().cells, EVENTS);
+    assert_eq!(store.requests(), 0);
+    std::fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
 fn a_store_that_is_not_the_one_is_refused() {
     let (config, root, store, policy) = with_store("wrong");
     let dir = &config.dir;
@@ -256,7 +275,7 @@ fn a_long_segment_goes_in_pieces_and_is_there_as_a_whole_or_not_at_all() {
     let bytes = noise((20 << 20) + 3);
     let put = || {
         cold.put(5, &mut |sink| {
-            bytes.chunks(1_000_003).try_for_each(|chunk| sink(chunk))
+            bytes.chunks(1_000_003).try_for_each(&mut *sink)
         })
     };
     store.plan(None);
@@ -403,7 +422,6 @@ fn a_url_that_is_none_of_ours_is_refused_in_words() {
     }
 }
 
-/// Only so that it is clear what `temporary` is for in a run that fails.
 #[test]
 fn a_directory_beside_a_store_is_still_a_directory() {
     let root = temporary("folder");

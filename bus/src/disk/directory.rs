@@ -125,6 +125,14 @@ pub(crate) fn segment_number(name: &str) -> Option<u64> {
 impl Files for Directory {
     fn list(&self) -> Result<Vec<u64>, DiskError> {
         let mut numbers = self.list_local()?;
+        // Where all are here, the tier has nothing to add, and need not even be there.
+        let is_whole = numbers
+            .iter()
+            .zip(0..)
+            .all(|(&number, place)| number == place);
+        if is_whole && !numbers.is_empty() {
+            return Ok(numbers);
+        }
         if let Some(tier) = self.tier()? {
             numbers.extend(tier.list()?);
             // A segment lies in both places between its copy and its removal.
