@@ -4,7 +4,8 @@
 #   bench/instructions.sh           compare: within 1 % either way, or it fails
 #   bench/instructions.sh --store   store what is counted now
 #
-# A count is stored by compiler and target CPU, since both decide what is executed. Where nothing is
+# A count is stored by compiler, target CPU, the C library, valgrind and the processor, since all of
+# them decide what is executed (the C library chooses its memcpy by the processor). Where nothing is
 # stored for the ones at hand, or valgrind is missing, one line says so and nothing is held.
 # The histograms that are always on must cost less than 2 % of what a shard executes.
 set -euo pipefail
@@ -16,7 +17,11 @@ if ! command -v valgrind > /dev/null; then
     exit 0
 fi
 cpu=$(printf '%s\n' "${RUSTFLAGS:-}" | sed -n 's/.*target-cpu=\([^ ]*\).*/\1/p')
-key="$(rustc -V | cut -d' ' -f2,3 | tr -d '(' | tr ' ' '-')/$(rustc -vV | sed -n 's/^host: //p')/${cpu:-default}"
+libc=$(getconf GNU_LIBC_VERSION 2> /dev/null || echo libc)
+processor=$(awk -F ': *' '/^(model name|cpu family|model|stepping)[ \t]*:/ { print $2 } /^$/ { exit }' /proc/cpuinfo | paste -sd ' ')
+key=$(printf '%s/' "$(rustc -V | cut -d' ' -f2,3)" "$(rustc -vV | sed -n 's/^host: //p')" \
+    "${cpu:-default}" "$libc" "$(valgrind --version)" "$processor" | tr -d '()' | tr -s ' ' '-')
+key=${key%/}
 ${CARGO:-cargo} build --release --locked --quiet -p bench --example instructions
 program=${CARGO_TARGET_DIR:-target}/release/examples/instructions
 
