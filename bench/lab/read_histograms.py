@@ -26,8 +26,12 @@ for stage in report["stages"]:
     assert histogram.get_total_count() == stage["count"], stage
     for percentile, said in zip([50, 90, 99, 99.9, 99.99], stage["quantiles_ns"]):
         if said is not None:
-            read = histogram.get_value_at_percentile(percentile)
-            assert abs(read - said) <= max(2, said * 0.002), (stage["stage"], percentile, read, said)
+            # Which sample a percentile is, each rounds in its own way: it may be the next one.
+            sample = 150 / stage["count"]
+            least = histogram.get_value_at_percentile(max(percentile - sample, 0))
+            most = histogram.get_value_at_percentile(min(percentile + sample, 100))
+            assert least * 0.998 - 2 <= said <= most * 1.002 + 2, (
+                stage["stage"], percentile, least, said, most)
     # The percentile text: four columns and comments, as the plotters read it.
     lines = (folder / f"{stage['stage']}.hgrm").read_text().splitlines()
     rows = [line.split() for line in lines if line and line[0] not in "#" and "Value" not in line]
