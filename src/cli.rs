@@ -412,7 +412,8 @@ pub enum LogCommand {
 pub struct LogRun {
     /// The run directory.
     pub run: PathBuf,
-    /// Which part of a run whose number of shards changed; the last otherwise.
+    /// Which part of a run whose number of shards changed; otherwise all of them, for `cat`,
+    /// `index` and `schema` the last.
     #[arg(long)]
     pub part: Option<usize>,
     /// Only this shard's log; all of them otherwise.
@@ -444,7 +445,8 @@ pub struct LogCat {
 pub struct LogTail {
     /// The run directory.
     pub run: PathBuf,
-    /// Which part of a run whose number of shards changed; the last otherwise.
+    /// Which part of a run whose number of shards changed; otherwise the last, or for --consumer
+    /// the first that it has not read to its end, and on from there.
     #[arg(long)]
     pub part: Option<usize>,
     /// Which shard's log.

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     if let Ok(text) = std::env::var("TAPELINE_FAILPOINT")
         && let Err(what) = bus::failpoint::arm(&text)
     {
-        eprintln!("tapeline: {what}");
+        tapeline::term::complain(format_args!("tapeline: {what}"));
         return ExitCode::from(2);
     }
     #[cfg(feature = "object-store")]
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match commands::dispatch(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("tapeline: {failure}");
+            tapeline::term::complain(format_args!("tapeline: {failure}"));
             ExitCode::from(failure.code())
         }
     }

@@ -331,6 +331,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         let mut last_ts = Ts::MIN;
         let mut log_backend = String::new();
         let mut recovered_events = 0;
+        let mut is_ready = 0;
         // A shard that fails before it is ready drops its end of the channel and nothing more
         // comes; its error is found below.
         for ready in ready_rx.iter().take(shards) {
@@ -342,11 +343,17 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 remarks: said,
                 events,
             } = ready;
+            is_ready += 1;
             resume_after[shard] = last_seq;
             last_ts = last_ts.max(ts);
             log_backend = backend;
             recovered_events += events;
             remarks.extend(said);
+        }
+        if is_ready == shards {
+            job.dir
+                .mark_begun(job.part())
+                .map_err(PipelineError::Setup)?;
         }
         let started = Instant::now();
         let reader_config = reader_config(job, resume_after, last_ts);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use bus::log::{LogError, Record};
+use bus::log::{LogError, LogReader, Record};
 use bus::signal::SignalKind;
 use bus::{Body, Side, Signal, Ts};
 use feed::reader::ReaderStats;
@@ -59,6 +59,7 @@ pub fn conclude(
         .write(&latency_dir)
         .map_err(|e| format!("{}: {e}", latency_dir.display()))?;
     bus::failpoint!("results-latency");
+    manifest.kept_from_ns = kept_from(&pieces)?.map(|ts| ts.0);
     manifest.digest = dir.write_digests(&digests)?;
     bus::failpoint!("results-digests");
     manifest.state = if outcome.is_stopped {
@@ -166,6 +167,28 @@ fn by_number(shards: &[Finished]) -> Vec<(&Finished, u32)> {
         .collect();
     all.sort_by_key(|(_, number)| *number);
     all
+}
+
+/// Where a log's beginning was removed, as `log.keep` and `log.keep_age` do: its first event.
+fn kept_from(pieces: &[Piece]) -> Result<Option<Ts>, String> {
+    let mut first = None;
+    for piece in pieces {
+        if LogReader::open(&piece.dir)
+            .map_err(|e| e.to_string())?
+            .first_cell()
+            == 0
+        {
+            continue;
+        }
+        let mut records = piece.records().map_err(|e| e.to_string())?;
+        let event = records.find_map(|item| match item {
+            Ok((_, Record::Event(event))) => Some(Ok(event.ts_event)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error.to_string())),
+        });
+        first = first.max(event.transpose()?);
+    }
+    Ok(first)
 }
 
 fn digests(names: &Names, pieces: &[Piece]) -> Result<Digests, String> {

@@ -19,7 +19,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use bus::log::{LogError, LogReader, Record};
+use bus::disk::{Directory, Files};
+use bus::log::{Corruption, Damage, LogError, LogReader, Record};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,6 +28,8 @@ use crate::config::Config;
 
 /// In the directory of a log that was cut by hand.
 const REPAIRED: &str = "REPAIRED";
+/// Beside the logs of a part, once all of them are there.
+const BEGUN: &str = "BEGUN";
 
 /// The manifest's format.
 pub const SCHEMA: &str = "tapeline-manifest/1";
@@ -61,6 +64,13 @@ pub struct Manifest {
     /// With how many shards, from where on. Never empty.
     #[serde(default)]
     pub parts: Vec<Part>,
+    /// Where the log no longer reaches back to the beginning: the first event, ns since 1970, from
+    /// which on tables and digests are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_from_ns: Option<i64>,
+    /// How often it was gone on with.
+    #[serde(default)]
+    pub resumed: u32,
     /// How records reach the disk.
     pub log_backend: String,
     /// The machine.
@@ -250,12 +260,15 @@ pub struct Piece {
     pub seq_end: u64,
 }
 
-fn of_part(folder: PathBuf, part: usize, shard: usize) -> PathBuf {
-    let folder = match part {
+fn logs_of_part(folder: PathBuf, part: usize) -> PathBuf {
+    match part {
         0 => folder,
         _ => folder.join(format!("part-{part}")),
-    };
-    folder.join(format!("shard-{shard}"))
+    }
+}
+
+fn of_part(folder: PathBuf, part: usize, shard: usize) -> PathBuf {
+    logs_of_part(folder, part).join(format!("shard-{shard}"))
 }
 
 /// A run directory.
@@ -347,6 +360,39 @@ impl RunDir {
         of_part(self.path.join("checkpoints"), part, shard)
     }
 
+    /// Notes that all shards of a part have their logs. Nothing is taken in before, so that a log
+    /// which is missing from then on was lost.
+    pub fn mark_begun(&self, part: usize) -> Result<(), String> {
+        let folder = logs_of_part(self.path.join("log"), part);
+        match folder.join(BEGUN).exists() {
+            true => Ok(()),
+            false => write_whole(&folder, BEGUN, b""),
+        }
+    }
+
+    /// Finds the first log of a part that is gone although the part had begun.
+    pub fn check_logs(&self, part: usize, shards: usize) -> Result<(), LogError> {
+        if !logs_of_part(self.path.join("log"), part)
+            .join(BEGUN)
+            .exists()
+        {
+            return Ok(());
+        }
+        for shard in 0..shards {
+            let dir = self.log_dir(part, shard);
+            if !dir.is_dir() || Directory::new(&dir).list()?.is_empty() {
+                return Err(LogError::Corrupt(Box::new(Corruption {
+                    path: dir,
+                    segment: 0,
+                    offset: 0,
+                    cell: 0,
+                    damage: Damage::Gone,
+                })));
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that a log was cut, and that orders caused by events up to `seq` may have left
     /// without its knowing.
     pub fn mark_repaired(&self, part: usize, shard: usize, seq: u64) -> Result<(), String> {
@@ -410,7 +456,9 @@ impl RunDir {
 
     /// Writes the manifest, so that a crash leaves the old one or the new one.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), String> {
-        let text = serde_json::to_string_pretty(manifest).expect("a manifest is always JSON");
+        // Only a path that is not UTF-8 has no JSON.
+        let text = serde_json::to_string_pretty(manifest)
+            .map_err(|e| format!("{}: {e}", self.manifest_path().display()))?;
         self.write_whole("manifest.json", format!("{text}\n").as_bytes())
     }
 

@@ -420,6 +420,17 @@ impl Savepoint {
         Ok(savepoint)
     }
 
+    /// Reads all its states through, and finds the first that is not what was written.
+    pub fn check(&self, run: &RunDir) -> Result<(), String> {
+        let folder = RealFolder::open(&self.dir(run)).map_err(|e| e.to_string())?;
+        for shard in 0..self.shards {
+            let name = state_name(shard);
+            let bytes = folder.read(&name).map_err(|e| e.to_string())?;
+            Checkpoint::parse(bytes, folder.dir().join(name)).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
     /// All of a run's, by name.
     pub fn list(run: &RunDir) -> Result<Vec<Savepoint>, String> {
         let dir = run.savepoints_dir();
@@ -452,6 +463,23 @@ impl Savepoint {
 }
 
 const FILE: &str = "savepoint.json";
+
+/// The name of the savepoint from which a part of a run begins. Nobody else may have it: one that a
+/// crash left of an earlier attempt is thrown away.
+pub fn name_of_part(part: usize) -> String {
+    format!("part-{part}")
+}
+
+/// A name that a person may give.
+pub fn check_free_name(name: &str) -> Result<(), String> {
+    check_name(name)?;
+    match name.strip_prefix("part-") {
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!(
+            "savepoint `{name}`: names like `part-1` are those of the program itself"
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// Names are part of paths.
 fn check_name(name: &str) -> Result<(), String> {

@@ -15,7 +15,7 @@ use bus::planted::{self, Bug};
 use bus::ring::Receiver;
 use bus::signal::{Outcome, Sent};
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Body, Event, Signal, SignalKind, Ts};
+use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
 use feed::source::Pace;
 
 use crate::core::{Core, Lap, Sink};
@@ -900,8 +900,9 @@ fn record_packets(latency: &mut Latency, events: &[Event], pace: &Pace, done_ns:
     for (index, event) in events.iter().enumerate() {
         let is_last = events
             .get(index + 1)
-            .is_none_or(|next| next.ts_recv != event.ts_recv);
-        if is_last {
+            .is_none_or(|next| next.ts_recv != event.ts_recv || next.kind == Kind::End);
+        // The end of the input comes in no packet, and has the time of the last one.
+        if is_last && event.kind != Kind::End {
             latency.packet(pace.due_ns(event.ts_recv), done_ns);
         }
     }

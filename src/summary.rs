@@ -29,6 +29,15 @@ pub fn text(
     conclusions(&mut out, style, results);
     latency(&mut out, style, config, &results.latency);
     trouble(&mut out, style, results);
+    if let Some(from) = results.manifest.kept_from_ns {
+        let _ = writeln!(
+            out,
+            "{} tables and digest are of what the log still has, from {} on: log.keep removed what \
+             was before",
+            style.bold("partial "),
+            &day.clock(bus::Ts(from))[..8],
+        );
+    }
     let digest = &results.manifest.digest;
     let _ = writeln!(
         out,
@@ -117,6 +126,19 @@ fn feed(out: &mut String, style: Style, results: &Results) {
             line.name,
             count(line.packets),
             count(line.duplicates),
+        );
+    }
+    let manifest = &results.manifest;
+    if manifest.mode == "live" && manifest.resumed > 0 {
+        let times = match manifest.resumed {
+            1 => "once".to_string(),
+            times => format!("{times} times"),
+        };
+        let _ = writeln!(
+            out,
+            "{} the run was interrupted {times}: what came on the lines meanwhile is missing, nobody \
+             knows how much, and all books are stale since",
+            style.bold("gap     "),
         );
     }
 }

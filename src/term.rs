@@ -52,6 +52,11 @@ impl Style {
     }
 }
 
+/// A line on stderr. A terminal that is gone is no reason to end a run.
+pub fn complain(message: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{message}");
+}
+
 /// One line on stderr that is written again and again, on a terminal only.
 #[derive(Debug)]
 pub struct Progress {
@@ -73,15 +78,15 @@ impl Progress {
     pub fn show(&mut self, text: impl FnOnce() -> String) {
         if self.is_on && self.last.elapsed() >= Duration::from_millis(100) {
             self.last = Instant::now();
-            eprint!("\r\x1b[2K{}", text());
-            let _ = std::io::stderr().flush();
+            let mut out = std::io::stderr().lock();
+            let _ = write!(out, "\r\x1b[2K{}", text()).and_then(|()| out.flush());
         }
     }
 
     /// Takes the line away.
     pub fn clear(&self) {
         if self.is_on {
-            eprint!("\r\x1b[2K");
+            let _ = write!(std::io::stderr().lock(), "\r\x1b[2K");
         }
     }
 }

@@ -752,3 +752,89 @@ fn a_limit_on_file_sizes_is_an_error_that_can_be_mended() {
         "other digests than the undisturbed run"
     );
 }
+
+#[test]
+fn a_path_that_no_manifest_can_name_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::quick("not-utf8");
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.itch");
+    let file = folder.path().join(name);
+    fs::write(&file, itch_file(&little_session())).unwrap();
+    let (ended, run) = replay(&folder, &file, &[]);
+    ended.expect(2).says(&["not UTF-8", "rename it"]);
+    assert!(!run.exists(), "a run directory of nothing");
+}
+
+#[test]
+fn a_pipe_is_no_capture() {
+    let folder = Folder::quick("pipe");
+    let pipe = folder.join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    tapeline(["inspect", pipe.to_str().unwrap()])
+        .expect(5)
+        .says(&["is no regular file"]);
+}
+
+#[test]
+fn a_stderr_that_takes_nothing_ends_no_run() {
+    let folder = Folder::quick("stderr");
+    let file = folder.write("s.itch", itch_file(&little_session()));
+    let run = folder.join("run");
+    let full = fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = program();
+    command.arg("replay").arg(&file).arg("-o").arg(&run);
+    command.stderr(full).stdout(std::process::Stdio::null());
+    let status = command.status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(manifest(&run)["state"], "complete");
+}
+
+#[test]
+fn settings_that_every_run_refuses_are_refused_by_the_check() {
+    let folder = Folder::quick("check");
+    for (text, says) in [
+        ("[orders]\nsender = \"\"", "sender"),
+        ("[orders]\ntarget = \"A\\u0001B\"", "printable ASCII"),
+        ("[orders]\ntcp = \"nohost\"", "want HOST:PORT"),
+        ("[orders]\ntcp = \"host:0\"", "want HOST:PORT"),
+        ("[source]\ntimezone = \"Mars/X\"", "not a time zone"),
+        ("[source]\ndate = \"2500-01-01\"", "from 1970 to 2261"),
+        ("[source]\nlines = [\"1.2.3.4:5\"]", "no multicast group"),
+        (
+            "[source]\nlines = [\"239.0.0.1:5\", \"239.0.0.1:5\"]",
+            "twice",
+        ),
+    ] {
+        let file = folder.write("c.toml", text);
+        tapeline(["config", "check", file.to_str().unwrap()])
+            .expect(2)
+            .says(&[says]);
+    }
+}
+
+#[test]
+fn a_kill_file_is_found_from_wherever_the_run_goes_on() {
+    let folder = Folder::quick("kill-file");
+    let file = folder.write("s.itch", itch_file(&little_session()));
+    let config = folder.write("c.toml", "[risk]\nkill_file = \"KILL\"\n");
+    let mut command = program();
+    command.current_dir(folder.path());
+    command
+        .arg("replay")
+        .arg(&file)
+        .args(["-o", "run", "-c"])
+        .arg(config);
+    run(&mut command).expect(0);
+    let kept = fs::read_to_string(folder.join("run/config.toml")).unwrap();
+    let absolute = folder.path().canonicalize().unwrap().join("KILL");
+    assert!(kept.contains(absolute.to_str().unwrap()), "{kept}");
+}

@@ -126,6 +126,7 @@ fn damage_in_the_middle_is_named_and_cut_off_only_when_told_to() {
     let run = a_run(&folder);
     let dir = run.join("log/shard-0");
     let whole = log(&["cat"], &run).expect(0).stdout;
+    log(&["tail", "--consumer", "risk", "--no-follow"], &run).expect(0);
     let spoilt = dir.join("0000000001.seg");
     let mut bytes = fs::read(&spoilt).unwrap();
     bytes[400_000] ^= 1;
@@ -140,7 +141,7 @@ fn damage_in_the_middle_is_named_and_cut_off_only_when_told_to() {
             .contains("0000000001.seg: damaged"),
         "{said}"
     );
-    let before = log(&["cat"], &run).expect(4);
+    let before = log(&["cat"], &run).expect(6);
     assert!(whole.starts_with(&before.stdout) && !before.stdout.is_empty());
 
     let beyond = ["repair", "--shard", "0", "--truncate-at", "9999999"];
@@ -159,7 +160,10 @@ fn damage_in_the_middle_is_named_and_cut_off_only_when_told_to() {
         "without --yes nothing is touched"
     );
 
-    let done = log(&[&cut[..], &["--yes"]].concat(), &run).expect(0).stdout;
+    let done = log(&[&cut[..], &["--yes"]].concat(), &run)
+        .expect(0)
+        .says(&["consumer risk was at cell"])
+        .stdout;
     let aside = done.lines().last().unwrap().rsplit(": ").next().unwrap();
     let aside = Path::new(aside);
     assert_eq!(
@@ -175,4 +179,30 @@ fn damage_in_the_middle_is_named_and_cut_off_only_when_told_to() {
     );
     log(&["verify"], &run).expect(0);
     assert_eq!(log(&["cat"], &run).expect(0).stdout, before.stdout);
+    // Who had read what was cut off reads what takes its place, and misses none of it.
+    let consumers = log(&["consumers", "--json"], &run).expect(0).json();
+    assert_eq!(consumers["lag_cells"], 0, "{consumers}");
+    assert_eq!(consumers["beyond_cells"], 0, "{consumers}");
+}
+
+#[test]
+fn a_missing_segment_is_cut_off_at_the_cell_that_verify_names() {
+    let _alone = alone();
+    let folder = Folder::quick("log-missing");
+    let run = a_run(&folder);
+    let dir = run.join("log/shard-0");
+    let whole = log(&["cat"], &run).expect(0).stdout;
+    let index = log(&["index", "--json"], &run).expect(0).stdout;
+    let first: serde_json::Value = serde_json::from_str(index.lines().next().unwrap()).unwrap();
+    fs::remove_file(dir.join("0000000001.seg")).unwrap();
+    let said = log(&["verify", "--json"], &run).expect(4).json();
+    let cell = said["cell"].to_string();
+    let cut = ["repair", "--shard", "0", "--truncate-at", &cell, "--yes"];
+    log(&cut, &run).expect(0);
+    let left = log(&["verify", "--json"], &run).expect(0).json();
+    assert_eq!(
+        left["cells"], first["end_cell"],
+        "no more is lost than must be"
+    );
+    assert!(whole.starts_with(&log(&["cat"], &run).expect(0).stdout));
 }

@@ -330,7 +330,7 @@ fn a_savepoint_goes_on_elsewhere_with_any_shards_and_in_the_oldest_layout() {
         .expect(5)
         .says(&["there already is one"]);
     savepoint(&["create", "--name", "../old"], &run, &[])
-        .expect(5)
+        .expect(2)
         .says(&["savepoint `../old`: want"]);
     let listed = savepoint(&["list", "--json"], &run, &[]).expect(0).json();
     let names: Vec<&str> = listed
@@ -360,9 +360,12 @@ fn a_savepoint_goes_on_elsewhere_with_any_shards_and_in_the_oldest_layout() {
     bytes[5000] ^= 1;
     fs::write(&state, bytes).unwrap();
     let other = session.run_dir("bad");
-    savepoint(&["restore"], &run, &["new", "-o", other.to_str().unwrap()]).expect(0);
-    let said = resume(&other, &[]).wait_for_end().expect(5);
-    said.says(&["shard-0.state: damaged: want a block with its checksum at byte 4096"]);
+    let place = "shard-0.state: damaged: want a block with its checksum at byte 4096";
+    savepoint(&["restore"], &run, &["new", "-o", other.to_str().unwrap()])
+        .expect(6)
+        .says(&[place]);
+    assert!(!other.exists(), "nothing is made of it");
+    savepoint(&["list"], &run, &[]).expect(6).says(&[place]);
     resume(&run, &["--speed", "max"]).wait_for_end().expect(0);
     session.check(&run);
 }
@@ -781,4 +784,76 @@ fn lost_after(first: &[(String, String, bool)], doubtful: &BTreeSet<String>) -> 
         .position(|(_, id, _)| doubtful.contains(id))
         .unwrap();
     first[from..].iter().map(|(_, id, _)| id.clone()).collect()
+}
+
+#[test]
+fn what_a_run_needs_does_not_go_missing_unnoticed() {
+    let _alone = alone();
+    let session = Session::new("missing");
+    let run = session.run_dir("stopped");
+    session.stopped(&run, 1);
+
+    // Names that the program gives are not a person's.
+    savepoint(&["create"], &run, &["--name", "part-1"])
+        .expect(2)
+        .says(&["those of the program"]);
+
+    // A log that is gone is damage, and not a run that did nothing yet.
+    for what in ["segments", "folder"] {
+        let lost = session.run_dir(what);
+        copy_all(&run, &lost);
+        let log = lost.join("log/shard-0");
+        match what {
+            "folder" => fs::remove_dir_all(&log).unwrap(),
+            _ => {
+                let segments = support::files_under(&log, &[".seg"]);
+                segments
+                    .iter()
+                    .for_each(|file| fs::remove_file(file).unwrap());
+            }
+        }
+        let before = session.orders(&lost);
+        resume(&lost, &[])
+            .wait_for_end()
+            .expect(6)
+            .says(&["no segment is there"]);
+        resume(&lost, &["--shards", "2"]).wait_for_end().expect(6);
+        tapeline(["log", "verify", lost.to_str().unwrap()]).expect(6);
+        assert_eq!(session.orders(&lost), before, "nothing is sent");
+    }
+
+    // A named reader gets what it had not read before the number of shards changed.
+    let run_name = run.to_str().unwrap();
+    resume(&run, &["--shards", "2", "--speed", "max"])
+        .wait_for_end()
+        .expect(0);
+    let lines = |args: &[&str]| {
+        tapeline(["log"].iter().chain(args))
+            .expect(0)
+            .stdout
+            .lines()
+            .count()
+    };
+    let all = lines(&["cat", run_name, "--part", "0"])
+        + lines(&["cat", run_name, "--part", "1", "--shard", "0"]);
+    let read = ["tail", run_name, "--consumer", "risk", "--no-follow"];
+    assert_eq!(lines(&read), all);
+    assert_eq!(lines(&read), 0);
+    let consumers = tapeline(["log", "consumers", run_name, "--json"])
+        .expect(0)
+        .stdout;
+    assert_eq!(
+        consumers.matches("\"lag_cells\":0").count(),
+        2,
+        "{consumers}"
+    );
+
+    // Damage of an earlier part is damage of the run.
+    let segment = run.join("log/shard-0/0000000000.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8200] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    tapeline(["log", "verify", run_name])
+        .expect(4)
+        .says(&["damaged at byte 8192"]);
 }

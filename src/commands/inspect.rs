@@ -15,6 +15,7 @@ use super::{Failure, Talk};
 use crate::cli;
 
 pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
+    super::check_regular(&args.files)?;
     let config = Config::default();
     let day = trading_day(
         &args.files,

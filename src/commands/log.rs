@@ -36,10 +36,10 @@ pub fn log(command: &LogCommand, talk: Talk) -> Result<(), Failure> {
     }
 }
 
-/// Damage is a comparison that did not hold; a cell that is not there is a usage error.
+/// A cell that is not there is a usage error.
 fn failure(error: LogError) -> Failure {
     match &error {
-        error if error.is_damage() => Failure::verification(error),
+        error if error.is_damage() => Failure::damage(error),
         LogError::NoCell { .. } | LogError::Config(_) => Failure::usage(error),
         _ => Failure::io(error),
     }
@@ -49,6 +49,9 @@ fn failure(error: LogError) -> Failure {
 struct Logs {
     day: TradingDay,
     shards: Vec<(usize, PathBuf)>,
+    /// Which part they are of, and of how many.
+    part: usize,
+    parts: usize,
 }
 
 impl Logs {
@@ -64,6 +67,7 @@ impl Logs {
                 )));
             }
         };
+        dir.check_logs(part, shards).map_err(failure)?;
         let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
         if let Some(shard) = shard.filter(|&shard| shard >= shards) {
             return Err(Failure::usage(format!(
@@ -74,7 +78,53 @@ impl Logs {
         let shards = wanted
             .map(|index| (index, dir.log_dir(part, index)))
             .collect();
-        Ok(Logs { day, shards })
+        let parts = manifest.parts.len();
+        Ok(Logs {
+            day,
+            shards,
+            part,
+            parts,
+        })
+    }
+
+    /// Those of one part, or of all parts in order, where they have what is asked for.
+    fn open_all(args: &cli::LogRun) -> Result<Vec<Logs>, Failure> {
+        let (run, shard) = (&args.run, args.shard);
+        if args.part.is_some() {
+            return Ok(vec![Logs::open(run, args.part, shard)?]);
+        }
+        let (_, manifest) = RunDir::open(run).map_err(Failure::usage)?;
+        let shards_max = manifest.parts.iter().map(|part| part.shards).max();
+        if let Some(shard) = shard.filter(|shard| Some(*shard) >= shards_max) {
+            let shards = shards_max.unwrap_or(0);
+            return Err(Failure::usage(format!(
+                "shard {shard}: the run has {shards}, numbered from 0"
+            )));
+        }
+        let parts = manifest.parts.iter().enumerate();
+        parts
+            .filter(|(_, part)| shard.is_none_or(|shard| shard < part.shards))
+            .map(|(part, _)| Logs::open(run, Some(part), shard))
+            .collect()
+    }
+
+    /// `shard 0`, or `part 1, shard 0` where there are several parts.
+    fn name(&self, shard: usize) -> String {
+        match self.parts {
+            1 => format!("shard {shard}"),
+            _ => format!("part {}, shard {shard}", self.part),
+        }
+    }
+
+    /// Says which part is looked at, where nobody said it and there are others.
+    fn say_part(&self, asked: Option<usize>, talk: Talk) {
+        if asked.is_none() && self.parts > 1 {
+            talk.say(format_args!(
+                "part {} only, the last; those before it have their own cells: --part 0 to {}",
+                self.part,
+                self.parts - 1
+            ));
+        }
     }
 
     fn time(&self, text: Option<&String>) -> Result<Option<Ts>, Failure> {
@@ -85,6 +135,7 @@ impl Logs {
 
 fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
     let logs = Logs::open(&args.log.run, args.log.part, args.log.shard)?;
+    logs.say_part(args.log.part, talk);
     let from = logs.time(args.from_time.as_ref())?;
     let to = logs.time(args.to_time.as_ref())?;
     for (shard, dir) in &logs.shards {
@@ -125,12 +176,43 @@ fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
 }
 
 fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.part, Some(args.shard))?;
+    let is_placed = args.from_cell.is_some() || args.from_time.is_some() || args.from_start;
+    if args.part.is_some() || args.consumer.is_none() || is_placed {
+        let logs = Logs::open(&args.run, args.part, Some(args.shard))?;
+        logs.say_part(args.part, talk);
+        return tail_part(&logs, args, !args.no_follow, talk).map(|_| ());
+    }
+    // A named reader has read all parts before the last to their ends before it follows that.
+    let all = Logs::open_all(&cli::LogRun {
+        run: args.run.clone(),
+        part: None,
+        shard: Some(args.shard),
+    })?;
+    for logs in &all {
+        let follows = !args.no_follow && logs.part + 1 == logs.parts;
+        if !tail_part(logs, args, follows, talk)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a log was begun. Who follows a run may be there before its logs are.
+fn is_there(dir: &Path) -> bool {
+    LogReader::open_live(dir, None).is_ok_and(|log| log.uuid().is_some())
+}
+
+/// Whether anybody still reads what is printed.
+fn tail_part(logs: &Logs, args: &cli::LogTail, follows: bool, talk: Talk) -> Result<bool, Failure> {
     let (shard, dir) = &logs.shards[0];
-    let until = match args.written {
+    // Nobody writes a part that has one after it: all of it counts.
+    let until = match args.written || logs.part + 1 < logs.parts {
         true => Until::Written,
         false => Until::Durable,
     };
+    while follows && args.from_cell.is_none() && !is_there(dir) {
+        std::thread::park_timeout(REST);
+    }
     let mut consumer = match &args.consumer {
         Some(name) => {
             let log = LogReader::open_live(dir, None).map_err(failure)?;
@@ -172,13 +254,13 @@ fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
                     .map_err(failure)?;
             }
             if !is_read {
-                return Ok(());
+                return Ok(false);
             }
         }
         polled.map_err(failure)?;
         if !is_more {
-            if args.no_follow {
-                return Ok(());
+            if !follows {
+                return Ok(true);
             }
             std::thread::park_timeout(REST);
         }
@@ -244,10 +326,20 @@ fn index_json(shard: usize, segments: &[Segment]) -> String {
     segments.iter().map(line).collect()
 }
 
+/// Each log with those it is one of.
+fn each(all: &[Logs]) -> impl Iterator<Item = (&Logs, &usize, &PathBuf)> {
+    all.iter().flat_map(|logs| {
+        logs.shards
+            .iter()
+            .map(move |(shard, dir)| (logs, shard, dir))
+    })
+}
+
 fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.part, args.shard)?;
+    let all = Logs::open_all(args)?;
     let mut first_error = None;
-    for (shard, dir) in &logs.shards {
+    for (logs, shard, dir) in each(&all) {
+        let (name, part) = (logs.name(*shard), logs.part);
         let said = match bus::log::verify(dir) {
             Ok(found) => {
                 let (end, dropped) = match found.end {
@@ -257,7 +349,7 @@ fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
                 };
                 if talk.json {
                     let said = serde_json::json!({
-                        "schema": "tapeline-log-verify/1", "shard": shard, "whole": true,
+                        "schema": "tapeline-log-verify/1", "part": part, "shard": shard, "whole": true,
                         "cells": found.cells, "segments": found.segments, "frames": found.frames,
                         "epoch": found.epoch, "end": end, "dropped_bytes": dropped,
                     });
@@ -273,7 +365,7 @@ fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
                         End::Clean => String::new(),
                     };
                     format!(
-                        "shard {shard}: whole, {} cells in {} frames of {} segments, {end}{torn}\n",
+                        "{name}: whole, {} cells in {} frames of {} segments, {end}{torn}\n",
                         count(found.cells),
                         count(found.frames),
                         found.segments
@@ -287,12 +379,12 @@ fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
                 };
                 let said = if talk.json {
                     let said = serde_json::json!({
-                        "schema": "tapeline-log-verify/1", "shard": shard, "whole": false,
+                        "schema": "tapeline-log-verify/1", "part": part, "shard": shard, "whole": false,
                         "cell": cell, "error": error.to_string(),
                     });
                     format!("{said}\n")
                 } else {
-                    format!("shard {shard}: {error}\n")
+                    format!("{name}: {error}\n")
                 };
                 first_error.get_or_insert(error);
                 said
@@ -302,15 +394,17 @@ fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
     }
     match first_error {
         None => Ok(()),
+        // To verify is to compare: damage is a comparison that did not hold.
+        Some(error) if error.is_damage() => Err(Failure::verification(error)),
         Some(error) => Err(failure(error)),
     }
 }
 
 fn stat(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.part, args.shard)?;
+    let all = Logs::open_all(args)?;
     let style = Style::stdout();
     let names = Schema::current();
-    for (shard, dir) in &logs.shards {
+    for (logs, shard, dir) in each(&all) {
         let mut by_kind = [0u64; 256];
         let mut reader = LogReader::open(dir).map_err(failure)?;
         let first_cell = reader.first_cell();
@@ -336,13 +430,13 @@ fn stat(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
             .collect();
         let text = if talk.json {
             let said = serde_json::json!({
-                "schema": "tapeline-log-stat/1", "shard": shard, "first_cell": first_cell,
+                "schema": "tapeline-log-stat/1", "part": logs.part, "shard": shard, "first_cell": first_cell,
                 "cells": cells, "frames": found.frames, "segments": found.segments,
                 "bytes": bytes, "frame_cells_mean": frame_cells, "kinds": kinds,
             });
             format!("{said}\n")
         } else {
-            let mut text = style.bold(&format!("shard {shard}\n"));
+            let mut text = style.bold(&format!("{}\n", logs.name(*shard)));
             text.push_str(&format!(
                 "{:>16} cells in {} frames, {frame_cells:.1} each; {} bytes in {} segments\n",
                 count(cells),
@@ -395,31 +489,47 @@ fn schema(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
 }
 
 fn consumers(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.part, args.shard)?;
+    let all = Logs::open_all(args)?;
     let mut text = String::new();
+    let mut first_error = None;
     if !talk.json {
         let head = format!(
-            "{:>5} {:<32} {:>14} {:>14} {:>10}  {}\n",
-            "shard", "consumer", "cell", "lag", "said", "now"
+            "{:>4} {:>5} {:<32} {:>14} {:>14} {:>10}  {}\n",
+            "part", "shard", "consumer", "cell", "lag", "said", "now"
         );
         text.push_str(&Style::stdout().dim(&head));
     }
-    for (shard, dir) in &logs.shards {
-        let (_, durable) = tail::ends(dir).map_err(failure)?;
+    for (logs, shard, dir) in each(&all) {
+        let (written, durable) = tail::ends(dir).map_err(failure)?;
         for position in bus::log::consumers(dir).map_err(failure)? {
+            let position = match position {
+                Ok(position) => position,
+                Err(error) => {
+                    if let Some(earlier) = first_error.replace(error) {
+                        talk.say(earlier);
+                    }
+                    continue;
+                }
+            };
             let lag = durable.saturating_sub(position.cell);
+            let beyond = position.cell.saturating_sub(written);
             let age = position.stored.elapsed().unwrap_or_default().as_secs();
-            let now = if position.is_open { "reading" } else { "away" };
+            let now = match (beyond, position.is_open) {
+                (1.., _) => "beyond the log's end",
+                (0, true) => "reading",
+                (0, false) => "away",
+            };
             text.push_str(&if talk.json {
                 let said = serde_json::json!({
-                    "schema": "tapeline-log-consumer/1", "shard": shard, "consumer": position.name,
-                    "cell": position.cell, "lag_cells": lag, "stored_s_ago": age,
-                    "reading": position.is_open,
+                    "schema": "tapeline-log-consumer/1", "part": logs.part, "shard": shard, "consumer": position.name,
+                    "cell": position.cell, "lag_cells": lag, "beyond_cells": beyond,
+                    "stored_s_ago": age, "reading": position.is_open,
                 });
                 format!("{said}\n")
             } else {
                 format!(
-                    "{shard:>5} {:<32} {:>14} {:>14} {:>7} s  {now}\n",
+                    "{:>4} {shard:>5} {:<32} {:>14} {:>14} {:>7} s  {now}\n",
+                    logs.part,
                     position.name,
                     count(position.cell),
                     count(lag),
@@ -428,5 +538,6 @@ fn consumers(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
             });
         }
     }
-    talk.data(&text)
+    talk.data(&text)?;
+    first_error.map_or(Ok(()), |error| Err(failure(error)))
 }

@@ -17,6 +17,7 @@ mod verify;
 
 use std::fmt;
 use std::io::Write;
+use std::path::PathBuf;
 
 use crate::cli::{Cli, Command};
 
@@ -117,7 +118,7 @@ impl Talk {
     /// A message for people, on stderr.
     pub fn say(self, message: impl fmt::Display) {
         if !self.quiet {
-            eprintln!("{message}");
+            tapeline::term::complain(message);
         }
     }
 
@@ -131,6 +132,20 @@ impl Talk {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses what cannot be read from its beginning more than once, as most commands do.
+pub fn check_regular(files: &[PathBuf]) -> Result<(), Failure> {
+    for file in files {
+        let about = std::fs::metadata(file);
+        if about.is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+            return Err(Failure::io(format!(
+                "{}: is no regular file, and a capture is read more than once",
+                file.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Does what the command line asks.

@@ -199,10 +199,12 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     let Plan {
         files,
         output,
-        config,
+        mut config,
         options,
     } = plan;
+    super::check_regular(&files)?;
     let source = open(&files, &config)?;
+    at_rest(&mut config)?;
     let day = trading_day(&files, &config, talk)?;
     let time = |text: &Option<String>| {
         text.as_ref()
@@ -216,9 +218,10 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     {
         return Err(Failure::usage("--from is after --to"));
     }
+    let inputs = inputs(&files, &source)?;
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
     let mut manifest = manifest("replay", &config, &day);
-    manifest.inputs = inputs(&files, &source)?;
+    manifest.inputs = inputs;
     manifest.options = Options {
         symbols: options.symbols,
         from_ns: from.map(|ts| ts.0),
@@ -228,6 +231,20 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
         .map_err(Failure::io)?;
     dir.write_manifest(&manifest).map_err(Failure::io)?;
     go(source, dir, config, day, manifest, false, talk, stop)
+}
+
+/// Makes the configuration's paths absolute: a run can be resumed from anywhere, and must find its
+/// kill file there.
+fn at_rest(config: &mut Config) -> Result<(), Failure> {
+    if let Some(path) = &mut config.risk.kill_file {
+        *path = std::path::absolute(&*path)
+            .map_err(|e| Failure::usage(format!("risk.kill_file: {}: {e}", path.display())))?;
+        if path.to_str().is_none() {
+            let path = path.display();
+            return Err(Failure::usage(format!("risk.kill_file: {path}: not UTF-8")));
+        }
+    }
+    Ok(())
 }
 
 /// A run that is to go on.
@@ -270,6 +287,8 @@ fn reopen(
     }
     let mut config = dir.read_config().map_err(Failure::usage)?;
     let last = manifest.parts.last().expect("a run has a part");
+    dir.check_logs(manifest.parts.len() - 1, last.shards)
+        .map_err(|e| damaged(e, path.display()))?;
     let shards = changes.shards.unwrap_or(last.shards);
     if shards != config.run.shards {
         config.run.shards = shards;
@@ -297,6 +316,7 @@ fn reopen(
         take_over(&origin, &mut manifest, shards, is_live)?;
     }
     manifest.state = State::Running;
+    manifest.resumed += 1;
     dir.write_manifest(&manifest).map_err(Failure::io)?;
     Ok(Some(Resumed {
         dir,
@@ -335,7 +355,7 @@ fn take_over(
         manifest.parts[part].shards = shards;
         return Ok(());
     }
-    let name = format!("part-{}", part + 1);
+    let name = savepoint::name_of_part(part + 1);
     // One that a crash left here is of an earlier place.
     let left = origin.dir.savepoints_dir().join(&name);
     if left.exists() {
@@ -414,6 +434,15 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         config,
         day,
     } = resumed;
+    let today = TradingDay::at(clock.wall(), &config.source.timezone).map_err(Failure::usage)?;
+    if mode == Mode::LiveResume && config.source.date.is_none() && today.date != day.date {
+        return Err(Failure::usage(format!(
+            "{}: a run of {}, and today is {}: begin a new one",
+            dir.path().display(),
+            day.date,
+            today.date
+        )));
+    }
     let (lines, interface) = (&config.source.lines, config.source.interface);
     let source = Multicast::open(&MulticastOptions {
         lines: lines
@@ -450,7 +479,8 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
 /// The directory of a new live run.
 fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure> {
     let path = args.config.as_ref().expect("required unless resumed");
-    let config = Config::read(path).map_err(Failure::usage)?;
+    let mut config = Config::read(path).map_err(Failure::usage)?;
+    at_rest(&mut config)?;
     if config.source.lines.is_empty() {
         return Err(Failure::usage(format!(
             "{}: source.lines names no multicast group",
@@ -556,6 +586,8 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
             shards: config.run.shards,
             ..Part::default()
         }],
+        kept_from_ns: None,
+        resumed: 0,
         log_backend: String::new(),
         host: run_dir::host(),
         counts: run_dir::Counts::default(),
@@ -576,6 +608,12 @@ fn inputs(files: &[PathBuf], source: &Capture) -> Result<Vec<Input>, Failure> {
             let format = format!("{}, {}", info.format.name(), info.compression.name());
             // Absolute, so that a run can be resumed from anywhere.
             let path = path.canonicalize().map_err(fail)?;
+            if path.to_str().is_none() {
+                return Err(Failure::usage(format!(
+                    "{}: the path is not UTF-8, which a run's manifest is: rename it",
+                    path.display()
+                )));
+            }
             Ok(Input {
                 path,
                 bytes,
@@ -667,6 +705,11 @@ fn finish_run<S: Timed + Send>(
     });
     progress.clear();
     let mut outcome = outcome.map_err(|e| match e.is_damage() {
+        true if is_config_changed(&dir, &manifest) => Failure::usage(format!(
+            "{}: not the settings that the run began with, and they decide what is concluded: put \
+             them back ({e})",
+            dir.config_path().display()
+        )),
         true => damaged(e, dir.path().display()),
         false => Failure::io(format!("{e}; {}", what_is_left(&dir, mode))),
     })?;
@@ -676,8 +719,19 @@ fn finish_run<S: Timed + Send>(
             Mode::Replay | Mode::Resume => with_name(example, &manifest.inputs),
         };
     }
-    let results = results::conclude(&dir, &config, &day, &outcome, manifest)
-        .map_err(|e| Failure::io(format!("{e}; {}", what_is_left(&dir, mode))))?;
+    let parts = manifest.parts.clone();
+    let results = results::conclude(&dir, &config, &day, &outcome, manifest).map_err(|e| {
+        // The results are made from all of the log. What lies before a checkpoint was not read when
+        // the run went on from there.
+        let logs = dir.pieces(&parts);
+        let is_damaged = logs
+            .iter()
+            .any(|piece| bus::log::verify(&piece.dir).is_err_and(|error| error.is_damage()));
+        match is_damaged {
+            true => damaged(e, dir.path().display()),
+            false => Failure::io(format!("{e}; {}", what_is_left(&dir, mode))),
+        }
+    })?;
     Ok(Run {
         dir,
         day,
@@ -685,6 +739,11 @@ fn finish_run<S: Timed + Send>(
         outcome,
         results,
     })
+}
+
+fn is_config_changed(dir: &RunDir, manifest: &Manifest) -> bool {
+    let text = fs::read(dir.config_path()).unwrap_or_default();
+    run_dir::sha256(&text) != manifest.config_sha256
 }
 
 /// For whoever sees a run fail: what there is, and how it goes on.

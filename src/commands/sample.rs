@@ -77,11 +77,19 @@ pub fn write(args: &SampleItch) -> Result<Truth, Failure> {
         loss_b: args.loss_b,
         duplicate: args.duplicate,
         reorder: args.reorder,
-        drop_both: (1..parts).map(|part| messages * part / parts).collect(),
+        drop_both: (1..parts.min(messages))
+            .map(|part| messages * part / parts)
+            .collect(),
         seed: args.seed,
         ..CaptureOptions::default()
     };
     options.check().map_err(Failure::usage)?;
+    if u64::from(args.drop_both) > messages {
+        let drop_both = args.drop_both;
+        return Err(Failure::usage(format!(
+            "--drop-both is {drop_both}, but the session has about {messages} messages"
+        )));
+    }
     exchange::write_pcap(&session, &args.output, &options).map_err(fail)
 }
 

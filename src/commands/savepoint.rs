@@ -43,6 +43,9 @@ fn create(
     oldest: bool,
     talk: Talk,
 ) -> Result<(), Failure> {
+    if let Some(name) = name {
+        savepoint::check_free_name(name).map_err(Failure::usage)?;
+    }
     let (dir, mut manifest) = RunDir::open(run).map_err(Failure::usage)?;
     if stop {
         end(&dir, &manifest, talk)?;
@@ -110,7 +113,15 @@ fn list(run: &Path, talk: Talk) -> Result<(), Failure> {
     if talk.json {
         return data(&all, talk);
     }
-    talk.data(&all.iter().map(line).collect::<String>())
+    let mut damaged = None;
+    for savepoint in &all {
+        let whole = savepoint.check(&dir);
+        let mark = if whole.is_ok() { "" } else { "  DAMAGED" };
+        let line = line(savepoint);
+        talk.data(&format!("{}{mark}\n", line.trim_end()))?;
+        damaged = damaged.or(whole.err());
+    }
+    damaged.map_or(Ok(()), |what| Err(Failure::damage(what)))
 }
 
 fn restore(
@@ -122,6 +133,7 @@ fn restore(
 ) -> Result<(), Failure> {
     let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
     let savepoint = Savepoint::open(&dir, name).map_err(Failure::usage)?;
+    savepoint.check(&dir).map_err(Failure::damage)?;
     let shards = shards.unwrap_or(savepoint.shards);
     if !(1..=64).contains(&shards) {
         return Err(Failure::usage(format!(

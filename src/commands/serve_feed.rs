@@ -80,7 +80,10 @@ fn send_all<S: Source>(
                 continue;
             }
             Polled::Trouble(trouble) => {
-                eprintln!("packet {}: {}", trouble.place.packet, trouble.what);
+                tapeline::term::complain(format_args!(
+                    "packet {}: {}",
+                    trouble.place.packet, trouble.what
+                ));
                 continue;
             }
             Polled::End => break,
@@ -102,6 +105,18 @@ fn send_all<S: Source>(
             .map_err(|e| Failure::io(format!("{}: {e}", groups[line])))?;
         served.packets += u64::from(is_sent);
         served.bytes += if is_sent { payload.len() as u64 } else { 0 };
+    }
+    let is_met = |old: &SocketAddrV4| {
+        let mut lines = source.lines().iter();
+        lines.any(|line| line.name.parse() == Ok(*old))
+    };
+    if let Some((old, _)) = args.remap.iter().find(|(old, _)| !is_met(old))
+        && !stop.is_set()
+    {
+        return Err(Failure::usage(format!(
+            "--remap {old}: the capture has no such group; {} packets were sent all the same",
+            count(served.packets)
+        )));
     }
     served.refused = transmitter.refused();
     served.max_late_ns = late(&source);

@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bus::log::Retention;
+use bus::oms::{Encoder, FixConfig};
 use serde::{Deserialize, Serialize};
+
+use crate::session::TradingDay;
 
 pub use units::{Ratio, Size, Span, Speed};
 
@@ -692,6 +695,35 @@ impl Config {
                 self.host.fifo_priority,
                 tuning::realtime::PRIORITY_MAX
             ));
+        }
+        for (index, line) in self.source.lines.iter().enumerate() {
+            if !line.ip().is_multicast() || line.port() == 0 {
+                return Err(format!(
+                    "source.lines: {line} is no multicast group and port"
+                ));
+            }
+            if self.source.lines[..index].contains(line) {
+                return Err(format!("source.lines names {line} twice"));
+            }
+        }
+        let date = self.source.date.as_deref().unwrap_or("2000-01-01");
+        TradingDay::new(date, &self.source.timezone).map_err(|e| format!("source: {e}"))?;
+        let fix = FixConfig {
+            sender: self.orders.sender.clone(),
+            target: self.orders.target.clone(),
+            sender_sub: None,
+            account: None,
+        };
+        Encoder::new(&fix).map_err(|e| format!("orders: {e}"))?;
+        if let Some(address) = &self.orders.tcp {
+            let port = address
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse::<u16>()));
+            if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
+                return Err(format!(
+                    "orders.tcp is `{address}`, want HOST:PORT (like \"127.0.0.1:9878\")"
+                ));
+            }
         }
         if self.source.gaps.hold_packets == 0 {
             return Err("source.gaps.hold_packets must be above zero".into());

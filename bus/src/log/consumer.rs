@@ -123,8 +123,11 @@ impl Consumer {
     }
 }
 
-/// All named readers of the log in `dir`, by name.
-pub fn consumers(dir: &Path) -> Result<Vec<Position>, LogError> {
+/// A named reader, or what is wrong with its position.
+pub type Known = Result<Position, LogError>;
+
+/// All named readers of the log in `dir`, by name. One whose position cannot be read hides no other.
+pub fn consumers(dir: &Path) -> Result<Vec<Known>, LogError> {
     let dir = dir.join(FOLDER);
     if !dir.is_dir() {
         return Ok(Vec::new());
@@ -135,15 +138,38 @@ pub fn consumers(dir: &Path) -> Result<Vec<Position>, LogError> {
         if name.ends_with(".lock") || name.ends_with(".tmp") {
             continue;
         }
-        let (cell, stored, _) = parse(&folder.path(&name), &folder.read(&name)?)?;
-        found.push(Position {
-            is_open: is_locked(&folder.path(&format!("{name}.lock"))),
-            name,
-            cell,
-            stored,
-        });
+        let path = folder.path(&name);
+        let read = folder.read(&name).map_err(LogError::from);
+        found.push(
+            read.and_then(|bytes| parse(&path, &bytes))
+                .map(|(cell, stored, _)| Position {
+                    is_open: is_locked(&folder.path(&format!("{name}.lock"))),
+                    name,
+                    cell,
+                    stored,
+                }),
+        );
     }
     Ok(found)
+}
+
+/// Takes back to `cell` all readers that were further: what they had read of the log behind it is
+/// no longer in there, and other records take its numbers. Returns their names, with where they
+/// were.
+pub(super) fn take_back(dir: &Path, cell: u64) -> Result<Vec<(String, u64)>, LogError> {
+    let mut taken = Vec::new();
+    for position in consumers(dir)?.into_iter().flatten() {
+        if position.cell > cell {
+            let folder = dir.join(FOLDER);
+            let path = folder.join(&position.name);
+            let bytes = RealFolder::open(&folder)?.read(&position.name)?;
+            let (_, _, uuid) = parse(&path, &bytes)?;
+            let mut consumer = Consumer::open(dir, &position.name, uuid)?;
+            consumer.store(cell, SystemTime::now())?;
+            taken.push((position.name, position.cell));
+        }
+    }
+    Ok(taken)
 }
 
 fn is_locked(path: &PathBuf) -> bool {

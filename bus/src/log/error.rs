@@ -94,6 +94,8 @@ pub struct Corruption {
 pub enum Damage {
     /// A segment file is not there.
     Missing,
+    /// None is, though the log was begun.
+    Gone,
     /// A segment's first page is neither zeros nor a header.
     Header,
     /// A segment's header does not follow from the segment before: which field.
@@ -129,6 +131,7 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Damage::Missing => write!(f, "the segment is missing"),
+            Damage::Gone => write!(f, "no segment is there, though the run had begun"),
             Damage::Header => write!(f, "the segment's header fails its checksum"),
             Damage::HeaderField(field) => {
                 write!(

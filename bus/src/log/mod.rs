@@ -27,7 +27,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use consumer::{Consumer, Position, consumers};
+pub use consumer::{Consumer, Known, Position, consumers};
 pub use error::{Corruption, Damage, LogError, NoCell};
 pub use frame::{FLAG_FINAL, FrameHeader, FrameKind, RECORD_SCHEMA, frame_bytes, frame_cells};
 pub use index::{Segment, index};

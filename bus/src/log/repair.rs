@@ -86,9 +86,11 @@ pub fn plan(dir: &Path, cell: u64) -> Result<Cut, LogError> {
     let mut cut = Cut::default();
     // As much of the front as its headers let be read.
     let mut reader = None;
+    let mut is_front = false;
     for &last in numbers.iter().rev() {
         if let Ok(found) = LogReader::live(UpTo(&files, last), None) {
             reader = Some(found);
+            is_front = Some(&last) != numbers.last();
             break;
         }
     }
@@ -110,6 +112,11 @@ pub fn plan(dir: &Path, cell: u64) -> Result<Cut, LogError> {
             break;
         }
         let next = reader.next_frame().map(|frame| frame.is_some());
+        if !matches!(next, Ok(true)) && is_front {
+            // What is behind cannot be reached from here, whatever cell it is at.
+            (cut.segment, cut.offset, cut.end_cell) = reader.place();
+            break;
+        }
         if !matches!(next, Ok(true)) {
             let why = NoCell::Beyond {
                 end: reader.position(),
@@ -174,9 +181,18 @@ fn count(files: &Directory, numbers: &[u64], cut: &mut Cut) -> Result<(), LogErr
     Ok(())
 }
 
-/// Cuts the log in `dir` off as planned, and says in `audit` why. Returns the folder that has
-/// what was cut off. For who holds no lock on the log; nobody may.
-pub fn cut(dir: &Path, cut: &Cut, audit: &str, now: SystemTime) -> Result<PathBuf, LogError> {
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The folder that has what was cut off.
+    pub aside: PathBuf,
+    /// Named readers that were beyond, and where: they are at the cut now.
+    pub taken_back: Vec<(String, u64)>,
+}
+
+/// Cuts the log in `dir` off as planned, and says in `audit` why. For who holds no lock on the
+/// log; nobody may, and no named reader that is beyond the cut may be open.
+pub fn cut(dir: &Path, cut: &Cut, audit: &str, now: SystemTime) -> Result<Done, LogError> {
     let _lock = lock(dir)?;
     let files = Directory::new(dir);
     let local = files.list_local()?;
@@ -188,6 +204,8 @@ pub fn cut(dir: &Path, cut: &Cut, audit: &str, now: SystemTime) -> Result<PathBu
             cause: Cause::Bytes("it lies in the tier; a cut is made in segments that are here"),
         }));
     }
+    // Before the cut: who reads some again loses nothing, and a crash between the two leaves that.
+    let taken_back = super::consumer::take_back(dir, cut.end_cell)?;
     let fail = |path: &Path| {
         let path = path.to_owned();
         move |error: io::Error| LogError::Disk(DiskError::io(Op::Write, &path, &error))
@@ -209,7 +227,7 @@ pub fn cut(dir: &Path, cut: &Cut, audit: &str, now: SystemTime) -> Result<PathBu
         sync_dir(dir)?;
     }
     shorten(dir, cut).map_err(fail(&dir.join(segment_name(cut.segment))))?;
-    Ok(aside)
+    Ok(Done { aside, taken_back })
 }
 
 /// The last segment again, with zeros from the cut on.

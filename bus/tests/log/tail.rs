@@ -262,6 +262,7 @@ fn positions_are_kept_by_name_and_cannot_be_mistaken() {
     let found = consumers(dir).unwrap();
     let seen: Vec<_> = found
         .iter()
+        .map(|p| p.as_ref().unwrap())
         .map(|p| (p.name.as_str(), p.cell, p.stored, p.is_open))
         .collect();
     assert_eq!(seen, [("b", 5, now, false), ("risk-1", 18, now, true)]);

@@ -23,6 +23,12 @@ pub fn compare(args: &cli::Compare, talk: Talk) -> Result<(), Failure> {
         return Err(Failure::input("the two results have no figure in common"));
     }
     show(&rows, &differences, talk)?;
+    let is_bad = |report: &Report| report.verdict != Verdict::Valid;
+    if args.gate && (is_bad(&base) || is_bad(&head)) {
+        return Err(Failure::invalid(
+            "a gate needs two VALID results: these say nothing about a change",
+        ));
+    }
     gate(&rows, args.gate)
 }
 

@@ -20,8 +20,13 @@ pub fn repair(args: &cli::LogRepair, talk: Talk) -> Result<(), Failure> {
     let lost = lost(&cut, &logs.day);
     if !args.yes {
         talk.data(&format!(
-            "shard {shard}: cutting the log off at cell {} would lose\n{lost}nothing was changed; \
+            "shard {shard}: {}cutting the log off at cell {} would lose\n{lost}nothing was changed; \
              --yes does it\n",
+            if before.is_ok() {
+                "the log is whole and needs no repair: "
+            } else {
+                ""
+            },
             count(cut.end_cell)
         ))?;
         return Ok(());
@@ -46,13 +51,20 @@ pub fn repair(args: &cli::LogRepair, talk: Talk) -> Result<(), Failure> {
     // Where nothing can be read any more, nobody knows how far orders had gone.
     let seq = cut.last_seq.unwrap_or(u64::MAX);
     run.mark_repaired(part, *shard, seq).map_err(Failure::io)?;
-    let aside = repair::cut(dir, &cut, &audit, SystemTime::now()).map_err(failure)?;
+    let done = repair::cut(dir, &cut, &audit, SystemTime::now()).map_err(failure)?;
     bus::log::verify(dir).map_err(failure)?;
+    for (name, cell) in &done.taken_back {
+        talk.say(format_args!(
+            "consumer {name} was at cell {}: it is at {} now, and reads what takes its place",
+            count(*cell),
+            count(cut.end_cell)
+        ));
+    }
     talk.data(&format!(
         "shard {shard}: the log ends at cell {}; lost\n{lost}the files as they were, and a record \
          of this: {}\n",
         count(cut.end_cell),
-        aside.display()
+        done.aside.display()
     ))
 }
 
