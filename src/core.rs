@@ -11,7 +11,7 @@ use book::{Books, BooksConfig};
 use bus::market::Anomalies;
 use bus::mem;
 use bus::state::{Part, StateError, StateReader, StateWriter};
-use bus::{Anomaly, Applied, Body, Event, Kind, Outbox, Signal, Ts};
+use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, Ts};
 
 use crate::digest::{Closed, SymbolDigest};
 
@@ -370,7 +370,8 @@ impl Rest<'_> {
             Kind::Replace | Kind::Trade | Kind::Cross | Kind::Break | Kind::Status => {}
             Kind::System | Kind::Tick | Kind::Gap | Kind::End => unreachable!("for all symbols"),
         }
-        if event.ts_event < self.from {
+        // In the middle of several changes that are one, a book says nothing.
+        if event.ts_event < self.from || event.flags.has(Flags::MORE) {
             return;
         }
         let (phase, stale) = (books.phase(symbol), books.is_stale(symbol));

@@ -48,6 +48,9 @@ pub struct BooksStats {
 /// - `Status`: the phase. A book that is crossed while trading is counted once, when it becomes so.
 /// - `Gap`: every symbol is stale from now on.
 ///
+/// Where several changes are one (`Flags::MORE`, then `Flags::ENDS`), each is made when it comes,
+/// but only the last tells of a quote that changed, or finds the book crossed.
+///
 /// An event that names an order belongs to the order's book, whatever symbol it names (`BadField`
 /// where they differ). Several things may be wrong with one event: each is counted, the first is
 /// told. An event of a symbol beyond `symbols_max` is `Full` and does nothing.
@@ -105,6 +108,34 @@ impl Books {
         if event.symbol as usize >= self.books.len() {
             return self.refuse_symbol(event);
         }
+        if event.flags.0 & (Flags::MORE.0 | Flags::ENDS.0) != 0 {
+            return self.apply_part(event);
+        }
+        self.apply_whole(event)
+    }
+
+    /// One of several changes that are one.
+    #[inline(never)]
+    fn apply_part(&mut self, event: &Event) -> Applied {
+        if event.kind == Kind::Status {
+            return self.apply_whole(event);
+        }
+        let book = &mut self.books[event.symbol as usize];
+        let (phase, was_crossed) = (book.phase, book.is_crossed);
+        // A book that is not known to trade is never found crossed.
+        book.phase = Phase::Unknown as u8;
+        let mut applied = self.apply_whole(event);
+        let book = &mut self.books[event.symbol as usize];
+        (book.phase, book.is_crossed) = (phase, was_crossed);
+        applied.quote_changed = !event.flags.has(Flags::MORE);
+        if applied.quote_changed {
+            self.settle(event.symbol, &mut applied);
+        }
+        applied
+    }
+
+    #[inline(always)]
+    fn apply_whole(&mut self, event: &Event) -> Applied {
         match event.kind {
             Kind::Add => self.add(event),
             Kind::Delete => self.delete(event),

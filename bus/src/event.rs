@@ -130,6 +130,11 @@ impl Flags {
     pub const PRINTABLE: Flags = Flags(1);
     /// The time was far in the future; the reader put the last good one in its place.
     pub const BAD_TS: Flags = Flags(2);
+    /// More changes of this symbol's book follow that are one with this one: from what the book
+    /// is meanwhile, nobody concludes anything.
+    pub const MORE: Flags = Flags(4);
+    /// The last of several changes that are one.
+    pub const ENDS: Flags = Flags(8);
 
     /// Whether all bits of `other` are set.
     #[inline]
