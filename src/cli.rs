@@ -171,6 +171,10 @@ pub struct Inspect {
     /// Captures: ITCH files, pcap or pcapng, plain or in gzip or zstd.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
+    /// The protocol, instead of what the first file begins with: `itch`, `iex`,
+    /// `lobster` or `dbn`.
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Option<String>,
     /// Exit with 3 if anything is wrong with the input.
     #[arg(long)]
     pub strict: bool,
@@ -186,7 +190,7 @@ pub struct Replay {
     pub output: Option<PathBuf>,
     /// Go on with a run that was interrupted, or killed; with `--shards`, from there on with
     /// another number of them.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "symbols", "from", "to", "date"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "symbols", "from", "to", "date", "protocol"])]
     pub resume: Option<PathBuf>,
     /// With --resume: what to do with orders that may have left before the crash or not, instead
     /// of what orders.in_doubt says.
@@ -216,6 +220,10 @@ pub struct Replay {
     /// Trading date, `2026-01-05`, instead of what the capture or its name says.
     #[arg(long)]
     pub date: Option<String>,
+    /// The protocol, instead of what the first file begins with: `itch`, `iex`,
+    /// `lobster` or `dbn`.
+    #[arg(long, value_name = "NAME")]
+    pub protocol: Option<String>,
     /// Exit with 3 if anything is wrong with the input.
     #[arg(long)]
     pub strict: bool,

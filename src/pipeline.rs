@@ -21,6 +21,7 @@ use bus::oms::{
 use bus::ring::{self, Receiver, Sender};
 use bus::{Body, Signal, Ts};
 use crossbeam_utils::CachePadded;
+use feed::protocol::{Dbn, Iex, Lobster, Protocol, Wire};
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
 use feed::source::{Capture, Pace, Paced, Source, Speed};
 
@@ -151,6 +152,8 @@ pub struct Job<'a> {
     pub resume: bool,
     /// Whether the input is live.
     pub is_live: bool,
+    /// What its messages are.
+    pub wire: Wire,
 }
 
 impl<'a> Job<'a> {
@@ -357,22 +360,41 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         }
         let started = Instant::now();
         let reader_config = reader_config(job, resume_after, last_ts);
-        let reader = Reader::new(source, reader_config, senders);
-        let (reader_cpu, is_live) = (cpus[0], job.is_live);
+        let (reader_cpu, is_live, wire) = (cpus[0], job.is_live, job.wire);
         let reader_handle = thread::Builder::new()
             .name("reader".into())
             .spawn_scoped(scope, move || {
                 let remark = reader_cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
                 let refused = shared.fifo.and_then(|p| tuning::realtime::fifo(p).err());
-                let result = reader_loop(
-                    reader,
-                    stamp_senders,
+                let watched = Watched {
                     clock,
                     stop,
                     shared,
-                    reader_cpu,
+                    cpu: reader_cpu,
                     is_live,
-                );
+                };
+                // What was decided at run time becomes a type here.
+                let result = match wire {
+                    Wire::Itch => {
+                        let reader = Reader::new(source, reader_config, senders);
+                        reader_loop(reader, stamp_senders, &watched)
+                    }
+                    Wire::Iex => {
+                        let iex = Iex::new();
+                        let reader = Reader::with_protocol(source, iex, reader_config, senders);
+                        reader_loop(reader, stamp_senders, &watched)
+                    }
+                    Wire::Lobster => {
+                        let lobster = Lobster::new(reader_config.midnight);
+                        let reader = Reader::with_protocol(source, lobster, reader_config, senders);
+                        reader_loop(reader, stamp_senders, &watched)
+                    }
+                    Wire::Dbn => {
+                        let dbn = Dbn::new();
+                        let reader = Reader::with_protocol(source, dbn, reader_config, senders);
+                        reader_loop(reader, stamp_senders, &watched)
+                    }
+                };
                 (result, remark.map(|e| e.to_string()).or(refused))
             })
             .map_err(|e| PipelineError::Setup(format!("reader's thread: {e}")))?;
@@ -705,15 +727,27 @@ fn shard_loop<D: Disk, G: Gateway, C: Clock>(
 const DRAIN_NS_MAX: u64 = 1_000_000_000;
 
 /// The hot loop of the reader.
-fn reader_loop<S: Timed>(
-    mut reader: Reader<S>,
-    mut stamps: Vec<Sender<Stamp>>,
-    clock: &MachineClock,
-    stop: &Stop,
-    shared: &Shared,
+/// What the reader's loop looks at besides the reader.
+struct Watched<'a> {
+    clock: &'a MachineClock,
+    stop: &'a Stop,
+    shared: &'a Shared,
     cpu: Option<usize>,
     is_live: bool,
+}
+
+fn reader_loop<S: Timed, P: Protocol>(
+    mut reader: Reader<S, P>,
+    mut stamps: Vec<Sender<Stamp>>,
+    watched: &Watched<'_>,
 ) -> Result<ReaderStats, ReadError> {
+    let &Watched {
+        clock,
+        stop,
+        shared,
+        cpu,
+        is_live,
+    } = watched;
     let mut last_seq = vec![0; stamps.len()];
     let mut unstamped = vec![0u32; stamps.len()];
     let mut is_paced = false;

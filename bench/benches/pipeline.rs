@@ -9,6 +9,7 @@ use bench::{Memory, Stream, group};
 use bus::clock::MachineClock;
 use bus::{Event, Kind, Signal, Ts};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use feed::protocol::Wire;
 use tapeline::config::Config;
 use tapeline::core::{Core, Sink};
 use tapeline::pipeline::{self, Job, Outcome, Stop, core};
@@ -125,6 +126,7 @@ fn run(stream: &Stream, folder: &Path) -> Outcome {
         }],
         resume: false,
         is_live: false,
+        wire: Wire::Itch,
     };
     let clock = MachineClock::new();
     pipeline::run(Memory::new(stream), &job, &clock, &Stop::default(), |_| {})

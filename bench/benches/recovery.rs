@@ -16,6 +16,7 @@ use bus::disk::Backend;
 use bus::log::{Log, LogConfig, LogReader, Record};
 use bus::oms::{Date, Encoder, FixConfig, Several};
 use bus::ring::ring;
+use feed::protocol::Wire;
 use tapeline::config::Config;
 use tapeline::core::Core;
 use tapeline::pipeline::{self, Job, Stop};
@@ -99,6 +100,7 @@ fn replay(stream: &Stream, folder: &Path) -> (Duration, Core, PathBuf) {
         }],
         resume: false,
         is_live: false,
+        wire: Wire::Itch,
     };
     let clock = MachineClock::new();
     let outcome = pipeline::run(Memory::new(stream), &job, &clock, &Stop::default(), |_| {})

@@ -21,7 +21,7 @@ use bench::{MIDNIGHT, Memory, Stream, decode_one, fold};
 use book::{Books, BooksConfig};
 use bus::clock::MachineClock;
 use bus::{Event, Kind, Signal, Ts};
-use feed::protocol::Itch;
+use feed::protocol::{Itch, Wire};
 use tapeline::config::Config;
 use tapeline::core::{Core, Sink};
 use tapeline::pipeline::{self, Job, Stop};
@@ -314,6 +314,7 @@ fn whole(file: &str, folder: &Path) {
         }],
         resume: false,
         is_live: false,
+        wire: Wire::Itch,
     };
     let clock = MachineClock::new();
     let outcome = pipeline::run(Memory::new(&stream), &job, &clock, &Stop::default(), |_| {})

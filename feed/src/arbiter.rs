@@ -124,6 +124,8 @@ pub enum Bad {
     Short,
     /// It is of no session that is known, and not exactly one header and its messages.
     NotMoldUdp64,
+    /// It is no segment of IEX-TP, where the input is.
+    NotIexTp,
     /// Its messages are not whole, or bytes are left behind them; the whole ones count.
     Cut,
     /// Its numbers run over 64 bits.
@@ -140,6 +142,7 @@ impl Bad {
         match self {
             Bad::Short => "payload is shorter than a MoldUDP64 header of 20 bytes",
             Bad::NotMoldUdp64 => "payload is not a MoldUDP64 packet",
+            Bad::NotIexTp => "payload is not an IEX-TP segment of a known feed",
             Bad::Cut => "message count does not match the payload's bytes",
             Bad::Overflow => "sequence number and count pass 64 bits",
             Bad::TooLarge => "packet is out of order and too large to be held",

@@ -5,9 +5,10 @@
 use bus::{Anomalies, Anomaly, Event, Kind, Ts};
 
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
+use crate::iextp::Segments;
 use crate::moldudp64::{Blocks, Header};
-use crate::protocol::{Itch, Protocol};
-use crate::reader::{EXAMPLES_MAX, GAPS_LISTED_MAX};
+use crate::protocol::Protocol;
+use crate::reader::{EXAMPLES_MAX, GAPS_LISTED_MAX, not_ours};
 use crate::source::{Framing, Line, Packet, Place, Polled, Source, SourceError};
 
 /// How many of the busiest symbols are listed.
@@ -25,7 +26,8 @@ pub struct Report {
     pub bytes: u64,
     /// Packets that were pieces of ITCH files.
     pub pieces: u64,
-    /// Packets that are not MoldUDP64: another protocol, most likely.
+    /// Packets that are not MoldUDP64, or whatever the protocol comes in: another protocol, most
+    /// likely.
     pub not_moldudp64: u64,
     /// Where the first of them stands.
     pub first_not_moldudp64: Option<Place>,
@@ -37,7 +39,7 @@ pub struct Report {
     pub gaps: Vec<(u16, u64, u64)>,
     /// Messages in order and once each.
     pub messages: u64,
-    /// The same by type, types that ITCH 5.0 does not have included.
+    /// The same by type, types that the protocol does not have included.
     pub by_type: [u64; 256],
     /// Messages that are not right, of unknown types included.
     pub refused: u64,
@@ -59,7 +61,7 @@ pub struct Report {
     pub anomalies: Anomalies,
     /// Things that the source stumbled over.
     pub troubles: u64,
-    /// The first of both, with their places.
+    /// The first of both, those of the source before the others, with their places.
     pub examples: Vec<(Place, String)>,
 }
 
@@ -85,21 +87,26 @@ pub struct Peak {
     pub start: Ts,
 }
 
-/// Reads a source to its end and says what it holds. Event times count from `midnight`.
-pub fn inspect<S: Source>(
+/// Reads a source to its end and says what it holds.
+pub fn inspect<S: Source, P: Protocol>(
     source: &mut S,
-    midnight: Ts,
+    protocol: P,
     rule: GapRule,
 ) -> Result<Report, SourceError> {
     let mut arbiter = Arbiter::new(rule);
-    let mut survey = Survey::new(midnight);
+    let mut survey = Survey::new(protocol);
     loop {
         match source.poll()? {
             Polled::Packet(packet) => survey.packet(&mut arbiter, &packet),
             Polled::Empty => {}
             Polled::Trouble(trouble) => {
+                // Where a file is cut comes last, and is told before all else.
+                let index = survey.report.troubles as usize;
                 survey.report.troubles += 1;
-                survey.example(trouble.place, trouble.what);
+                if index < EXAMPLES_MAX {
+                    let example = (trouble.place, trouble.what);
+                    survey.report.examples.insert(index, example);
+                }
             }
             Polled::End => break,
         }
@@ -111,8 +118,10 @@ pub fn inspect<S: Source>(
 }
 
 /// The counts in the making.
-struct Survey {
-    itch: Itch,
+struct Survey<P> {
+    protocol: P,
+    segments: Segments,
+    translated: Vec<Event>,
     report: Report,
     /// Messages and name, by symbol.
     symbols: Vec<(u64, u64)>,
@@ -121,14 +130,16 @@ struct Survey {
     last: Option<Ts>,
 }
 
-impl Survey {
-    fn new(midnight: Ts) -> Survey {
+impl<P: Protocol> Survey<P> {
+    fn new(protocol: P) -> Survey<P> {
         let peaks = PEAK_BUCKETS_NS.map(|bucket_ns| Peak {
             bucket_ns,
             ..Peak::default()
         });
         Survey {
-            itch: Itch::new(midnight),
+            protocol,
+            segments: Segments::default(),
+            translated: Vec::new(),
             report: Report {
                 packets: 0,
                 bytes: 0,
@@ -166,8 +177,19 @@ impl Survey {
             self.report.capture_span = Some((first, ts));
         }
         match packet.framing {
-            Framing::MoldUdp64 => self.datagram(arbiter, packet),
-            Framing::LengthPrefixed => {
+            Framing::MoldUdp64 if P::FRAMING == Framing::MoldUdp64 => {
+                self.datagram(arbiter, packet);
+            }
+            Framing::IexTp if P::FRAMING == Framing::IexTp => {
+                let mut segments = std::mem::take(&mut self.segments);
+                match segments.as_mold(packet.payload, packet.line) {
+                    Ok(payload) => self.datagram(arbiter, &packet.with(payload)),
+                    Err(what) => self.anomaly(Anomaly::BadPacket, packet.place, what.into()),
+                }
+                self.segments = segments;
+            }
+            Framing::MoldUdp64 | Framing::IexTp => self.bad_packet(packet.place, not_ours::<P>()),
+            Framing::LengthPrefixed | Framing::Records(_) => {
                 self.report.pieces += 1;
                 let (found, left) = self.messages(packet.payload, 0, u64::MAX, packet.place);
                 arbiter.count_unnumbered(packet, found);
@@ -235,21 +257,45 @@ impl Survey {
 
     fn message(&mut self, message: &[u8], place: Place, index: u64) {
         self.report.messages += 1;
-        if let Some(&code) = message.first() {
+        let mut event = Event::new(Kind::Nothing);
+        let decoded = self.protocol.decode(message, &mut event);
+        let code = match decoded {
+            Ok(_) => Some(event.code),
+            Err(_) => self.protocol.code(message),
+        };
+        if let Some(code) = code {
             self.report.by_type[usize::from(code)] += 1;
         }
-        let mut event = Event::new(Kind::Nothing);
-        if let Err(fault) = self.itch.decode(message, &mut event) {
+        if let Err(fault) = decoded {
             self.report.refused += 1;
             self.anomaly(fault.anomaly(), place, format!("message {index}: {fault}"));
             return;
         }
+        if P::IS_TRANSLATED {
+            self.translate(message, &mut event, place, index);
+        }
         let symbol = &mut self.symbols[event.symbol as usize];
         symbol.0 += 1;
-        if let Some(name) = self.itch.name(message) {
+        if let Some(name) = self.protocol.name(message) {
             symbol.1 = name;
         }
         self.time(event.ts_event);
+    }
+
+    /// Whose symbol a message is about, and what its name is, by the events it makes.
+    fn translate(&mut self, message: &[u8], event: &mut Event, place: Place, index: u64) {
+        let mut events = std::mem::take(&mut self.translated);
+        let result = self.protocol.translate(message, event, &mut events);
+        for made in events.drain(..) {
+            event.symbol = made.symbol;
+            if made.kind == Kind::Symbol {
+                self.symbols[made.symbol as usize].1 = made.order;
+            }
+        }
+        self.translated = events;
+        if let Err(fault) = result {
+            self.anomaly(fault.anomaly(), place, format!("message {index}: {fault}"));
+        }
     }
 
     fn time(&mut self, ts: Ts) {
@@ -275,7 +321,7 @@ impl Survey {
     }
 
     fn bad_packet(&mut self, place: Place, bad: Bad) {
-        if matches!(bad, Bad::Short | Bad::NotMoldUdp64) {
+        if matches!(bad, Bad::Short | Bad::NotMoldUdp64 | Bad::NotIexTp) {
             self.report.not_moldudp64 += 1;
             self.report.first_not_moldudp64.get_or_insert(place);
         }

@@ -1,13 +1,14 @@
 //! Exchange bytes in, events out.
 //!
-//! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`
-//! and `arbiter` (sequence numbers, lines A and B), `protocol` (messages to events), `reader`
+//! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`,
+//! `iextp` and `arbiter` (sequence numbers, lines A and B), `protocol` (messages to events), `reader`
 //! (all of it together, into the shards' rings), `inspect` (what a capture holds).
 //! Knows nothing of books, analytics or logs.
 
 #![forbid(unsafe_code)]
 
 pub mod arbiter;
+pub mod iextp;
 pub mod inspect;
 pub mod link;
 pub mod moldudp64;

@@ -20,6 +20,7 @@ use bus::ring::Sender;
 use bus::{Anomalies, Anomaly, Ts};
 
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
+use crate::iextp::Segments;
 use crate::moldudp64::{Header, SessionId};
 use crate::protocol::{Itch, Protocol};
 use crate::source::{Framing, Line, Packet, Polled, Source, SourceError};
@@ -204,6 +205,7 @@ pub struct Reader<S, P = Itch> {
     source: S,
     arbiter: Arbiter,
     intake: Intake<P>,
+    segments: Segments,
     phase: Phase,
     end_at_session_end: bool,
     packets: u64,
@@ -250,6 +252,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             arbiter: Arbiter::new(config.gaps),
             end_at_session_end: config.end_at_session_end,
             intake,
+            segments: Segments::default(),
             phase: Phase::Reading,
             packets: 0,
             bytes: 0,
@@ -352,8 +355,24 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 self.packets += 1;
                 self.bytes += packet.payload.len() as u64;
                 match packet.framing {
-                    Framing::MoldUdp64 => take_packet(&mut self.arbiter, &mut self.intake, &packet),
-                    Framing::LengthPrefixed => {
+                    Framing::MoldUdp64 if P::FRAMING == Framing::MoldUdp64 => {
+                        take_packet(&mut self.arbiter, &mut self.intake, &packet);
+                    }
+                    Framing::IexTp if P::FRAMING == Framing::IexTp => {
+                        let (arbiter, intake) = (&mut self.arbiter, &mut self.intake);
+                        match self.segments.as_mold(packet.payload, packet.line) {
+                            Ok(payload) => take_packet(arbiter, intake, &packet.with(payload)),
+                            Err(what) => intake.anomaly(
+                                Anomaly::BadPacket,
+                                packet.place,
+                                format_args!("{what}"),
+                            ),
+                        }
+                    }
+                    Framing::MoldUdp64 | Framing::IexTp => {
+                        self.intake.bad_packet(packet.place, not_ours::<P>());
+                    }
+                    Framing::LengthPrefixed | Framing::Records(_) => {
                         let found = self.intake.piece(&packet);
                         self.arbiter.count_unnumbered(&packet, found);
                     }
@@ -395,6 +414,14 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             }
         }
         true
+    }
+}
+
+/// What is wrong with a datagram of another layout than the protocol's.
+pub(crate) fn not_ours<P: Protocol>() -> Bad {
+    match P::FRAMING {
+        Framing::IexTp => Bad::NotIexTp,
+        Framing::MoldUdp64 | Framing::LengthPrefixed | Framing::Records(_) => Bad::NotMoldUdp64,
     }
 }
 

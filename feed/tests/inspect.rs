@@ -8,6 +8,7 @@ use bus::Ts;
 use feed::arbiter::GapRule;
 use feed::inspect::{Report, inspect};
 use feed::moldudp64::{END_OF_SESSION, Header, SessionId};
+use feed::protocol::Itch;
 use feed::source::{Capture, CaptureOptions, SimSource, SimStep};
 use reference::{blocks, sample_messages, shared_data};
 
@@ -15,7 +16,7 @@ const SESSION: SessionId = SessionId(*b"0000000001");
 
 fn report(steps: Vec<SimStep>) -> Report {
     let mut source = SimSource::new(&["A", "B"], steps);
-    inspect(&mut source, Ts(0), GapRule::default()).expect("the source does not fail")
+    inspect(&mut source, Itch::new(Ts(0)), GapRule::default()).expect("the source does not fail")
 }
 
 fn packet(ts: i64, line: u8, sequence: u64, messages: &[Vec<u8>]) -> SimStep {
@@ -123,7 +124,7 @@ fn another_protocol_is_told_as_such() {
 fn real(files: impl IntoIterator<Item = PathBuf>) -> Report {
     let files: Vec<PathBuf> = files.into_iter().collect();
     let mut source = Capture::open(&files, CaptureOptions::default()).expect("they open");
-    inspect(&mut source, Ts(0), GapRule::default()).expect("they read")
+    inspect(&mut source, Itch::new(Ts(0)), GapRule::default()).expect("they read")
 }
 
 #[test]

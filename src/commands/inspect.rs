@@ -5,18 +5,21 @@ use std::fmt::Write as _;
 use feed::arbiter::GapRule;
 use feed::inspect::{Peak, Report, inspect as survey};
 use feed::link::link_type;
+use feed::protocol::{Dbn, Iex, Itch, Lobster, Wire};
 use feed::source::{Capture, CaptureOptions, Place};
 use tapeline::config::Config;
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count, short};
 
-use super::replay::trading_day;
+use super::replay::{trading_day, wire};
 use super::{Failure, Talk};
 use crate::cli;
 
 pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
     super::check_regular(&args.files)?;
-    let config = Config::default();
+    let mut config = Config::default();
+    config.source.protocol.clone_from(&args.protocol);
+    config.check().map_err(Failure::usage)?;
     let day = trading_day(
         &args.files,
         &config,
@@ -30,7 +33,14 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
         wait_ns: config.source.gaps.wait.0,
         ..GapRule::default()
     };
-    let report = survey(&mut capture, day.midnight, rule).map_err(Failure::io)?;
+    let wire = wire(&mut capture, &config)?;
+    let report = match wire {
+        Wire::Itch => survey(&mut capture, Itch::new(day.midnight), rule),
+        Wire::Iex => survey(&mut capture, Iex::new(), rule),
+        Wire::Lobster => survey(&mut capture, Lobster::new(day.midnight), rule),
+        Wire::Dbn => survey(&mut capture, Dbn::new(), rule),
+    }
+    .map_err(Failure::io)?;
     let seen = Seen {
         capture: &capture,
         report: &report,
@@ -45,7 +55,9 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
         )));
     }
     if report.messages == 0 {
-        return Err(Failure::input("no ITCH message was found in the input"));
+        let title = wire.title();
+        let what = format!("no {title} message was found in the input");
+        return Err(Failure::input(what));
     }
     Ok(())
 }
@@ -213,7 +225,9 @@ impl Seen<'_> {
                 .first_not_moldudp64
                 .map_or(String::new(), |at| self.place(at));
             let n = count(report.not_moldudp64);
-            said(format!("{n} packets are not MoldUDP64; the first: {place}"));
+            said(format!(
+                "{n} packets are not of the feed; the first: {place}"
+            ));
         }
         if report.backwards > 0 {
             let n = count(report.backwards);
@@ -306,6 +320,7 @@ impl Seen<'_> {
             "packets": report.packets, "messages": report.messages, "by_type": types,
             "symbols": report.symbols, "busiest": busiest.collect::<Vec<_>>(),
             "gaps": report.gaps.iter().map(|(_, first, n)| [*first, *n]).collect::<Vec<_>>(),
+            "event_span_ns": report.event_span.map(|(first, last)| [first.0, last.0]),
             "peaks": peaks.collect::<Vec<_>>(), "backwards": report.backwards,
             "not_moldudp64": report.not_moldudp64, "anomalies": anomalies,
             "troubles": report.troubles,

@@ -8,6 +8,7 @@ use std::time::Instant;
 use bus::clock::{Clock, MachineClock};
 use bus::state::Versions;
 use bus::{Anomaly, Ts};
+use feed::protocol::Wire;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Paced, Polled, Source};
 use tapeline::config::{Config, InDoubt, Speed};
@@ -117,10 +118,13 @@ fn wrong(manifest: &Manifest) -> Option<String> {
         .map(|(name, n)| format!("{name} {}", count(*n)))
         .collect();
     let kinds = kinds.join(", ");
-    Some(match manifest.anomaly_examples.first() {
-        Some(first) => format!("{kinds}; {first}"),
-        None => kinds,
-    })
+    let examples = &manifest.anomaly_examples;
+    let first = examples.first();
+    // Where a file is cut, or cannot be read on from, comes last and is told all the same.
+    let mut troubles = examples.iter().filter(|text| text.starts_with("trouble"));
+    let trouble = troubles.next().filter(|trouble| Some(*trouble) != first);
+    let told = first.into_iter().chain(trouble);
+    Some(told.fold(kinds, |said, example| format!("{said}; {example}")))
 }
 
 /// What to replay, after command line and configuration are one.
@@ -156,6 +160,9 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
     }
     if let Some(date) = &args.date {
         config.source.date = Some(date.clone());
+    }
+    if args.protocol.is_some() {
+        config.source.protocol.clone_from(&args.protocol);
     }
     config.check().map_err(Failure::usage)?;
     if args.files.is_empty() {
@@ -469,7 +476,10 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         ));
     }
     let live = Live::new(source, &clock);
-    let run = finish_run(live, &clock, dir, config, day, manifest, mode, talk, &stop)?;
+    let wire = Wire::Itch;
+    let run = finish_run(
+        live, wire, &clock, dir, config, day, manifest, mode, talk, &stop,
+    )?;
     match run.report(args.strict, talk) {
         Err(failure) if failure.code() == 3 && run.outcome.is_stopped => Ok(()),
         result => result,
@@ -485,6 +495,15 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
         return Err(Failure::usage(format!(
             "{}: source.lines names no multicast group",
             path.display()
+        )));
+    }
+    if let Some(name) = &config.source.protocol
+        && name != Wire::Itch.name()
+    {
+        return Err(Failure::usage(format!(
+            "{}: source.protocol is {name:?}, which is read from captures only; live is {:?}",
+            path.display(),
+            Wire::Itch.name()
         )));
     }
     let timezone = &config.source.timezone;
@@ -534,13 +553,28 @@ fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
     Capture::open(files, options).map_err(Failure::io)
 }
 
-/// The configured date, else that of the first capture time, else that in a file's name.
+/// The protocol of captures: the configured one, else that in which they begin.
+pub fn wire(source: &mut Capture, config: &Config) -> Result<Wire, Failure> {
+    match &config.source.protocol {
+        Some(name) => Ok(Wire::named(name).expect("the configuration was checked")),
+        None => source.wire().map_err(Failure::input),
+    }
+}
+
+/// The configured date, else that from which on a file says to have its data, else that of the
+/// first capture time, else that in a file's name.
 pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<TradingDay, Failure> {
     let timezone = &config.source.timezone;
     if let Some(date) = &config.source.date {
         return TradingDay::new(date, timezone).map_err(Failure::usage);
     }
-    if let Some(ts) = first_time(files)? {
+    let (start, first) = first_time(files)?;
+    if let Some(start) = start {
+        // Days of such files are those of UTC.
+        let date = TradingDay::at(start, "UTC").map_err(Failure::usage)?.date;
+        return TradingDay::new(&date.to_string(), timezone).map_err(Failure::usage);
+    }
+    if let Some(ts) = first {
         return TradingDay::at(ts, timezone).map_err(Failure::usage);
     }
     let named = files.iter().find_map(|file| date_in_name(file));
@@ -553,17 +587,24 @@ pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<Tra
     TradingDay::new(named.as_deref().unwrap_or(UNDATED), timezone).map_err(Failure::usage)
 }
 
-fn first_time(files: &[PathBuf]) -> Result<Option<Ts>, Failure> {
+/// From when on a file says to have its data, or else when the first packet was captured.
+fn first_time(files: &[PathBuf]) -> Result<(Option<Ts>, Option<Ts>), Failure> {
     let options = CaptureOptions {
         decompress_ahead: false,
         ..CaptureOptions::default()
     };
     let mut source = Capture::open(files, options).map_err(Failure::io)?;
+    let start = source.files().iter().find_map(|file| file.start);
+    if start.is_some() {
+        return Ok((start, None));
+    }
     loop {
         match source.poll().map_err(Failure::io)? {
-            Polled::Packet(packet) if packet.ts_recv.is_some() => return Ok(packet.ts_recv),
+            Polled::Packet(packet) if packet.ts_recv.is_some() => {
+                return Ok((None, packet.ts_recv));
+            }
             Polled::Packet(_) | Polled::Empty | Polled::Trouble(_) => {}
-            Polled::End => return Ok(None),
+            Polled::End => return Ok((None, None)),
         }
     }
 }
@@ -640,7 +681,7 @@ impl Mode {
 
 #[allow(clippy::too_many_arguments)]
 fn go(
-    source: Capture,
+    mut source: Capture,
     dir: RunDir,
     config: Config,
     day: TradingDay,
@@ -655,12 +696,17 @@ fn go(
     } else {
         Mode::Replay
     };
+    let wire = wire(&mut source, &config)?;
     match config.run.speed {
-        Speed::Max => finish_run(source, &clock, dir, config, day, manifest, mode, talk, stop),
+        Speed::Max => finish_run(
+            source, wire, &clock, dir, config, day, manifest, mode, talk, stop,
+        ),
         Speed::Times(times) => {
             let speed = pipeline::paced_speed(times);
             let paced = Paced::new(source, clock.clone(), speed);
-            finish_run(paced, &clock, dir, config, day, manifest, mode, talk, stop)
+            finish_run(
+                paced, wire, &clock, dir, config, day, manifest, mode, talk, stop,
+            )
         }
     }
 }
@@ -668,6 +714,7 @@ fn go(
 #[allow(clippy::too_many_arguments)]
 fn finish_run<S: Timed + Send>(
     source: S,
+    wire: Wire,
     clock: &MachineClock,
     dir: RunDir,
     config: Config,
@@ -688,6 +735,7 @@ fn finish_run<S: Timed + Send>(
         parts: &manifest.parts,
         resume: matches!(mode, Mode::Resume | Mode::LiveResume),
         is_live: mode.is_live(),
+        wire,
     };
     let mut progress = Progress::new(talk.quiet);
     let mut last = (Instant::now(), 0u64);

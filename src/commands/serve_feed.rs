@@ -65,7 +65,9 @@ fn send_all<S: Source>(
     let mut payload = Vec::new();
     while !stop.is_set() {
         let line = match source.poll().map_err(Failure::io)? {
-            Polled::Packet(packet) if packet.framing == Framing::MoldUdp64 => {
+            Polled::Packet(packet)
+                if matches!(packet.framing, Framing::MoldUdp64 | Framing::IexTp) =>
+            {
                 payload.clear();
                 payload.extend_from_slice(packet.payload);
                 usize::from(packet.line)

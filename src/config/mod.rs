@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bus::log::Retention;
 use bus::oms::{Encoder, FixConfig};
+use feed::protocol::Wire;
 use serde::{Deserialize, Serialize};
 
 use crate::session::TradingDay;
@@ -66,6 +67,10 @@ pub struct Source {
     pub end_at_session_end: bool,
     /// Captures only: take these destination ports; all when empty.
     pub ports: Vec<u16>,
+    /// Captures only: the protocol, `itch`, `iex`, `lobster` or `dbn`; otherwise told by how the
+    /// first file begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
     /// Trading date, `2026-01-05`; otherwise from the capture, the file's name, or today.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
@@ -379,6 +384,7 @@ impl Default for Source {
             receive_buffer: Size(8 << 20),
             end_at_session_end: true,
             ports: Vec::new(),
+            protocol: None,
             date: None,
             timezone: "America/New_York".into(),
             gaps: Gaps::default(),
@@ -674,6 +680,12 @@ impl Config {
                 "risk.orders_per_second is {}, want 1 to 200",
                 self.risk.orders_per_second
             ));
+        }
+        if let Some(name) = &self.source.protocol
+            && Wire::named(name).is_none()
+        {
+            let known = Wire::ALL.map(Wire::name).join(", ");
+            return Err(format!("source.protocol is {name:?}, want one of {known}"));
         }
         if !(2..=1 << 16).contains(&self.limits.symbols) {
             return Err(format!(

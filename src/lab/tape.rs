@@ -95,6 +95,9 @@ impl Tape {
                     let messages = match packet.framing {
                         Framing::LengthPrefixed => 1,
                         Framing::MoldUdp64 => fresh(&mut next, packet.payload),
+                        Framing::IexTp | Framing::Records(_) => {
+                            return Err("the input is of another protocol, want ITCH".into());
+                        }
                     };
                     let ts = match (packet.ts_recv, packet.ts_due()) {
                         (Some(ts), _) => ts,

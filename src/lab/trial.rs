@@ -16,6 +16,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bus::clock::MachineClock;
+use feed::protocol::Wire;
 
 use super::host::{Counted, Disturbance, TwoClocks};
 use super::source::{Scheduled, Sent};
@@ -245,6 +246,7 @@ impl Pass<'_> {
             parts: &parts,
             resume: false,
             is_live: false,
+            wire: Wire::Itch,
         };
         let packets = plan.tape.packets() as u64;
         let stamped = packets / u64::from(plan.stamp_every);

@@ -6,16 +6,81 @@ use std::fmt;
 
 use bus::{Anomaly, Event, Ts};
 
-pub mod itch;
+use crate::source::Framing;
 
+pub mod dbn;
+pub mod iex;
+pub mod itch;
+pub mod lobster;
+mod shown;
+mod symbols;
+
+pub use dbn::Dbn;
+pub use iex::Iex;
 pub use itch::Itch;
+pub use lobster::Lobster;
+
+/// The protocols, for whoever has to choose one: [`Capture::wire`](crate::source::Capture::wire)
+/// does by how the input begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Nasdaq TotalView-ITCH 5.0.
+    Itch,
+    /// IEX DEEP and TOPS.
+    Iex,
+    /// LOBSTER message files.
+    Lobster,
+    /// Databento Binary Encoding.
+    Dbn,
+}
+
+impl Wire {
+    /// All there are.
+    pub const ALL: [Wire; 4] = [Wire::Itch, Wire::Iex, Wire::Lobster, Wire::Dbn];
+
+    /// The name by which it is chosen.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Wire::Itch => "itch",
+            Wire::Iex => "iex",
+            Wire::Lobster => "lobster",
+            Wire::Dbn => "dbn",
+        }
+    }
+
+    /// The protocol of this name.
+    pub fn named(name: &str) -> Option<Wire> {
+        Wire::ALL.into_iter().find(|wire| wire.name() == name)
+    }
+
+    /// What people call it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Wire::Itch => "ITCH",
+            Wire::Iex => "IEX",
+            Wire::Lobster => "LOBSTER",
+            Wire::Dbn => "DBN",
+        }
+    }
+}
 
 /// How many bytes [`Protocol::decode_ahead`] is shown: eight more than 64, so that eight bytes can
 /// be loaded from any place below 64.
 pub const AHEAD_BYTES: usize = 72;
 
 /// How one exchange writes its messages.
+///
+/// Where a message is one change of one order and names its symbol by a number, `decode` says all
+/// of it. Other feeds name symbols by text, tell levels instead of orders, or several changes in one
+/// message: there `decode` says what the message alone can, and [`Protocol::translate`], which
+/// remembers, makes the events of it.
 pub trait Protocol {
+    /// How its datagrams are laid out; those of another layout are none of ours.
+    const FRAMING: Framing = Framing::MoldUdp64;
+
+    /// Whether an accepted message goes through [`Protocol::translate`].
+    const IS_TRANSLATED: bool = false;
+
     /// Writes the event in one message to where it will stay; `message` is all of its bytes.
     /// `seq` and `ts_recv` become 0: they are not the message's to say. After a fault, `event`
     /// is any event.
@@ -27,15 +92,25 @@ pub trait Protocol {
     /// As `decode`, for the message of `len_bytes` bytes that `ahead` begins with. What follows it
     /// there changes nothing: it is only there so that no load needs to ask where the message
     /// ends.
+    /// Not asked where [`Protocol::IS_TRANSLATED`].
     fn decode_ahead(
         &self,
         ahead: &[u8; AHEAD_BYTES],
         len_bytes: usize,
         event: &mut Event,
-    ) -> Result<Notes, Fault>;
+    ) -> Result<Notes, Fault> {
+        self.decode(ahead.get(..len_bytes).unwrap_or(ahead), event)
+    }
 
     /// The number of the symbol a message is about; 0 where it says none, or is too short to.
-    fn symbol(&self, message: &[u8]) -> u32;
+    fn symbol(&self, _message: &[u8]) -> u32 {
+        0
+    }
+
+    /// The type under which a message that is refused is counted; `None` where it has none.
+    fn code(&self, message: &[u8]) -> Option<u8> {
+        message.first().copied()
+    }
 
     /// When a message says it happened; `None` if it is too short to say. Nothing else of it is
     /// looked at.
@@ -43,7 +118,22 @@ pub trait Protocol {
 
     /// The name of the symbol a message is about, as in [`bus::Kind::Symbol`]; `None` where its
     /// type does not carry one.
-    fn name(&self, message: &[u8]) -> Option<u64>;
+    fn name(&self, _message: &[u8]) -> Option<u64> {
+        None
+    }
+
+    /// Adds the events of a message that `decode` made `event` of, and whose time was accepted.
+    /// Each message that counts comes once, in order. A symbol is named by a
+    /// [`bus::Kind::Symbol`] before its first other event; numbers follow the order in which names
+    /// are met.
+    fn translate(
+        &mut self,
+        _message: &[u8],
+        _event: &Event,
+        _out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 /// Bits that ask the reader for more than passing the event on.
@@ -90,6 +180,13 @@ pub enum Fault {
         /// The field's first byte.
         got: u8,
     },
+    /// More than can be remembered: of symbols, or of orders and levels.
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many there can be.
+        max: u32,
+    },
 }
 
 impl Fault {
@@ -99,6 +196,7 @@ impl Fault {
             Fault::Empty | Fault::Length { .. } => Anomaly::BadLength,
             Fault::UnknownType { .. } => Anomaly::UnknownType,
             Fault::Field { .. } => Anomaly::BadField,
+            Fault::Full { .. } => Anomaly::Full,
         }
     }
 }
@@ -117,6 +215,7 @@ impl fmt::Display for Fault {
                     Letter(code)
                 )
             }
+            Fault::Full { what, max } => write!(f, "more {what} than {max}"),
             Fault::Field {
                 code,
                 offset_bytes,

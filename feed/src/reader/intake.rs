@@ -16,6 +16,9 @@ use crate::source::{Packet, Place, Trouble};
 /// Symbols are numbered by 16 bits in ITCH; a greater number has no state of its own.
 const SYMBOLS: usize = 1 << 16;
 
+/// So many troubles of the source are told behind all else.
+const TROUBLES_MAX: usize = 16;
+
 /// Messages that are read in one go.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Run {
@@ -58,6 +61,8 @@ pub(super) struct Intake<P> {
     pub(super) examples: Vec<String>,
     pub(super) gaps: Vec<GapSeen>,
     doubt: Doubt,
+    /// What a message was translated to.
+    translated: Vec<Event>,
 }
 
 /// A message at the end of a packet or piece whose time leaps ahead, where no clock of arrivals
@@ -160,13 +165,14 @@ impl<P: Protocol> Intake<P> {
             is_cut: false,
             troubles: 0,
             anomalies: Anomalies::default(),
-            examples: Vec::with_capacity(EXAMPLES_MAX),
+            examples: Vec::with_capacity(EXAMPLES_MAX + TROUBLES_MAX),
             gaps: Vec::with_capacity(GAPS_LISTED_MAX),
             doubt: Doubt {
                 blocks: Vec::with_capacity(256),
                 run: Run::default(),
                 is_settling: false,
             },
+            translated: Vec::with_capacity(if P::IS_TRANSLATED { 256 } else { 0 }),
         }
     }
 
@@ -209,15 +215,17 @@ impl<P: Protocol> Intake<P> {
             let route = self.routes[symbol as usize % SYMBOLS];
             let slot = self.stage.slot(usize::from(route.shard));
             let decoded = match ahead {
-                Some(ahead) => self.protocol.decode_ahead(ahead, message.len(), slot),
-                None => decode_last(&self.protocol, message, slot),
+                Some(ahead) if !P::IS_TRANSLATED => {
+                    self.protocol.decode_ahead(ahead, message.len(), slot)
+                }
+                _ => decode_last(&self.protocol, message, slot),
             };
             match decoded {
                 Ok(notes) => {
                     let ts = slot.ts_event;
                     let is_in_order = ts >= self.times.last && ts < self.times.horizon;
                     self.by_type[usize::from(slot.code)] += 1;
-                    if !is_in_order || notes.0 & !route.known != 0 {
+                    if P::IS_TRANSLATED || !is_in_order || notes.0 & !route.known != 0 {
                         let at = At {
                             run: &run,
                             index: run.before + found,
@@ -258,7 +266,7 @@ impl<P: Protocol> Intake<P> {
     fn accept_slowly(&mut self, mut event: Event, notes: Notes, at: At<'_>) -> bool {
         if event.ts_event >= self.times.horizon {
             if self.is_in_doubt(event.ts_event, &at) {
-                self.keep_in_doubt(&at);
+                self.keep_in_doubt(&at, event.code);
                 return true;
             }
             if !self.look_at_time(&mut event, &at) {
@@ -273,6 +281,10 @@ impl<P: Protocol> Intake<P> {
         self.times.last = event.ts_event;
         self.times.highest = self.times.highest.max(event.ts_event);
         event.ts_recv = at.run.ts_recv.unwrap_or(event.ts_event);
+        if P::IS_TRANSLATED {
+            self.stage_translated(&event, &at);
+            return true;
+        }
         if notes.0 & Notes::FOR_ALL != 0 {
             self.stage_for_all(event);
             return true;
@@ -294,6 +306,27 @@ impl<P: Protocol> Intake<P> {
         }
         self.stage_one(event);
         true
+    }
+
+    /// The events that a message is translated to.
+    fn stage_translated(&mut self, event: &Event, at: &At<'_>) {
+        let mut events = std::mem::take(&mut self.translated);
+        let result = self.protocol.translate(at.message, event, &mut events);
+        for event in events.drain(..) {
+            if event.kind.is_for_all() {
+                self.stage_for_all(event);
+                continue;
+            }
+            if event.kind == Kind::Symbol {
+                self.learn(event.symbol, event.order);
+            }
+            self.stage_one(event);
+        }
+        self.translated = events;
+        if let Err(fault) = result {
+            let what = format_args!("message {}: {fault}", at.index);
+            self.anomaly(fault.anomaly(), at.run.place, what);
+        }
     }
 
     /// A symbol's name is known from now on, and with it whether it was asked for.
@@ -388,9 +421,8 @@ impl<P: Protocol> Intake<P> {
     }
 
     /// Keeps a message until it can be judged; it counts then.
-    fn keep_in_doubt(&mut self, at: &At<'_>) {
+    fn keep_in_doubt(&mut self, at: &At<'_>, code: u8) {
         self.messages -= 1;
-        let code = at.message.first().copied().unwrap_or(0);
         self.by_type[usize::from(code)] -= 1;
         let len_bytes = at.message.len() as u16;
         self.doubt
@@ -495,7 +527,7 @@ impl<P: Protocol> Intake<P> {
 
     #[cold]
     fn refuse(&mut self, fault: Fault, at: At<'_>) {
-        if let Some(&code) = at.message.first() {
+        if let Some(code) = self.protocol.code(at.message) {
             self.by_type[usize::from(code)] += 1;
         }
         let what = format_args!("message {}: {fault}", at.index);
@@ -510,17 +542,24 @@ impl<P: Protocol> Intake<P> {
     #[cold]
     pub(super) fn trouble(&mut self, trouble: &Trouble) {
         self.troubles += 1;
-        self.example("trouble", trouble.place, format_args!("{}", trouble.what));
+        // However much else was wrong, where a file is cut is told.
+        let max = EXAMPLES_MAX + TROUBLES_MAX;
+        self.example(
+            "trouble",
+            max,
+            trouble.place,
+            format_args!("{}", trouble.what),
+        );
     }
 
     #[cold]
     pub(super) fn anomaly(&mut self, anomaly: Anomaly, place: Place, what: fmt::Arguments<'_>) {
         self.anomalies.count(anomaly);
-        self.example(anomaly.name(), place, what);
+        self.example(anomaly.name(), EXAMPLES_MAX, place, what);
     }
 
-    fn example(&mut self, name: &str, place: Place, what: fmt::Arguments<'_>) {
-        if self.examples.len() < EXAMPLES_MAX {
+    fn example(&mut self, name: &str, max: usize, place: Place, what: fmt::Arguments<'_>) {
+        if self.examples.len() < max {
             let Place {
                 file,
                 packet,

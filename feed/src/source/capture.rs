@@ -10,18 +10,22 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bus::Ts;
 
+use super::dbn_file::DbnFile;
 use super::input::Input;
 use super::itch_file::{self, ItchFile};
 use super::lines::Lines;
+use super::lobster_file::{self, LobsterFile};
 use super::pcap::Pcap;
 use super::pcapng::Pcapng;
 use super::record::{Record, Step};
 use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
+use crate::iextp;
 use crate::link::{self, NotUdp};
+use crate::protocol::Wire;
 
 pub use super::file_info::{Counts, FileInfo, Format};
 pub use super::input::Compression;
@@ -37,7 +41,7 @@ pub struct CaptureOptions {
     /// Decompress on a thread of its own, one per compressed file. The threads run where the
     /// thread that opens the capture may run: open it before pinning.
     pub decompress_ahead: bool,
-    /// How many messages of an ITCH file make a packet at most: many for speed; 1 to have each
+    /// How many messages of a file make a packet at most: many for speed; 1 to have each
     /// paced by its own time.
     pub itch_messages_max: usize,
 }
@@ -81,14 +85,18 @@ struct OpenFile {
     is_ready: bool,
     /// Where the packet stands in the order: its time, or that of the last one that had one.
     key: Ts,
-    /// An ITCH file is a line of its own.
+    /// A file that is no capture is a line of its own.
     own_line: u8,
+    /// The packet to come, where its bytes are not as they stand in the file.
+    framed: Vec<u8>,
 }
 
 enum Reader {
     Pcap(Pcap),
     Pcapng(Pcapng),
     Itch(ItchFile),
+    Lobster(LobsterFile),
+    Dbn(DbnFile),
 }
 
 struct Head {
@@ -150,22 +158,29 @@ impl Capture {
         for path in paths {
             let mut input = Input::open(path, options.decompress_ahead)?;
             let mut interfaces = Vec::new();
-            let reader = recognise(&mut input, &mut interfaces, options.itch_messages_max)
+            let reader = recognise(path, &mut input, &mut interfaces, options.itch_messages_max)
                 .map_err(|(offset, what)| SourceError {
                     path: path.clone(),
                     offset_bytes: Some(offset),
                     what,
                 })?;
-            let (format, own_line) = match reader {
-                Reader::Pcap(_) => (Format::Pcap, 0),
-                Reader::Pcapng(_) => (Format::Pcapng, 0),
-                Reader::Itch(_) => (Format::Itch, capture.lines.add_file(path)?),
+            let (format, start) = match &reader {
+                Reader::Pcap(_) => (Format::Pcap, None),
+                Reader::Pcapng(_) => (Format::Pcapng, None),
+                Reader::Itch(_) => (Format::Itch, None),
+                Reader::Lobster(_) => (Format::Lobster, None),
+                Reader::Dbn(file) => (Format::Dbn, file.start),
+            };
+            let own_line = match format {
+                Format::Pcap | Format::Pcapng => 0,
+                Format::Itch | Format::Lobster | Format::Dbn => capture.lines.add_file(path)?,
             };
             capture.infos.push(FileInfo {
                 path: path.clone(),
                 format,
                 compression: input.compression(),
                 interfaces,
+                start,
                 counts: Counts::default(),
             });
             capture.files.push(OpenFile {
@@ -175,9 +190,39 @@ impl Capture {
                 is_ready: false,
                 key: Ts::MIN,
                 own_line,
+                framed: Vec::new(),
             });
         }
         Ok(capture)
+    }
+
+    /// The protocol that the input is in, by how each file begins. Takes nothing out of it. What is
+    /// not known, and an input without packets, is taken for ITCH; two protocols are an error.
+    pub fn wire(&mut self) -> Result<Wire, SourceError> {
+        self.freshen();
+        let mut found: Option<(usize, Wire)> = None;
+        for (index, file) in self.files.iter().enumerate().filter(|(_, f)| f.is_ready) {
+            let wire = match file.head.framing {
+                Framing::IexTp => Wire::Iex,
+                Framing::Records(_) if self.infos[index].format == Format::Dbn => Wire::Dbn,
+                Framing::Records(_) => Wire::Lobster,
+                Framing::MoldUdp64 | Framing::LengthPrefixed => Wire::Itch,
+            };
+            let (first, before) = *found.get_or_insert((index, wire));
+            if before != wire {
+                let other = self.infos[first].path.display();
+                return Err(SourceError {
+                    path: self.infos[index].path.clone(),
+                    offset_bytes: Some(file.head.place.offset_bytes),
+                    what: format!(
+                        "begins as {}, want {} as {other} does: one protocol at a time",
+                        wire.title(),
+                        before.title()
+                    ),
+                });
+            }
+        }
+        Ok(found.map_or(Wire::Itch, |(_, wire)| wire))
     }
 
     /// What each file is, and what was met in it so far.
@@ -245,15 +290,16 @@ impl Source for Capture {
         let file = &mut self.files[index];
         file.is_ready = false;
         let head = &file.head;
+        let (ts_recv, bytes) = match head.framing {
+            Framing::MoldUdp64 | Framing::IexTp => (head.ts, file.input.bytes()),
+            Framing::LengthPrefixed => (None, file.input.bytes()),
+            Framing::Records(_) => (None, &file.framed[..]),
+        };
         Ok(Polled::Packet(Packet {
-            ts_recv: if head.framing == Framing::LengthPrefixed {
-                None
-            } else {
-                head.ts
-            },
+            ts_recv,
             line: head.line,
             framing: head.framing,
-            payload: &file.input.bytes()[head.at..head.at + head.len],
+            payload: &bytes[head.at..head.at + head.len],
             wire_bytes: head.wire_bytes,
             place: head.place,
         }))
@@ -295,6 +341,8 @@ impl OpenFile {
                 Reader::Pcap(pcap) => pcap.next(&mut self.input),
                 Reader::Pcapng(pcapng) => pcapng.next(&mut self.input, &mut info.interfaces),
                 Reader::Itch(itch) => itch.next(&mut self.input),
+                Reader::Lobster(file) => file.next(&mut self.input, &mut self.framed),
+                Reader::Dbn(file) => file.next(&mut self.input, &mut self.framed),
             };
             let record = match step {
                 Step::Record(record) => record,
@@ -326,14 +374,19 @@ impl OpenFile {
                 offset_bytes: record.offset_bytes,
             };
             match self.reader {
-                Reader::Itch(_) => {
+                Reader::Itch(_) | Reader::Lobster(_) | Reader::Dbn(_) => {
+                    let is_itch = matches!(self.reader, Reader::Itch(_));
                     self.head = Head {
                         ts: record.ts,
                         at: record.at,
                         len: record.len,
                         wire_bytes: record.len as u32,
                         line: self.own_line,
-                        framing: Framing::LengthPrefixed,
+                        framing: if is_itch {
+                            Framing::LengthPrefixed
+                        } else {
+                            Framing::Records(record.ts)
+                        },
                         place,
                     };
                 }
@@ -379,7 +432,11 @@ impl OpenFile {
             len: udp.payload.len(),
             wire_bytes: udp.wire_bytes,
             line,
-            framing: Framing::MoldUdp64,
+            framing: if iextp::is_iextp(udp.payload) {
+                Framing::IexTp
+            } else {
+                Framing::MoldUdp64
+            },
             place,
         };
         Ok(true)
@@ -407,6 +464,7 @@ fn not_udp(why: NotUdp, interface: &Interface, counts: &mut Counts) -> Result<bo
 
 /// What kind of file this is, by how it starts; if none of ours, where that shows and why.
 fn recognise(
+    path: &Path,
     input: &mut Input,
     interfaces: &mut Vec<Interface>,
     itch_messages_max: usize,
@@ -423,6 +481,9 @@ fn recognise(
             .map(Reader::Pcapng)
             .map_err(|what| (0, what));
     }
+    if DbnFile::is(start) {
+        return DbnFile::start(input, itch_messages_max).map(Reader::Dbn);
+    }
     let found = start
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -437,7 +498,11 @@ fn recognise(
             format!("cannot read the first byte through {wrapping}: {error}"),
         ));
     }
-    let want = "want a pcap, a pcapng or length-prefixed ITCH messages, plain or in gzip or zstd";
+    if lobster_file::look(input) {
+        return Ok(Reader::Lobster(LobsterFile::new(path, itch_messages_max)));
+    }
+    let want = "want a pcap, a pcapng, DBN, LOBSTER messages or length-prefixed ITCH messages, plain \
+                or in gzip or zstd";
     match itch_file::look(input) {
         Ok(()) if found.is_empty() => Err((0, format!("is empty, {want}"))),
         Ok(()) => Ok(Reader::Itch(ItchFile::new(itch_messages_max))),

@@ -3,6 +3,8 @@
 use std::ops::AddAssign;
 use std::path::PathBuf;
 
+use bus::Ts;
+
 use super::input::Compression;
 use super::record::Interface;
 
@@ -15,6 +17,10 @@ pub enum Format {
     Pcapng,
     /// ITCH messages behind their lengths.
     Itch,
+    /// A LOBSTER message file.
+    Lobster,
+    /// Databento Binary Encoding.
+    Dbn,
 }
 
 impl Format {
@@ -24,6 +30,8 @@ impl Format {
             Format::Pcap => "pcap",
             Format::Pcapng => "pcapng",
             Format::Itch => "ITCH file",
+            Format::Lobster => "LOBSTER messages",
+            Format::Dbn => "DBN",
         }
     }
 }
@@ -40,6 +48,8 @@ pub struct FileInfo {
     /// Where its packets were captured; none for ITCH files, and those of a pcapng appear as
     /// they are met.
     pub interfaces: Vec<Interface>,
+    /// When its data begin, where the file itself says so.
+    pub start: Option<Ts>,
     /// What was met.
     pub counts: Counts,
 }

@@ -11,10 +11,12 @@ use std::path::PathBuf;
 use bus::Ts;
 
 pub mod capture;
+mod dbn_file;
 mod file_info;
 mod input;
 mod itch_file;
 mod lines;
+mod lobster_file;
 pub mod multicast;
 pub mod paced;
 mod pcap;
@@ -45,6 +47,19 @@ pub struct Packet<'a> {
 }
 
 impl Packet<'_> {
+    /// The same packet as a MoldUDP64 packet with this payload, which lacks as much as it did.
+    pub(crate) fn with<'b>(&self, payload: &'b [u8]) -> Packet<'b> {
+        let cut_bytes = self.wire_bytes - self.wire_bytes.min(self.payload.len() as u32);
+        Packet {
+            payload,
+            wire_bytes: payload.len() as u32 + cut_bytes,
+            framing: Framing::MoldUdp64,
+            ts_recv: self.ts_recv,
+            line: self.line,
+            place: self.place,
+        }
+    }
+
     /// The time that orders and paces packets: when it was captured or, in files without such
     /// times, when its first message happened, in nanoseconds since midnight.
     #[inline]
@@ -52,7 +67,8 @@ impl Packet<'_> {
         match (self.ts_recv, self.framing) {
             (Some(ts), _) => Some(ts),
             (None, Framing::LengthPrefixed) => itch_time(self.payload),
-            (None, Framing::MoldUdp64) => None,
+            (None, Framing::Records(due)) => due,
+            (None, Framing::MoldUdp64 | Framing::IexTp) => None,
         }
     }
 }
@@ -71,9 +87,14 @@ fn itch_time(messages: &[u8]) -> Option<Ts> {
 pub enum Framing {
     /// A MoldUDP64 downstream packet.
     MoldUdp64,
+    /// A segment of IEX-TP.
+    IexTp,
     /// Messages one after another, each behind its length in two big-endian bytes; whole messages
     /// only. The bytes of an ITCH file come in such pieces.
     LengthPrefixed,
+    /// The same for what other files hold, which the source frames; with the time that orders and
+    /// paces them, if they have one.
+    Records(Option<Ts>),
 }
 
 /// Where in the input something stands.

@@ -25,7 +25,7 @@ fn check(bytes: &[u8], want: &[&str]) {
     }
 }
 
-const WANT: &str = "want a pcap, a pcapng or length-prefixed ITCH messages, plain or in gzip or \
+const WANT: &str = "want a pcap, a pcapng, DBN, LOBSTER messages or length-prefixed ITCH messages, plain or in gzip or \
                     zstd";
 
 #[test]

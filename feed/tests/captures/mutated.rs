@@ -24,13 +24,53 @@ fn originals() -> Vec<Vec<u8>> {
     let itch = (0..40)
         .flat_map(|ts| itch(b"SADXEU"[ts as usize % 6], ts, 36))
         .collect();
-    let mut all = vec![pcap(false).bytes, pcap(true).bytes, pcapng.bytes, itch];
+    let lobster = (0..30)
+        .flat_map(|line| format!("34200.{line},1,{line},100,5853300,1\n").into_bytes())
+        .collect();
+    let dbn = dbn(&[("ESH4", "17"), ("ESM4", "18")]);
+    let mut all = vec![
+        pcap(false).bytes,
+        pcap(true).bytes,
+        pcapng.bytes,
+        itch,
+        lobster,
+        dbn,
+    ];
     let wrapped: Vec<Vec<u8>> = all
         .iter()
         .flat_map(|bytes| [gzip(bytes), zstd(bytes)])
         .collect();
     all.extend(wrapped);
     all
+}
+
+/// DBN of version 2 with these names and instruments, and some records.
+fn dbn(mappings: &[(&str, &str)]) -> Vec<u8> {
+    let symbol = |text: &str| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(71, 0);
+        bytes
+    };
+    let mut body = vec![0; 16 + 2 + 24 + 3];
+    body.extend(71u16.to_le_bytes());
+    body.extend([0; 53 + 4 + 12]);
+    body.extend((mappings.len() as u32).to_le_bytes());
+    for (raw, instrument) in mappings {
+        body.extend(symbol(raw));
+        body.extend(1u32.to_le_bytes());
+        body.extend(20_231_225u32.to_le_bytes());
+        body.extend(20_231_226u32.to_le_bytes());
+        body.extend(symbol(instrument));
+    }
+    let mut bytes = b"DBN\x02".to_vec();
+    bytes.extend((body.len() as u32).to_le_bytes());
+    bytes.extend(body);
+    for instrument in [17, 18, 19, 17] {
+        let mut record = vec![14, 0xa0, 1, 0, instrument, 0, 0, 0];
+        record.resize(56, 1);
+        bytes.extend(record);
+    }
+    bytes
 }
 
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {

@@ -366,6 +366,7 @@ fn job<'a>(
         parts,
         resume: false,
         is_live,
+        wire: feed::protocol::Wire::Itch,
     }
 }
 
