@@ -1,0 +1,221 @@
+//! How many nanoseconds does a message of each other protocol than ITCH take, from its bytes to an
+//! event, and from its bytes into books? (ITCH: `decode` and `book`.)
+
+use bench::{MIDNIGHT, fold, group, is_measuring};
+use book::{Books, BooksConfig};
+use bus::{Event, Kind};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use feed::moldudp64::Blocks;
+use feed::protocol::{Dbn, Iex, Lobster, Protocol};
+
+const CONFIG: BooksConfig = BooksConfig {
+    orders_max: 4 << 20,
+    levels_max: 4 << 20,
+    symbols_max: 1 << 16,
+};
+
+/// Events gathered before the books take them.
+const BLOCK_EVENTS: usize = 512;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % end
+    }
+}
+
+/// Messages behind their lengths, as the reader has them.
+struct Tape {
+    bytes: Vec<u8>,
+    messages: u64,
+}
+
+/// So many messages, each made of chance and of which one it is.
+fn tape(mut message: impl FnMut(&mut Random, u64, &mut Vec<u8>)) -> Tape {
+    let messages = if is_measuring() { 1_000_000 } else { 5_000 };
+    let (mut bytes, mut one, mut random) = (Vec::new(), Vec::new(), Random(7));
+    for number in 0..messages {
+        one.clear();
+        message(&mut random, number, &mut one);
+        bytes.extend((one.len() as u16).to_be_bytes());
+        bytes.extend(&one);
+    }
+    Tape { bytes, messages }
+}
+
+fn time(number: u64) -> u64 {
+    MIDNIGHT.0 as u64 + 34_200_000_000_000 + number * 1_000
+}
+
+/// DEEP's price levels: 1,000 symbols, 40 levels a side.
+fn deep(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    let side = random.below(2);
+    out.extend([b"85"[side as usize], 1]);
+    out.extend(time(number).to_le_bytes());
+    out.extend(format!("S{:<7}", random.below(1_000)).bytes());
+    out.extend((random.below(4) as u32 * 100).to_le_bytes());
+    let e4 = 100_000 + side * 4_000 - 4_000 * (1 - side) + random.below(40) * 100;
+    out.extend(e4.to_le_bytes());
+}
+
+/// TOPS' quotes.
+fn tops(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    out.extend([b'Q', 0x40]);
+    out.extend(time(number).to_le_bytes());
+    out.extend(format!("S{:<7}", random.below(1_000)).bytes());
+    let bid = 100_000 + random.below(5) * 100;
+    out.extend((100 + random.below(4) as u32 * 100).to_le_bytes());
+    out.extend(bid.to_le_bytes());
+    out.extend((bid + 100 + random.below(3) * 100).to_le_bytes());
+    out.extend((100 + random.below(4) as u32 * 100).to_le_bytes());
+}
+
+/// LOBSTER's lines: orders come, and are cancelled, executed and deleted.
+fn lobster(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    let kind = if number.is_multiple_of(2) {
+        1
+    } else {
+        2 + random.below(3)
+    };
+    let order = match kind {
+        1 => number,
+        _ => number - 1 - 2 * random.below(1 + number.min(400) / 2),
+    };
+    let (seconds, micros) = (34_200 + number / 1_000_000, number % 1_000_000);
+    let side = if order.is_multiple_of(4) { 1 } else { -1i64 };
+    let price = 5_853_300 - side * (100 + 100 * (order % 30) as i64);
+    let text = format!("AAPL    {seconds}.{micros:06},{kind},{order},50,{price},{side}");
+    out.extend(text.bytes());
+}
+
+/// A record of market by order.
+fn mbo(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    let action = match number % 5 {
+        0 | 2 => b'A',
+        1 | 3 => b'C',
+        _ => b'M',
+    };
+    let near = number.saturating_sub(5 * random.below(400)) / 5 * 5;
+    let order = match action {
+        b'A' => number,
+        b'C' => near + number % 5 - 1,
+        _ => near,
+    };
+    let is_bid = order.is_multiple_of(2);
+    let steps = 1 + random.below(30) as i64;
+    let price = 4_800_000_000_000 + 250_000_000 * if is_bid { -steps } else { steps };
+    out.extend(b"ESH4    ");
+    out.extend([14, 0xa0, 1, 0, 9, 0, 0, 0]);
+    out.extend(time(number).to_le_bytes());
+    out.extend(order.to_le_bytes());
+    out.extend(price.to_le_bytes());
+    out.extend(10u32.to_le_bytes());
+    out.extend([0x80, 0, action, if is_bid { b'B' } else { b'A' }]);
+    out.extend((time(number) + 900).to_le_bytes());
+    out.extend([0; 8]);
+}
+
+/// A record of ten levels.
+fn mbp_10(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    out.extend(b"ESH4    ");
+    out.extend([92, 0x0a, 1, 0, 9, 0, 0, 0]);
+    out.extend(time(number).to_le_bytes());
+    out.extend(4_800_000_000_000u64.to_le_bytes());
+    out.extend(1u32.to_le_bytes());
+    out.extend(*b"AB\x80\0");
+    out.extend((time(number) + 900).to_le_bytes());
+    out.extend([0; 8]);
+    let changed = random.below(10) as i64;
+    for level in 0..10i64 {
+        let bid = 4_800_000_000_000 - 250_000_000 * level;
+        out.extend(bid.to_le_bytes());
+        out.extend((bid + 250_000_000 * (1 + 2 * level)).to_le_bytes());
+        let size = 10
+            + if level == changed {
+                number as u32 % 7
+            } else {
+                0
+            };
+        out.extend(size.to_le_bytes());
+        out.extend(20u32.to_le_bytes());
+        out.extend([0; 8]);
+    }
+}
+
+fn decode<P: Protocol>(protocol: &P, tape: &Tape) -> u64 {
+    let mut event = Event::new(Kind::Nothing);
+    let mut sum = 0;
+    for message in Blocks::new(&tape.bytes) {
+        protocol.decode(message, &mut event).expect("it is right");
+        sum = fold(sum, event.order ^ event.price.0 as u64 ^ event.qty.0 as u64);
+    }
+    sum
+}
+
+fn decode_and_apply<P: Protocol>(mut protocol: P, books: &mut Books, tape: &Tape) -> u64 {
+    let mut events = Vec::with_capacity(2 * BLOCK_EVENTS);
+    let mut event = Event::new(Kind::Nothing);
+    let mut wrong = 0;
+    let mut take = |books: &mut Books, events: &mut Vec<Event>| {
+        books.apply_block(events, |_, _, applied| {
+            wrong += u64::from(applied.anomaly.is_some())
+        });
+        events.clear();
+    };
+    for message in Blocks::new(&tape.bytes) {
+        protocol.decode(message, &mut event).expect("it is right");
+        protocol
+            .translate(message, &event, &mut events)
+            .expect("there is room");
+        if events.len() >= BLOCK_EVENTS {
+            take(books, &mut events);
+        }
+    }
+    take(books, &mut events);
+    wrong
+}
+
+fn measure<P: Protocol>(criterion: &mut Criterion, name: &str, tape: &Tape, new: impl Fn() -> P) {
+    let mut books = Books::new(CONFIG).expect("memory for the books");
+    let wrong = decode_and_apply(new(), &mut books, tape);
+    let stats = books.stats();
+    let sum = books
+        .symbols()
+        .fold(0, |sum, symbol| fold(sum, books.digest(symbol)));
+    println!(
+        "{name}: {} messages, {} live orders, {} levels, {wrong} anomalies, checksum {sum:016x}",
+        tape.messages, stats.orders, stats.levels
+    );
+    drop(books);
+    let mut group = group(criterion, name);
+    group.throughput(Throughput::Elements(tape.messages));
+    let protocol = new();
+    group.bench_function("decode", |bencher| bencher.iter(|| decode(&protocol, tape)));
+    group.bench_function("decode_and_book", |bencher| {
+        bencher.iter_batched_ref(
+            || Books::new(CONFIG).expect("memory for the books"),
+            |books| decode_and_apply(new(), books, tape),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn protocols(criterion: &mut Criterion) {
+    measure(criterion, "iex_deep", &tape(deep), Iex::new);
+    measure(criterion, "iex_tops", &tape(tops), Iex::new);
+    measure(criterion, "lobster", &tape(lobster), || {
+        Lobster::new(MIDNIGHT)
+    });
+    measure(criterion, "dbn_mbo", &tape(mbo), Dbn::new);
+    measure(criterion, "dbn_mbp_10", &tape(mbp_10), Dbn::new);
+}
+
+criterion_group!(benches, protocols);
+criterion_main!(benches);
