@@ -49,12 +49,13 @@ on_one() { taskset -c "$core" "$@"; }
 run_peer() { GLIBC_TUNABLES=glibc.malloc.hugetlb=1 on_one "$peer" "$work/day"; }
 run_decode() { on_one "$hot" decode "$work/day"; }
 run_l3() { on_one "$hot" l3 "$work/day"; }
+run_l2() { on_one "$hot" l2 "$work/day"; }
 run_core() { on_one "$hot" core "$work/day"; }
 run_narrow() { on_one "$hot" core "$work/narrow"; }
 run_wide() { on_one "$hot" core "$work/wide"; }
 run_pipeline() { "$hot" pipeline "$work/day" "$work/runs"; rm -rf "$work/runs"; }
 
-names=(decode l3 core narrow wide pipeline)
+names=(decode l3 l2 core narrow wide pipeline)
 [ -z "$peer" ] || names=(peer "${names[@]}")
 declare -A times sums
 mkdir -p "$work/runs"
@@ -73,7 +74,7 @@ for ((round = 0; round < rounds; round++)); do
   done
 done
 if [ -n "$peer" ]; then
-  for name in l3 core pipeline; do
+  for name in l3 l2 core pipeline; do
     [ "${sums[$name]}" = "${sums[peer]}" ] || { echo "$name and the peer end with other books" >&2; exit 1; }
   done
 fi
@@ -103,7 +104,8 @@ instructions() {
   [ -z "$peer" ] || echo "| peer: decode and L2 book, one core | | $(median peer) ($(least peer)) | 1 |"
   row decode "decode" "at most 4.5 ns"
   row l3 "decode and full L3 book, one core" "0.75 of the peer" peer
-  row core "the same with analytics, risk and digests" "" peer
+  row l2 "decode and L2 book without queues, one core" "0.6 of the peer" peer
+  row core "decode and L3 book with analytics, risk and digests" "" peer
   row pipeline "whole pipeline, one shard, durable log" "1.3 of the peer, then 1.0" peer
   row narrow "all of one core, 100 symbols, 4 M messages" ""
   row wide "all of one core, 10,000 symbols, 4 M messages" "below 1.5 of 100 symbols" narrow

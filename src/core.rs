@@ -168,9 +168,10 @@ impl Core {
         self.suites.save_shared(out);
         // One symbol beside its book, collected first so that its length can stand before it.
         let mut apart = Vec::new();
+        let books = self.books.saving();
         for symbol in self.books.symbols() {
             out.u32(symbol);
-            self.books.save(symbol, out);
+            books.save(symbol, out);
             apart.clear();
             let mut beside = StateWriter::new(&mut apart, out.versions());
             if symbol as usize >= self.digests.len() {

@@ -145,8 +145,8 @@ impl Origin<'_> {
     fn load(&self, from: &Checkpoint, into: &mut Recovery) -> Result<(), ShardError> {
         if from.head.config_hash != self.config_hash() {
             return Err(ShardError::Setup(format!(
-                "{}: made with other settings of windows, monitors, strategy, risk or time; go on \
-                 with those that the run began with",
+                "{}: made with other settings of books, windows, monitors, strategy, risk or time; \
+                 go on with those that the run began with",
                 from.path.display()
             )));
         }

@@ -55,13 +55,17 @@ struct Session {
 
 impl Session {
     fn new(name: &str) -> Session {
+        Session::with(name, CONFIG)
+    }
+
+    fn with(name: &str, config: &str) -> Session {
         let folder = Folder::quick(name);
         let capture = folder.join("session.pcap");
         let sample = "sample itch --symbols 16 --seconds 4 --rate 5000 --loss-a 0.05 --loss-b 0.05 \
  --duplicate 0.01 --reorder 8 -o";
         let args = sample.split(' ').map(std::ffi::OsString::from);
         tapeline(args.chain([capture.clone().into()])).expect(0);
-        let config = folder.write("run.toml", CONFIG);
+        let config = folder.write("run.toml", config);
         // Runs have their name in their tables, so all of these have the same.
         let twin = folder.join("twin").join("run");
         let session = Session {
@@ -141,8 +145,13 @@ impl Session {
 
     /// The run is complete, and cannot be told from the twin's.
     fn check(&self, run: &Path) {
-        assert_eq!(manifest(run)["state"], "complete");
         assert_eq!(digests(run), digests(&self.twin), "{}", run.display());
+        self.check_conclusions(run);
+    }
+
+    /// The run is complete, and concluded what the twin did.
+    fn check_conclusions(&self, run: &Path) {
+        assert_eq!(manifest(run)["state"], "complete");
         for table in TABLES {
             let name = format!("tables/{table}.parquet");
             let (want, got) = (fs::read(self.twin.join(&name)), fs::read(run.join(&name)));
@@ -316,6 +325,58 @@ fn checkpoints_are_used_and_damaged_ones_are_told_and_not() {
         .wait_for_end()
         .expect(5)
         .says(&["checkpoints of another log"]);
+}
+
+#[test]
+fn books_without_queues_conclude_the_same_and_go_on_from_their_states() {
+    let _alone = alone();
+    let full = Session::new("queues");
+    let session = Session::with("no-queues", &format!("{CONFIG}\n[book]\ndepth = \"l2\"\n"));
+    full.check_conclusions(&session.twin);
+    let symbol = support::json(&full.twin.join("symbols.json"))[0]["symbol"].clone();
+    let book = |run: &Path| {
+        let mut command = program();
+        command
+            .arg("book")
+            .arg(symbol.as_str().unwrap())
+            .arg("--run");
+        command.arg(run).arg("--at=09:30:02");
+        support::run(&mut command).expect(0).stdout
+    };
+    let shown = book(&session.twin);
+    assert_eq!(shown, book(&full.twin));
+    assert!(shown.lines().count() > 10, "{shown}");
+
+    // Checkpoints are used, savepoints made for other numbers of shards.
+    let run = session.run_dir("stopped");
+    session.checkpointed(&run);
+    resume(&run, &["--speed", "max"]).wait_for_end().expect(0);
+    session.check(&run);
+    let run = session.run_dir("rescaled");
+    session.stopped(&run, 1);
+    interrupt_when(resume(&run, &["--shards", "2", "--speed", "4x"]), || {
+        session.is_past(&run, 0.3)
+    });
+    resume(&run, &["--shards", "1", "--speed", "max"])
+        .wait_for_end()
+        .expect(0);
+    session.check(&run);
+
+    // A state with queues is none of books without, and the other way round.
+    let (one, other) = (full.run_dir("with"), session.run_dir("without"));
+    full.checkpointed(&one);
+    session.checkpointed(&other);
+    let (with, without) = (checkpoints(&one).pop(), checkpoints(&other).pop());
+    let (with, without) = (with.unwrap(), without.unwrap());
+    let kept = fs::read(&without).unwrap();
+    fs::copy(&with, &without).unwrap();
+    fs::write(&with, kept).unwrap();
+    for run in [one, other] {
+        resume(&run, &[])
+            .wait_for_end()
+            .expect(5)
+            .says(&["made with other settings of books, windows"]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How long does an event take in full-depth books of 8,000 symbols, alone and with its decoding?
 
 use bench::{MIDNIGHT, Stream, decode_one, fold, group};
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use feed::protocol::Itch;
@@ -10,6 +10,7 @@ const CONFIG: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
     levels_max: 4 << 20,
     symbols_max: 1 << 16,
+    depth: Depth::L3,
 };
 
 /// Events decoded before the books take them.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! hot stream FILE [symbols] [messages]   writes the simulated session that all benches run on
-//! hot decode|l3|core FILE                one core, from memory
+//! hot decode|l3|l2|core FILE             one core, from memory
 //! hot share FILE SHARDS                  the first of so many shards: what it takes of `core`
 //! hot ticks FILE                         how long a tick holds up what is behind it
 //! hot memory FILE                        what orders and quiet symbols take
@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bench::{MIDNIGHT, Memory, Stream, decode_one, fold};
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::clock::MachineClock;
 use bus::{Event, Kind, Signal, Ts};
 use feed::protocol::{Itch, Wire};
@@ -32,6 +32,7 @@ const BOOKS: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
     levels_max: 4 << 20,
     symbols_max: 1 << 16,
+    depth: Depth::L3,
 };
 
 /// Events decoded before the next stage takes them: what a shard takes in one turn.
@@ -51,14 +52,15 @@ fn main() {
             println!("{} messages, {} bytes", stream.messages, stream.bytes.len());
         }
         ["decode", file] => measure(file, decode),
-        ["l3", file] => measure(file, l3),
+        ["l3", file] => measure(file, |stream| books_of(stream, Depth::L3)),
+        ["l2", file] => measure(file, |stream| books_of(stream, Depth::L2)),
         ["core", file] => measure(file, core),
         ["share", file, shards] => share(file, shards.parse().expect("a number")),
         ["ticks", file] => ticks(file),
         ["memory", file] => memory(file),
         ["pipeline", file, dir] => whole(file, Path::new(dir)),
         _ => {
-            eprintln!("usage: hot stream|decode|l3|core|share|ticks|memory|pipeline FILE ...");
+            eprintln!("usage: hot stream|decode|l3|l2|core|share|ticks|memory|pipeline FILE ...");
             std::process::exit(2);
         }
     }
@@ -89,8 +91,8 @@ fn decode(stream: &Stream) -> (Instant, Instant, u64) {
     (start, Instant::now(), sum)
 }
 
-fn l3(stream: &Stream) -> (Instant, Instant, u64) {
-    let mut books = Books::new(BOOKS).expect("memory for the books");
+fn books_of(stream: &Stream, depth: Depth) -> (Instant, Instant, u64) {
+    let mut books = Books::new(BooksConfig { depth, ..BOOKS }).expect("memory for the books");
     let start = Instant::now();
     let mut filled = 0;
     blocks(stream, |events| {
@@ -190,24 +192,23 @@ fn ticks(file: &str) {
 
 fn memory(file: &str) {
     let stream = load(file);
-    let before = resident();
-    let mut books = Books::new(BOOKS).expect("memory for the books");
-    let orders = |books: &mut Books| {
+    for depth in [Depth::L3, Depth::L2] {
+        let before = resident();
+        let mut books = Books::new(BooksConfig { depth, ..BOOKS }).expect("memory for the books");
         blocks(&stream, |events| {
             books.apply_block(events, |_, _, _| {});
         });
-    };
-    orders(&mut books);
-    let stats = books.stats();
-    let bytes = resident() - before;
-    println!(
-        "books: {} MiB, {:.1} bytes for each of {} live orders on {} levels",
-        bytes >> 20,
-        bytes as f64 / f64::from(stats.orders),
-        stats.orders,
-        stats.levels
-    );
-    drop(books);
+        let stats = books.stats();
+        let bytes = resident() - before;
+        println!(
+            "{depth:?} books: {} MiB, {:.1} bytes for each of {} live orders on {} levels, {} pages",
+            bytes >> 20,
+            bytes as f64 / f64::from(stats.orders),
+            stats.orders,
+            stats.levels,
+            stats.pages
+        );
+    }
     let before = resident();
     let mut core = new_core();
     let mut count = Count::default();

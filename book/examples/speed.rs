@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind, Price, Qty, Side};
 
 const SYMBOLS: u32 = 8_000;
@@ -18,6 +18,7 @@ fn config() -> BooksConfig {
         orders_max: 4_000_000,
         levels_max: 2_000_000,
         symbols_max: SYMBOLS,
+        depth: Depth::L3,
     }
 }
 

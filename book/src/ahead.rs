@@ -3,49 +3,43 @@
 use bus::mem;
 use bus::{Applied, Event, Side};
 
-use crate::book::near_index;
-use crate::books::Books;
+use crate::books::{Books, Depth};
+use crate::ladder;
 
 /// How far apart the steps of looking ahead are: long enough for memory to come, short enough for
 /// it to be there still.
 const STEP_EVENTS: usize = 8;
 
+/// Where the level of a coming event is to be found.
+#[derive(Clone, Copy, Default)]
+struct Trace {
+    /// The slot of its order.
+    slot: u32,
+    /// The place of its price in the ladders; 0 for an event without a side, which has an order.
+    place: usize,
+}
+
 impl Books {
-    /// Asks the caches for what applying these events will touch. Changes no result; worth it for
-    /// some 16 to 64 events, called right before they are applied one by one.
-    /// [`Books::apply_block`] does better.
-    #[inline]
-    pub fn prefetch(&self, events: &[Event]) {
-        for event in events {
-            self.orders.prefetch_page(event.order);
-        }
-        for event in events {
-            self.prefetch_named(event);
-        }
-        for event in events {
-            self.prefetch_behind(event, self.orders.find_near(event.order));
-        }
-    }
-
-    /// Asks for what an event names, and says in which slot its order should be.
+    /// Asks for what an event names.
     #[inline(always)]
-    fn prefetch_named(&self, event: &Event) -> u32 {
+    fn prefetch_named(&self, event: &Event) -> Trace {
         mem::prefetch(&self.books, event.symbol as usize);
-        // The number of a side is that of its line; who has no side asks for the same line again.
-        mem::prefetch_line(&self.books, event.symbol as usize, event.side as usize);
-        self.orders.prefetch(event.order)
+        let side = usize::from(event.side == Side::Sell);
+        let (rung, _) = ladder::rung_of(event.price, side);
+        let has_side = usize::from(event.side != Side::None);
+        let place = ladder::index(event.symbol, side, rung) & 0usize.wrapping_sub(has_side);
+        mem::prefetch(&self.ladders, place);
+        let slot = self.orders.prefetch(event.order);
+        Trace { slot, place }
     }
 
-    /// Asks for what lies behind what an event names, which by now should be there.
+    /// Asks for the level of what was named, which by now should be there.
     #[inline(always)]
-    fn prefetch_behind(&self, event: &Event, slot: u32) {
-        self.levels.prefetch(self.orders.get(slot).level());
-        if let Some(book) = self.books.get(event.symbol as usize) {
-            let side = usize::from(event.side == Side::Sell);
-            self.sides.prefetch(book.pieces[side]);
-            self.levels
-                .prefetch(book.near[side][near_index(event.price)]);
-        }
+    fn prefetch_level(&self, trace: Trace) {
+        let of_order = self.orders.get(trace.slot).level();
+        let of_price = self.ladders.get(trace.place).copied().unwrap_or(0);
+        self.levels
+            .prefetch(if trace.place == 0 { of_order } else { of_price });
     }
 
     /// Applies events in order, with the memory of the later ones on its way meanwhile; calls
@@ -54,8 +48,8 @@ impl Books {
     /// ```text
     /// events   0 ........ 8 ........ 16 ........ 24
     ///          │          │          │           └ asks where the page of its order is
-    ///          │          │          └ asks for its order and its book
-    ///          │          └ asks for the level and the prices behind those
+    ///          │          │          └ asks for its order, its book and its place on the ladder
+    ///          │          └ asks for the level that is named there
     ///          └ is applied
     /// ```
     ///
@@ -63,32 +57,45 @@ impl Books {
     /// branch that is guessed wrong. They take turns, rather than ask for all at once, because a
     /// core has only so many requests open, and should have work of its own meanwhile.
     #[inline]
-    pub fn apply_block(&mut self, events: &[Event], mut each: impl FnMut(&Books, &Event, Applied)) {
-        let mut slots = [0; STEP_EVENTS];
+    pub fn apply_block(&mut self, events: &[Event], each: impl FnMut(&Books, &Event, Applied)) {
+        match self.depth {
+            Depth::L3 => self.apply_all::<true>(events, each),
+            Depth::L2 => self.apply_all::<false>(events, each),
+        }
+    }
+
+    #[inline(always)]
+    fn apply_all<const QUEUES: bool>(
+        &mut self,
+        events: &[Event],
+        mut each: impl FnMut(&Books, &Event, Applied),
+    ) {
         for event in events.iter().take(3 * STEP_EVENTS) {
             self.orders.prefetch_page(event.order);
         }
-        for (event, slot) in events.iter().zip(&mut slots) {
-            *slot = self.prefetch_named(event);
+        let mut first = [Trace::default(); STEP_EVENTS];
+        for (event, trace) in events.iter().zip(&mut first) {
+            *trace = self.prefetch_named(event);
         }
-        for (event, slot) in events.iter().zip(slots) {
-            self.prefetch_behind(event, slot);
+        let mut traces = [Trace::default(); STEP_EVENTS];
+        for (event, trace) in events.iter().skip(STEP_EVENTS).zip(&mut traces) {
+            *trace = self.prefetch_named(event);
         }
-        for (event, slot) in events.iter().skip(STEP_EVENTS).zip(&mut slots) {
-            *slot = self.prefetch_named(event);
+        for trace in first {
+            self.prefetch_level(trace);
         }
         for (index, event) in events.iter().enumerate() {
-            let slot = &mut slots[index % STEP_EVENTS];
-            if let Some(later) = events.get(index + STEP_EVENTS) {
-                self.prefetch_behind(later, *slot);
+            let trace = &mut traces[index % STEP_EVENTS];
+            if index + STEP_EVENTS < events.len() {
+                self.prefetch_level(*trace);
             }
             if let Some(later) = events.get(index + 2 * STEP_EVENTS) {
-                *slot = self.prefetch_named(later);
+                *trace = self.prefetch_named(later);
             }
             if let Some(later) = events.get(index + 3 * STEP_EVENTS) {
                 self.orders.prefetch_page(later.order);
             }
-            let applied = self.apply_inlined(event);
+            let applied = self.apply_inlined::<QUEUES>(event);
             each(self, event, applied);
         }
     }

@@ -3,51 +3,41 @@
 use bus::{Phase, Price, Qty, Quote};
 use bytemuck::Zeroable;
 
-use crate::sides::{Piece, price_of};
+use crate::far::price_of;
 
 /// The number of bids, where sides are numbered.
 pub(crate) const BUY: usize = 0;
 /// The number of asks.
 pub(crate) const SELL: usize = 1;
 
-const NEAR: usize = 16;
-/// One cent, the usual distance of prices. Where it is another one, more has to be searched.
-const TICK: u64 = 10_000_000;
-
-/// Where a price has its level among the near ones.
-#[inline(always)]
-pub(crate) fn near_index(price: Price) -> usize {
-    (price.0 as u64 / TICK) as usize % NEAR
-}
-
-/// One symbol's book, all zero at the start: a cache line of its own, and one for each side, of
-/// which only the one is needed that is added to.
+/// One symbol's book, all zero at the start, in one cache line.
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Book {
     pub(crate) best: [Best; 2],
-    pub(crate) pieces: [Piece; 2],
-    pub(crate) classes: [u8; 2],
+    /// Which cells of each side's ladder have a level; see [`crate::ladder`].
+    pub(crate) cells: [u64; 2],
+    /// The lowest rung of each side's ladder.
+    pub(crate) base: [u32; 2],
     /// [`Phase`] as a number.
     pub(crate) phase: u8,
     /// Crossed while trading, as of the last change.
     pub(crate) is_crossed: u8,
-    /// An event named this symbol without an order. (Orders leave pieces.)
-    pub(crate) is_named: u8,
-    /// Something was left out for want of room.
-    pub(crate) is_cut: u8,
-    reserved: [u8; 2],
+    /// [`NAMED`] and [`CUT`].
+    pub(crate) marks: u8,
+    /// One bit for each side: it has, or had, a price that has no rung.
+    pub(crate) odd: u8,
     pub(crate) evidence: u32,
-    reserved_too: u32,
-    /// The level that each price near the best probably has: by the last bits of its number of
-    /// ticks, for each side. What is found here must be checked.
-    pub(crate) near: [[u32; NEAR]; 2],
 }
 
-const _: () = assert!(size_of::<Book>() == 3 * 64);
-const _: () = assert!(std::mem::offset_of!(Book, near) == 64);
+const _: () = assert!(size_of::<Book>() == 64);
 
-/// The last entry of a side and its level's quantity; zeros for an empty side.
+/// An event named this symbol.
+pub(crate) const NAMED: u8 = 1;
+/// Something was left out for want of room.
+pub(crate) const CUT: u8 = 2;
+
+/// The best price of a side and what is shown there; zeros for an empty side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable)]
 #[repr(C)]
 pub(crate) struct Best {
@@ -56,11 +46,6 @@ pub(crate) struct Best {
 }
 
 impl Book {
-    /// Whether an event named this symbol.
-    pub(crate) fn is_known(&self) -> bool {
-        self.is_named != 0 || self.pieces.iter().any(|piece| piece.start != 0)
-    }
-
     #[inline(always)]
     pub(crate) fn quote(&self) -> Quote {
         let [bid, ask] = self.best;

@@ -2,12 +2,23 @@
 
 use std::io;
 
-use crate::book::{Best, Book, SELL, near_index};
+use crate::book::{Best, Book, CUT, NAMED, SELL};
+use crate::far::{Far, key_of, price_of};
+use crate::ladder::{self, RUNGS, bit, reaches, rung_of};
 use crate::levels::Levels;
 use crate::orders::{Order, Orders};
-use crate::sides::{Sides, key_of, price_of};
 use bus::mem::Array;
 use bus::{Anomalies, Anomaly, Applied, Event, Fill, Flags, Kind, Phase, Price, Qty, Quote, Side};
+
+/// What is kept of each price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Its quantity, and its orders in the order in which they will be executed.
+    L3,
+    /// Its quantity, and how many orders that is. The events and all that is concluded from them
+    /// are the same; only [`Books::queue`] has nothing to say.
+    L2,
+}
 
 /// What is to be held at most. Address space for all of it is reserved at the start; memory is
 /// taken when it is first used. What comes beyond is [`Anomaly::Full`]: it is left out, and its
@@ -20,6 +31,8 @@ pub struct BooksConfig {
     pub levels_max: u32,
     /// Symbols are numbered below this.
     pub symbols_max: u32,
+    /// What is kept of each price.
+    pub depth: Depth,
 }
 
 /// How much is held, and what was wrong so far.
@@ -29,7 +42,7 @@ pub struct BooksStats {
     pub orders: u32,
     /// Prices with orders.
     pub levels: u32,
-    /// Pages of 64 references that hold live orders.
+    /// Pages of 32 references that hold live orders.
     pub pages: u32,
     /// What was wrong.
     pub anomalies: Anomalies,
@@ -59,7 +72,10 @@ pub struct Books {
     pub(crate) books: Array<Book>,
     pub(crate) orders: Orders,
     pub(crate) levels: Levels,
-    pub(crate) sides: Sides,
+    /// The levels of all ladders; see [`crate::ladder`].
+    pub(crate) ladders: Array<u32>,
+    pub(crate) far: Far,
+    pub(crate) depth: Depth,
     pub(crate) anomalies: Anomalies,
     pub(crate) gap_passed: bool,
 }
@@ -67,8 +83,8 @@ pub struct Books {
 /// Where an order was reduced.
 struct Reduced {
     key: u64,
-    /// As a level has it.
-    side: u32,
+    symbol: u32,
+    side: usize,
     touch: Touch,
 }
 
@@ -88,11 +104,14 @@ const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 impl Books {
     /// Reserves all that the books will ever take. Fails if the system refuses the address space.
     pub fn new(config: BooksConfig) -> io::Result<Books> {
+        let queues = config.depth == Depth::L3;
         Ok(Books {
             books: Array::zeroed(config.symbols_max as usize)?,
-            orders: Orders::new(config.orders_max)?,
-            levels: Levels::new(config.levels_max)?,
-            sides: Sides::new(config.symbols_max, config.levels_max)?,
+            orders: Orders::new(config.orders_max, queues)?,
+            levels: Levels::new(config.levels_max, queues)?,
+            ladders: Array::zeroed(config.symbols_max as usize * 2 * RUNGS as usize)?,
+            far: Far::new(config.symbols_max, config.levels_max)?,
+            depth: config.depth,
             anomalies: Anomalies::default(),
             gap_passed: false,
         })
@@ -100,11 +119,14 @@ impl Books {
 
     /// Applies one event.
     pub fn apply(&mut self, event: &Event) -> Applied {
-        self.apply_inlined(event)
+        match self.depth {
+            Depth::L3 => self.apply_inlined::<true>(event),
+            Depth::L2 => self.apply_inlined::<false>(event),
+        }
     }
 
     #[inline(always)]
-    pub(crate) fn apply_inlined(&mut self, event: &Event) -> Applied {
+    pub(crate) fn apply_inlined<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
         if event.symbol as usize >= self.books.len() {
             return self.refuse_symbol(event);
         }
@@ -137,10 +159,10 @@ impl Books {
     #[inline(always)]
     fn apply_whole(&mut self, event: &Event) -> Applied {
         match event.kind {
-            Kind::Add => self.add(event),
-            Kind::Delete => self.delete(event),
-            Kind::Execute | Kind::ExecuteAt | Kind::Cancel => self.take(event),
-            Kind::Replace => self.replace(event),
+            Kind::Add => self.add::<QUEUES>(event),
+            Kind::Delete => self.delete::<QUEUES>(event),
+            Kind::Execute | Kind::ExecuteAt | Kind::Cancel => self.take::<QUEUES>(event),
+            Kind::Replace => self.replace::<QUEUES>(event),
             Kind::Nothing
             | Kind::Trade
             | Kind::Cross
@@ -159,7 +181,9 @@ impl Books {
     #[inline(never)]
     fn apply_without_order(&mut self, event: &Event) -> Applied {
         let book = &mut self.books[event.symbol as usize];
-        book.is_named |= u8::from(!event.kind.is_for_all() && event.kind != Kind::Nothing);
+        if !event.kind.is_for_all() && event.kind != Kind::Nothing {
+            book.marks |= NAMED;
+        }
         match event.kind {
             Kind::Trade | Kind::Cross => self.print(event),
             Kind::Status => self.status(event),
@@ -185,26 +209,26 @@ impl Books {
     }
 
     #[inline(always)]
-    fn add(&mut self, event: &Event) -> Applied {
+    fn add<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
         let side = (event.side as usize).wrapping_sub(1);
         if side > SELL {
             return self.refuse(event.symbol, Anomaly::BadField);
         }
-        match self.insert(event.symbol, side, event.order, event.price, event.qty) {
+        match self.insert::<QUEUES>(event.symbol, side, event.order, event.price, event.qty) {
             Ok(touch) => self.touched(event.symbol, touch),
             Err(anomaly) => self.refuse(event.symbol, anomaly),
         }
     }
 
     #[inline(always)]
-    fn delete(&mut self, event: &Event) -> Applied {
+    fn delete<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
         if order.qty == 0 {
             return self.refuse(event.symbol, Anomaly::UnknownOrder);
         }
-        let reduced = self.remove(slot, order, event.order);
-        let symbol = reduced.side >> 1;
+        let reduced = self.remove::<QUEUES>(slot, order, event.order);
+        let symbol = reduced.symbol;
         let mut applied = self.touched(symbol, reduced.touch);
         if symbol != event.symbol {
             self.note_other_symbol(event.symbol, &mut applied);
@@ -227,7 +251,7 @@ impl Books {
     }
 
     #[inline(never)]
-    fn take(&mut self, event: &Event) -> Applied {
+    fn take<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
         if order.qty == 0 {
@@ -238,11 +262,11 @@ impl Books {
             return self.refuse(event.symbol, Anomaly::BadQty);
         }
         let reduced = if asked >= has {
-            self.remove(slot, order, event.order)
+            self.remove::<QUEUES>(slot, order, event.order)
         } else {
             self.reduce(slot, order, asked as u32)
         };
-        let symbol = reduced.side >> 1;
+        let symbol = reduced.symbol;
         let quote_changed = reduced.touch != Touch::Behind;
         let mut applied = Applied {
             quote_changed,
@@ -252,10 +276,10 @@ impl Books {
             self.note(symbol, Anomaly::Overfill, &mut applied);
         }
         if event.kind != Kind::Cancel {
-            let side = reduced.side as usize & 1;
-            let own = price_of(reduced.key, side);
+            let own = price_of(reduced.key, reduced.side);
             let taken = Qty(asked.min(has));
-            self.fill(event, own, taken, SIDES[side].other(), &mut applied);
+            let aggressor = SIDES[reduced.side].other();
+            self.fill(event, own, taken, aggressor, &mut applied);
         }
         if symbol != event.symbol {
             self.note_other_symbol(event.symbol, &mut applied);
@@ -292,7 +316,7 @@ impl Books {
     }
 
     #[inline(never)]
-    fn replace(&mut self, event: &Event) -> Applied {
+    fn replace<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
         if order.qty == 0 {
@@ -302,8 +326,8 @@ impl Books {
         let (symbol, side) = (side >> 1, side as usize & 1);
         let before = self.books[symbol as usize].best[side];
         let mut applied = Applied::NOTHING;
-        self.remove(slot, order, event.order);
-        let inserted = self.insert(symbol, side, event.order_b, event.price, event.qty);
+        self.remove::<QUEUES>(slot, order, event.order);
+        let inserted = self.insert::<QUEUES>(symbol, side, event.order_b, event.price, event.qty);
         if let Err(anomaly) = inserted {
             self.note(symbol, anomaly, &mut applied);
         }
@@ -352,7 +376,7 @@ impl Books {
 
     /// Puts a new order at the back of its price's queue.
     #[inline(always)]
-    pub(crate) fn insert(
+    pub(crate) fn insert<const QUEUES: bool>(
         &mut self,
         symbol: u32,
         side: usize,
@@ -370,25 +394,28 @@ impl Books {
         if self.orders.get(slot).qty != 0 {
             return Err(Anomaly::DuplicateOrder);
         }
-        let key = key_of(price, side);
         if self.orders.is_full() || self.levels.is_full() {
-            self.refuse_full(symbol, side, key)?;
+            self.refuse_full(symbol, side, price)?;
         }
-        let near = self.books[symbol as usize].near[side][near_index(price)];
-        let hinted = self.levels.get(near);
-        let id = if hinted.key == key && hinted.side == symbol << 1 | side as u32 {
-            near
+        let key = key_of(price, side);
+        let (rung, has_rung) = rung_of(price, side);
+        let book = &mut self.books[symbol as usize];
+        book.marks |= NAMED;
+        let id = if has_rung & reaches(book.base[side], rung) {
+            let level = &mut self.ladders[ladder::index(symbol, side, rung)];
+            let opens = book.cells[side] & bit(rung) == 0;
+            book.cells[side] |= bit(rung);
+            let number = symbol << 1 | side as u32;
+            *level = self.levels.open::<QUEUES>(opens, *level, key, number);
+            *level
         } else {
-            self.find_level(symbol, side, price)?
+            self.find_level::<QUEUES>(symbol, side, price)?
         };
         let slot = self.orders.claim(slot, reference);
-        let level = self.levels.get_mut(id);
-        let opens = level.count == 0;
-        let place = level.push(slot, &mut self.orders);
+        let (place, level_qty) = self
+            .levels
+            .push::<QUEUES>(id, slot, qty.0, &mut self.orders);
         self.orders.set(slot, Order::new(qty.0 as u32, id, place));
-        level.qty += qty.0;
-        let level_qty = level.qty;
-        self.levels.live += u32::from(opens);
         let best = &mut self.books[symbol as usize].best[side];
         if key > best.key {
             *best = Best {
@@ -404,37 +431,46 @@ impl Books {
 
     /// Takes an order out of its queue.
     #[inline(always)]
-    fn remove(&mut self, slot: u32, order: Order, reference: u64) -> Reduced {
+    fn remove<const QUEUES: bool>(&mut self, slot: u32, order: Order, reference: u64) -> Reduced {
         self.orders.remove(slot, reference);
-        let level = self.levels.get_mut(order.level());
-        let (key, side) = (level.key, level.side);
-        level.qty -= i64::from(order.qty);
-        level.remove(slot, order.place(), &mut self.orders);
-        let (level_qty, closes) = (level.qty, level.count == 0);
-        self.levels.live -= u32::from(closes);
-        let best = &mut self.books[(side >> 1) as usize].best[side as usize & 1];
-        let (is_best, best_qty) = (key == best.key, best.qty);
-        best.qty = if is_best { level_qty } else { best_qty };
+        let id = order.level();
+        let qty = i64::from(order.qty);
+        let level = self
+            .levels
+            .remove::<QUEUES>(id, slot, order.place(), qty, &mut self.orders);
+        let (key, level_qty, closes) = (level.key, level.qty, level.count == 0);
+        let (symbol, side) = (level.side >> 1, level.side as usize & 1);
+        let best = &mut self.books[symbol as usize].best[side];
+        let is_best = key == best.key;
+        best.qty = if is_best { level_qty } else { best.qty };
         let mut touch = if is_best { Touch::Best } else { Touch::Behind };
-        if is_best & closes {
-            self.drop_best(side >> 1, side as usize & 1);
-            touch = Touch::NewBest;
+        if closes {
+            self.close_level::<QUEUES>(symbol, side, id, key);
+            if is_best {
+                self.drop_best(symbol, side);
+                touch = Touch::NewBest;
+            }
         }
-        Reduced { key, side, touch }
+        Reduced {
+            key,
+            symbol,
+            side,
+            touch,
+        }
     }
 
     /// Takes less from an order than it has.
     #[inline(always)]
     fn reduce(&mut self, slot: u32, order: Order, taken: u32) -> Reduced {
         self.orders.set_qty(slot, order.qty - taken);
-        let level = self.levels.get_mut(order.level());
-        let (key, side) = (level.key, level.side);
-        level.qty -= i64::from(taken);
-        let best = &mut self.books[(side >> 1) as usize].best[side as usize & 1];
-        let is_best = key == best.key;
+        let level = self.levels.reduce(order.level(), i64::from(taken));
+        let (symbol, side) = (level.side >> 1, level.side as usize & 1);
+        let best = &mut self.books[symbol as usize].best[side];
+        let is_best = level.key == best.key;
         best.qty = if is_best { level.qty } else { best.qty };
         Reduced {
-            key,
+            key: level.key,
+            symbol,
             side,
             touch: if is_best { Touch::Best } else { Touch::Behind },
         }
@@ -461,9 +497,9 @@ impl Books {
         let Some(book) = self.books.get_mut(symbol as usize) else {
             return;
         };
-        book.is_named = 1;
+        book.marks |= NAMED;
         if anomaly == Anomaly::Full {
-            book.is_cut = 1;
+            book.marks |= CUT;
         }
         if self.gap_passed && is_evidence(anomaly) {
             book.evidence = book.evidence.saturating_add(1);
@@ -519,7 +555,7 @@ impl Books {
             || self
                 .books
                 .get(symbol as usize)
-                .is_none_or(|book| book.is_cut != 0)
+                .is_none_or(|book| book.marks & CUT != 0)
     }
 
     /// How often, after messages were lost, something was met that tells that this symbol was

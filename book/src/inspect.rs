@@ -2,48 +2,55 @@
 
 use bus::{Level, Price, Qty, Side};
 
-use crate::books::Books;
-use crate::levels;
-use crate::orders::NOBODY;
-use crate::sides::{Found, key_of, price_of};
+use crate::book::NAMED;
+use crate::books::{Books, Depth};
+use crate::far::price_of;
+use crate::ladder;
+use crate::prices::number_of;
 
 impl Books {
     /// The best `levels_max` prices of a side, best first, in place of what `out` had.
     pub fn depth(&self, symbol: u32, side: Side, levels_max: usize, out: &mut Vec<Level>) {
         out.clear();
         let Some(index) = index_of(side) else { return };
-        out.extend(
-            self.levels_of(symbol, index)
-                .take(levels_max)
-                .map(|level| Level {
-                    price: price_of(level.key, index),
-                    qty: Qty(level.qty),
-                    orders: level.count,
-                }),
-        );
+        let levels = self.levels_of(symbol, index).take(levels_max);
+        out.extend(levels.map(|id| {
+            let level = self.levels.get(id);
+            Level {
+                price: price_of(level.key, index),
+                qty: Qty(level.qty),
+                orders: level.count,
+            }
+        }));
     }
 
     /// The orders at one price, the first to be executed first: reference and what is left of it.
+    /// None where no queues are kept.
     pub fn queue(
         &self,
         symbol: u32,
         side: Side,
         price: Price,
     ) -> impl Iterator<Item = (u64, Qty)> + '_ {
-        self.level_at(symbol, side, price)
+        index_of(side)
+            .and_then(|side| self.level_of(symbol, side, price))
             .into_iter()
-            .flat_map(|level| self.queue_of(level))
+            .flat_map(|id| self.queue_of(id))
     }
 
     /// A number that is equal for equal books, however they came to be: over the sides, their
-    /// prices from the best on, and the queue of each.
+    /// prices from the best on, and the queue of each, or its quantity where no queues are kept.
     pub fn digest(&self, symbol: u32) -> u64 {
         let mut digest = 0x7461_7065_6c69_6e65;
         for side in 0..2 {
-            for level in self.levels_of(symbol, side) {
+            for id in self.levels_of(symbol, side) {
+                let level = self.levels.get(id);
                 digest = mix(digest, price_of(level.key, side).0 as u64);
                 digest = mix(digest, u64::from(level.count));
-                for (reference, qty) in self.queue_of(level) {
+                if self.depth == Depth::L2 {
+                    digest = mix(digest, level.qty as u64);
+                }
+                for (reference, qty) in self.queue_of(id) {
                     digest = mix(mix(digest, reference), qty.0 as u64);
                 }
             }
@@ -54,43 +61,48 @@ impl Books {
 
     /// The symbols that any event named so far, ascending.
     pub fn symbols(&self) -> impl Iterator<Item = u32> + '_ {
-        let known = self
-            .books
-            .iter()
-            .enumerate()
-            .filter(|(_, book)| book.is_known());
-        known.map(|(symbol, _)| symbol as u32)
+        let named = self.books.iter().enumerate();
+        let named = named.filter(|(_, book)| book.marks & NAMED != 0);
+        named.map(|(symbol, _)| symbol as u32)
     }
 
-    /// The levels of a side that have orders, best first.
-    fn levels_of(&self, symbol: u32, side: usize) -> impl Iterator<Item = &levels::Level> {
-        let entries = match self.books.get(symbol as usize) {
-            Some(book) => self.sides.of(book.pieces[side]),
-            None => &[],
+    /// The levels of a side, best first.
+    pub(crate) fn levels_of(&self, symbol: u32, side: usize) -> impl Iterator<Item = u32> + '_ {
+        let (mut cells, base, mut far) = match self.books.get(symbol as usize) {
+            Some(book) => (
+                book.cells[side],
+                book.base[side],
+                self.far.of(number_of(symbol, side)),
+            ),
+            None => (0, 0, &[][..]),
         };
-        let levels = entries
-            .iter()
-            .rev()
-            .map(|entry| self.levels.get(entry.level));
-        levels.filter(|level| level.count > 0)
+        std::iter::from_fn(move || {
+            let near = (cells != 0).then(|| ladder::top(cells, base));
+            let near = near.map(|rung| (rung, self.ladders[ladder::index(symbol, side, rung)]));
+            // Those without a rung may lie anywhere.
+            match (near, far.split_last()) {
+                (Some((_, id)), Some((last, rest))) if last.key > self.levels.get(id).key => {
+                    far = rest;
+                    Some(last.level)
+                }
+                (Some((rung, id)), _) => {
+                    cells &= !ladder::bit(rung);
+                    Some(id)
+                }
+                (None, Some((last, rest))) => {
+                    far = rest;
+                    Some(last.level)
+                }
+                (None, None) => None,
+            }
+        })
     }
 
-    fn level_at(&self, symbol: u32, side: Side, price: Price) -> Option<&levels::Level> {
-        let side = index_of(side)?;
-        let book = self.books.get(symbol as usize)?;
-        match self.sides.search(book.pieces[side], key_of(price, side)) {
-            Found::Level(id) => Some(self.levels.get(id)),
-            Found::Place(_) => None,
-        }
-    }
-
-    pub(crate) fn queue_of<'a>(
-        &'a self,
-        level: &'a levels::Level,
-    ) -> impl Iterator<Item = (u64, Qty)> + 'a {
-        let mut slot = NOBODY;
-        (0..level.count).map(move |turn| {
-            slot = level.at(turn, slot, &self.orders);
+    /// The orders of a level in their turns, where queues are kept.
+    pub(crate) fn queue_of(&self, id: u32) -> impl Iterator<Item = (u64, Qty)> + '_ {
+        let has_queue = self.depth == Depth::L3;
+        let slots = has_queue.then(|| self.levels.queue(id, &self.orders));
+        slots.into_iter().flatten().map(|slot| {
             let qty = self.orders.get(slot).qty;
             (self.orders.reference(slot), Qty(i64::from(qty)))
         })

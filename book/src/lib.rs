@@ -2,9 +2,9 @@
 //!
 //! Start with `books`, which says what each kind of event does, and `ahead`, which has the memory
 //! of later events on its way meanwhile. Under them, `book` is what is kept of one symbol, `orders`
-//! finds an order by its reference, `levels` holds what is shown at one price, `sides` keeps the
-//! prices of a side in order, and `prices` brings them there and away. `inspect` reads whole books
-//! for people and tests, `state` saves and loads them.
+//! finds an order by its reference, `levels` holds what is shown at one price, `ladder` has the
+//! prices near the best one of a side and `far` the others, and `prices` brings them there and away.
+//! `inspect` reads whole books for people and tests, `state` saves and loads them.
 //! Knows nothing of exchanges, time, threads or files.
 
 #![forbid(unsafe_code)]
@@ -12,11 +12,13 @@
 mod ahead;
 mod book;
 mod books;
+mod far;
 mod inspect;
+mod ladder;
 mod levels;
 mod orders;
 mod prices;
-mod sides;
 mod state;
 
-pub use books::{Books, BooksConfig, BooksStats};
+pub use books::{Books, BooksConfig, BooksStats, Depth};
+pub use state::Saving;

@@ -1,17 +1,17 @@
 //! Finds an order by its reference, in memory that follows the live orders.
 //!
 //! ```text
-//! reference   | ........ 56 bits ........ | 6 bits | 2 bits |
+//! reference   | ........ 57 bits ........ | 5 bits | 2 bits |
 //!                          │                  │        │
 //!                          └───── page number │ ───────┘
 //!                                  │          │
-//!     near: page number < 2^26     │          │
-//!     directory[page number] ── page ──► slots[page * 64 + 6 bits]
+//!     near: page number < 2^27     │          │
+//!     directory[page number] ── page ──► slots[page * 32 + 5 bits]
 //!     far:  all others            ▲
 //!     a hash table ───────────────┘
 //! ```
 //!
-//! A page is 64 references, every fourth of 256: Nasdaq numbers orders by fours, beginning at 0, 1,
+//! A page is 32 references, every fourth of 128: Nasdaq numbers orders by fours, beginning at 0, 1,
 //! 2 or 3 for each of its engines, so that neighbours in time are neighbours in memory. For feeds
 //! that number by ones it makes no difference. A page is taken from a pool when its first order
 //! comes and goes back when its last one leaves, so that an old reference costs nothing and a
@@ -23,14 +23,14 @@ use std::io;
 use bus::mem::{self, Array};
 use bytemuck::Zeroable;
 
-const PAGE_BITS: u32 = 6;
+const PAGE_BITS: u32 = 5;
 const PAGE_SLOTS: usize = 1 << PAGE_BITS;
 /// A page has every fourth reference.
 const STRIDE_BITS: u32 = 2;
 const STRIDE_MASK: u64 = (1 << STRIDE_BITS) - 1;
 
-/// References below 2^32 are found through the directory: 256 MiB of address space, of which a
-/// day that numbers its orders from 1 touches 1 byte for 16 references.
+/// References below 2^32 are found through the directory: 512 MiB of address space, of which a
+/// day that numbers its orders from 1 touches 1 byte for 8 references.
 const NEAR_PAGES: usize = 1 << (32 - PAGE_BITS);
 
 /// The page number of a reference.
@@ -114,7 +114,7 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    pub(crate) fn new(orders_max: u32) -> io::Result<Orders> {
+    pub(crate) fn new(orders_max: u32, queues: bool) -> io::Result<Orders> {
         // Each order in a page of its own is the worst there can be.
         let pages = orders_max as usize + 1;
         assert!(
@@ -123,7 +123,7 @@ impl Orders {
         );
         Ok(Orders {
             slots: Array::zeroed(pages * PAGE_SLOTS)?,
-            links: Array::zeroed(pages * PAGE_SLOTS)?,
+            links: Array::zeroed(if queues { pages * PAGE_SLOTS } else { 0 })?,
             directory: Array::zeroed(NEAR_PAGES)?,
             far: FarPages::new(pages)?,
             live: Array::zeroed(pages)?,
@@ -164,14 +164,6 @@ impl Orders {
         self.slots[slot as usize]
     }
 
-    /// As `find`, but never looks beyond the directory.
-    #[inline(always)]
-    pub(crate) fn find_near(&self, reference: u64) -> u32 {
-        let number = page_number(reference) as usize;
-        let page = self.directory.get(number).copied().unwrap_or(0);
-        page << PAGE_BITS | index_in_page(reference)
-    }
-
     /// Asks for the place where the page of this reference is written down.
     #[inline(always)]
     pub(crate) fn prefetch_page(&self, reference: u64) {
@@ -181,7 +173,10 @@ impl Orders {
     /// Asks for the slot of this reference, and says which it is.
     #[inline(always)]
     pub(crate) fn prefetch(&self, reference: u64) -> u32 {
-        let slot = self.find_near(reference);
+        let number = page_number(reference) as usize;
+        // One of the far pages is not looked for.
+        let page = self.directory.get(number).copied().unwrap_or(0);
+        let slot = page << PAGE_BITS | index_in_page(reference);
         mem::prefetch(&self.slots, slot as usize);
         slot
     }
@@ -237,6 +232,13 @@ impl Orders {
         if *live == 0 {
             self.close_page(page, page_number(reference));
         }
+    }
+
+    /// The slots of all orders.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let pages = (1..self.fresh).filter(|&page| self.live[page as usize] > 0);
+        let slots = pages.flat_map(|page| (page << PAGE_BITS..).take(PAGE_SLOTS));
+        slots.filter(|&slot| self.get(slot).qty > 0)
     }
 
     /// The reference of the order in this slot.

@@ -2,121 +2,203 @@
 
 use bus::{Anomaly, Price};
 
-use crate::book::{BUY, Best, SELL, near_index};
+use crate::book::Best;
 use crate::books::Books;
-use crate::sides::{Entry, Found, Sides, key_of};
+use crate::far::{key_of, price_of};
+use crate::ladder::{self, LOW, PLACE, RUNGS, bit, reaches, rung_of};
+
+/// Where a ladder begins that is moved for this rung.
+fn base_for(rung: u32) -> u32 {
+    rung.saturating_sub(PLACE).min(u32::MAX - (RUNGS - 1))
+}
+
+/// The number of a side among those of all symbols.
+#[inline(always)]
+pub(crate) fn number_of(symbol: u32, side: usize) -> usize {
+    symbol as usize * 2 + side
+}
 
 impl Books {
-    /// The level of a price that is not among the near ones.
+    /// The level of a price that is not on its side's ladder as that stands; opens it if there is
+    /// none, and moves the ladder if the price belongs there.
     #[inline(never)]
-    pub(crate) fn find_level(
+    pub(crate) fn find_level<const QUEUES: bool>(
         &mut self,
         symbol: u32,
         side: usize,
         price: Price,
     ) -> Result<u32, Anomaly> {
-        let key = key_of(price, side);
-        let id = match self
-            .sides
-            .search(self.books[symbol as usize].pieces[side], key)
-        {
-            Found::Level(id) => id,
-            Found::Place(index) => self.open_level(symbol, side, key, index)?,
-        };
-        self.books[symbol as usize].near[side][near_index(price)] = id;
-        Ok(id)
-    }
-
-    /// A level for a price that its side does not have.
-    #[inline(always)]
-    fn open_level(
-        &mut self,
-        symbol: u32,
-        side: usize,
-        key: u64,
-        mut index: usize,
-    ) -> Result<u32, Anomaly> {
-        let book = &self.books[symbol as usize];
-        if Sides::is_full(book.pieces[side], book.classes[side]) || self.levels.is_exhausted() {
-            index = self.make_room(symbol, side, key)?;
-        }
-        let id = self.levels.open(key, symbol << 1 | side as u32);
-        let piece = &mut self.books[symbol as usize].pieces[side];
-        self.sides.insert(piece, index, Entry::new(key, id));
-        Ok(id)
-    }
-
-    /// Tidies the side and enlarges it if it is full all the same; says where the price belongs
-    /// now.
-    #[cold]
-    fn make_room(&mut self, symbol: u32, side: usize, key: u64) -> Result<usize, Anomaly> {
-        if self.levels.is_exhausted() {
-            for symbol in 0..self.books.len() {
-                self.tidy(symbol, BUY);
-                self.tidy(symbol, SELL);
+        let (key, number) = (key_of(price, side), number_of(symbol, side));
+        let (rung, has_rung) = rung_of(price, side);
+        if has_rung {
+            let book = &mut self.books[symbol as usize];
+            if book.cells[side] == 0 {
+                // Then none of the far prices has a rung: `close_level` saw to it.
+                book.base[side] = base_for(rung);
+            } else if rung > book.base[side] {
+                self.move_up(symbol, side, rung)?;
+            }
+            let book = &mut self.books[symbol as usize];
+            if reaches(book.base[side], rung) {
+                book.cells[side] |= bit(rung);
+                let id = self.levels.open::<QUEUES>(true, 0, key, number as u32);
+                self.ladders[ladder::index(symbol, side, rung)] = id;
+                return Ok(id);
             }
         }
-        self.tidy(symbol as usize, side);
-        let book = &mut self.books[symbol as usize];
-        let (piece, class) = (&mut book.pieces[side], &mut book.classes[side]);
-        if Sides::is_tight(*piece, *class)
-            && !self.sides.grow(piece, class)
-            && Sides::is_full(*piece, *class)
-        {
+        if let Some(id) = self.far.find(number, key) {
+            return Ok(id);
+        }
+        if !self.far.reserve(number, 1) {
             return Err(Anomaly::Full);
         }
-        match self.sides.search(*piece, key) {
-            Found::Place(index) => Ok(index),
-            Found::Level(_) => unreachable!("a price that was not there came by tidying"),
-        }
+        let id = self.levels.open::<QUEUES>(true, 0, key, number as u32);
+        self.far.insert(number, key, id);
+        self.books[symbol as usize].odd |= u8::from(!has_rung) << side;
+        Ok(id)
     }
 
-    /// Lets go of the prices without orders.
-    fn tidy(&mut self, symbol: usize, side: usize) {
-        let levels = &mut self.levels;
-        self.sides
-            .retain(&mut self.books[symbol].pieces[side], |entry| {
-                let keep = levels.get(entry.level).count > 0;
-                if !keep {
-                    levels.close(entry.level);
-                }
-                keep
-            });
+    /// The level of a price, if it has one.
+    pub(crate) fn level_of(&self, symbol: u32, side: usize, price: Price) -> Option<u32> {
+        let book = self.books.get(symbol as usize)?;
+        let (rung, has_rung) = rung_of(price, side);
+        if has_rung && reaches(book.base[side], rung) {
+            let has_level = book.cells[side] & bit(rung) != 0;
+            return has_level.then(|| self.ladders[ladder::index(symbol, side, rung)]);
+        }
+        self.far.find(number_of(symbol, side), key_of(price, side))
     }
 
     /// When all orders or all levels are taken: whether this order still has a place.
     #[cold]
-    pub(crate) fn refuse_full(&self, symbol: u32, side: usize, key: u64) -> Result<(), Anomaly> {
-        let piece = self.books[symbol as usize].pieces[side];
-        let has_level = match self.sides.search(piece, key) {
-            Found::Level(id) => self.levels.get(id).count > 0,
-            Found::Place(_) => false,
-        };
-        if self.orders.is_full() || !has_level {
+    pub(crate) fn refuse_full(
+        &self,
+        symbol: u32,
+        side: usize,
+        price: Price,
+    ) -> Result<(), Anomaly> {
+        if self.orders.is_full() || self.level_of(symbol, side, price).is_none() {
             Err(Anomaly::Full)
         } else {
             Ok(())
         }
     }
 
-    /// The best price has no orders any more: the next one that has some is the best.
+    /// Moves a ladder up to a rung above it. What it leaves below becomes far.
+    fn move_up(&mut self, symbol: u32, side: usize, rung: u32) -> Result<(), Anomaly> {
+        let number = number_of(symbol, side);
+        let book = &mut self.books[symbol as usize];
+        let (base, base_new) = (book.base[side], base_for(rung));
+        let left = (base..base_new).take(RUNGS as usize);
+        let left = left.filter(|&rung| book.cells[side] & bit(rung) != 0);
+        if !self.far.reserve(number, left.clone().count()) {
+            return Err(Anomaly::Full);
+        }
+        let mut cells = book.cells[side];
+        for rung in left {
+            let id = self.ladders[ladder::index(symbol, side, rung)];
+            self.far.insert(number, self.levels.get(id).key, id);
+            cells &= !bit(rung);
+        }
+        (book.base[side], book.cells[side]) = (base_new, cells);
+        Ok(())
+    }
+
+    /// Moves a ladder down to where this rung has its place. The far prices that it reaches then
+    /// come onto it.
+    #[cold]
+    fn move_down(&mut self, symbol: u32, side: usize, rung: u32) {
+        let book = &mut self.books[symbol as usize];
+        let base = base_for(rung);
+        book.base[side] = base;
+        let ladders = &mut self.ladders;
+        let key_min = key_of(ladder::price_at(base, side), side);
+        self.far
+            .take_from(number_of(symbol, side), key_min, |entry| {
+                let (rung, has_rung) = rung_of(price_of(entry.key, side), side);
+                let comes = has_rung && reaches(base, rung);
+                if comes {
+                    book.cells[side] |= bit(rung);
+                    ladders[ladder::index(symbol, side, rung)] = entry.level;
+                }
+                comes
+            });
+    }
+
+    /// Forgets a level whose last order left.
+    #[inline(always)]
+    pub(crate) fn close_level<const QUEUES: bool>(
+        &mut self,
+        symbol: u32,
+        side: usize,
+        id: u32,
+        key: u64,
+    ) {
+        self.levels.close::<QUEUES>(id);
+        let (rung, has_rung) = rung_of(price_of(key, side), side);
+        let book = &mut self.books[symbol as usize];
+        if has_rung & reaches(book.base[side], rung) {
+            book.cells[side] &= !bit(rung);
+            if book.cells[side] == 0 {
+                self.refill(symbol, side);
+            }
+        } else {
+            self.close_far(symbol, side, key);
+        }
+    }
+
     #[inline(never)]
+    fn close_far(&mut self, symbol: u32, side: usize, key: u64) {
+        if self.far.remove(number_of(symbol, side), key) {
+            self.books[symbol as usize].odd &= !(1 << side);
+        }
+    }
+
+    /// A ladder is empty: the best of the far prices come onto it.
+    #[inline(never)]
+    fn refill(&mut self, symbol: u32, side: usize) {
+        let entries = self.far.of(number_of(symbol, side)).iter().rev();
+        let mut rungs = entries.map(|entry| rung_of(price_of(entry.key, side), side));
+        if let Some((rung, _)) = rungs.find(|(_, has_rung)| *has_rung) {
+            self.move_down(symbol, side, rung);
+        }
+    }
+
+    /// The best price has no orders any more: the next one is the best.
+    #[inline(always)]
     pub(crate) fn drop_best(&mut self, symbol: u32, side: usize) {
         let book = &mut self.books[symbol as usize];
-        let piece = &mut book.pieces[side];
-        let entries = self.sides.of(*piece);
-        book.best[side] = Best { key: 0, qty: 0 };
-        for entry in entries.iter().rev() {
-            let level = self.levels.get(entry.level);
-            if level.count > 0 {
-                book.best[side] = Best {
-                    key: entry.key,
-                    qty: level.qty,
-                };
-                break;
-            }
-            self.levels.close(entry.level);
-            piece.len -= 1;
+        let (cells, base) = (book.cells[side], book.base[side]);
+        if cells == 0 || book.odd >> side & 1 != 0 {
+            return self.drop_best_odd(symbol, side);
         }
+        let rung = ladder::top(cells, base);
+        let id = self.ladders[ladder::index(symbol, side, rung)];
+        let level = self.levels.get(id);
+        book.best[side] = Best {
+            key: level.key,
+            qty: level.qty,
+        };
+        if rung - base < LOW && base != 0 {
+            self.move_down(symbol, side, rung);
+        }
+    }
+
+    /// The same where the best price may be one without a rung, or there is none.
+    #[cold]
+    fn drop_best_odd(&mut self, symbol: u32, side: usize) {
+        let book = &mut self.books[symbol as usize];
+        let far = self.far.of(number_of(symbol, side)).last();
+        let far = far.map(|entry| entry.level);
+        let near = (book.cells[side] != 0).then(|| {
+            let rung = ladder::top(book.cells[side], book.base[side]);
+            self.ladders[ladder::index(symbol, side, rung)]
+        });
+        let bests = far.into_iter().chain(near).map(|id| self.levels.get(id));
+        let best = bests.max_by_key(|level| level.key);
+        book.best[side] = best.map_or(Best { key: 0, qty: 0 }, |level| Best {
+            key: level.key,
+            qty: level.qty,
+        });
     }
 }

@@ -4,9 +4,9 @@
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Anomalies, Price, Qty};
 
-use crate::book::{BUY, SELL};
-use crate::books::Books;
-use crate::sides::price_of;
+use crate::book::{BUY, CUT, NAMED, SELL};
+use crate::books::{Books, Depth};
+use crate::far::price_of;
 
 impl Books {
     /// Saves what is not of one symbol: whether messages were lost, and the counts of what was
@@ -40,29 +40,23 @@ impl Books {
         Ok(())
     }
 
-    /// Saves one symbol's book: its marks, then each side's prices, the worst first, with their
-    /// orders in turn; last its digest.
-    pub fn save(&self, symbol: u32, out: &mut StateWriter<'_>) {
-        let book = &self.books[symbol as usize];
-        out.u8(book.phase);
-        out.bool(book.is_crossed != 0);
-        out.bool(book.is_cut != 0);
-        out.u32(book.evidence);
-        for side in [BUY, SELL] {
-            let entries = self.sides.of(book.pieces[side]).iter();
-            let levels = entries.map(|entry| self.levels.get(entry.level));
-            let levels = levels.filter(|level| level.count > 0);
-            out.u32(levels.clone().count() as u32);
-            for level in levels {
-                out.i64(price_of(level.key, side).0);
-                out.u32(level.count);
-                for (reference, qty) in self.queue_of(level) {
-                    out.u64(reference);
-                    out.u32(qty.0 as u32);
-                }
-            }
+    /// What one symbol after the other is saved from.
+    pub fn saving(&self) -> Saving<'_> {
+        let mut orders = Vec::with_capacity(match self.depth {
+            Depth::L3 => 0,
+            Depth::L2 => self.orders.count() as usize,
+        });
+        if self.depth == Depth::L2 {
+            orders.extend(self.orders.iter().map(|slot| {
+                let order = self.orders.get(slot);
+                (order.level(), self.orders.reference(slot), order.qty)
+            }));
+            orders.sort_unstable();
         }
-        out.u64(self.digest(symbol));
+        Saving {
+            books: self,
+            orders,
+        }
     }
 
     /// Loads one symbol's book, of which there must be nothing yet; or reads past it.
@@ -84,14 +78,13 @@ impl Books {
             let Some(book) = self.books.get_mut(symbol as usize) else {
                 return Err(from.error(format_args!("a symbol below {room}, found {symbol}")));
             };
-            if book.is_known() {
+            if book.marks & NAMED != 0 {
                 return Err(from.error(format_args!("symbol {symbol} once only")));
             }
             book.phase = phase;
             book.is_crossed = u8::from(is_crossed);
-            book.is_cut = u8::from(is_cut);
+            book.marks = NAMED | if is_cut { CUT } else { 0 };
             book.evidence = evidence;
-            book.is_named = 1;
         }
         for side in [BUY, SELL] {
             for _ in 0..from.u32()? {
@@ -101,7 +94,11 @@ impl Books {
                     if !keep {
                         continue;
                     }
-                    if let Err(anomaly) = self.insert(symbol, side, reference, price, qty) {
+                    let inserted = match self.depth {
+                        Depth::L3 => self.insert::<true>(symbol, side, reference, price, qty),
+                        Depth::L2 => self.insert::<false>(symbol, side, reference, price, qty),
+                    };
+                    if let Err(anomaly) = inserted {
                         let what = format_args!(
                             "an order that fits the book of symbol {symbol}, found {} with order \
                              {reference}",
@@ -120,18 +117,60 @@ impl Books {
     }
 }
 
+/// Books that are being saved.
+#[derive(Debug)]
+pub struct Saving<'a> {
+    books: &'a Books,
+    /// The orders by their levels, where the levels themselves do not know them.
+    orders: Vec<(u32, u64, u32)>,
+}
+
+impl Saving<'_> {
+    /// Saves one symbol's book: its marks, then each side's prices, the worst first, with their
+    /// orders in turn, or by reference where no queues are kept; last its digest.
+    pub fn save(&self, symbol: u32, out: &mut StateWriter<'_>) {
+        let books = self.books;
+        let book = &books.books[symbol as usize];
+        out.u8(book.phase);
+        out.bool(book.is_crossed != 0);
+        out.bool(book.marks & CUT != 0);
+        out.u32(book.evidence);
+        for side in [BUY, SELL] {
+            let levels: Vec<u32> = books.levels_of(symbol, side).collect();
+            out.u32(levels.len() as u32);
+            for &id in levels.iter().rev() {
+                let level = books.levels.get(id);
+                out.i64(price_of(level.key, side).0);
+                out.u32(level.count);
+                for (reference, qty) in books.queue_of(id) {
+                    out.u64(reference);
+                    out.u32(qty.0 as u32);
+                }
+                let first = self.orders.partition_point(|order| order.0 < id);
+                let orders = self.orders[first..].iter();
+                for (_, reference, qty) in orders.take_while(|order| order.0 == id) {
+                    out.u64(*reference);
+                    out.u32(*qty);
+                }
+            }
+        }
+        out.u64(books.digest(symbol));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::BooksConfig;
+    use crate::{BooksConfig, Depth};
     use bus::state::Versions;
     use bus::{Event, Kind, Side};
 
-    fn books() -> Books {
+    fn books(depth: Depth) -> Books {
         Books::new(BooksConfig {
             orders_max: 4096,
             levels_max: 1024,
             symbols_max: 8,
+            depth,
         })
         .unwrap()
     }
@@ -167,60 +206,66 @@ mod tests {
     /// Saved by `from` cores and loaded by `to`, the books go on as if nothing had happened.
     #[test]
     fn books_that_were_saved_go_on_as_if_they_had_not_been() {
-        let mut random = 7;
         for (from, to) in [(1, 1), (1, 2), (2, 1), (2, 4)] {
-            let mut twins: Vec<Books> = (0..from).map(|_| books()).collect();
-            for _ in 0..4_000 {
-                let event = event(&mut random);
-                twins[event.symbol as usize % from].apply(&event);
-            }
-            for twin in &mut twins {
-                twin.apply(&Event::new(Kind::Gap));
-            }
-            let mut loaded: Vec<Books> = (0..to).map(|_| books()).collect();
-            for twin in &twins {
-                let mut bytes = Vec::new();
-                let mut out = StateWriter::new(&mut bytes, Versions::NEWEST);
-                twin.save_shared(&mut out);
-                let symbols: Vec<u32> = twin.symbols().collect();
-                symbols
-                    .iter()
-                    .for_each(|&symbol| twin.save(symbol, &mut out));
-                out.finish().unwrap();
-                for (index, books) in loaded.iter_mut().enumerate() {
-                    let mut state = StateReader::new(&bytes, Versions::NEWEST);
-                    books.load_shared(&mut state, index == 0).unwrap();
-                    for &symbol in &symbols {
-                        let keep = symbol as usize % to == index;
-                        books.load(symbol, keep, &mut state).unwrap();
-                    }
-                    state.end().unwrap();
-                }
-            }
-            let total = |books: &[Books]| -> u64 {
-                books
-                    .iter()
-                    .map(|books| books.stats().anomalies.total())
-                    .sum()
-            };
-            assert_eq!(total(&twins), total(&loaded));
-            for _ in 0..4_000 {
-                let event = event(&mut random);
-                let symbol = event.symbol;
-                let (twin, other) = (symbol as usize % from, symbol as usize % to);
-                assert_eq!(twins[twin].apply(&event), loaded[other].apply(&event));
-                assert_eq!(twins[twin].digest(symbol), loaded[other].digest(symbol));
-                assert_eq!(twins[twin].quote(symbol), loaded[other].quote(symbol));
-                assert_eq!(twins[twin].evidence(symbol), loaded[other].evidence(symbol));
-                assert_eq!(twins[twin].phase(symbol), loaded[other].phase(symbol));
-            }
-            assert!(loaded.iter().any(|books| books.is_stale(0)));
+            go_on(from, to, Depth::L3);
+            go_on(from, to, Depth::L2);
         }
+    }
+
+    fn go_on(from: usize, to: usize, depth: Depth) {
+        let mut random = 7 + (from * 8 + to) as u64;
+        let mut twins: Vec<Books> = (0..from).map(|_| books(depth)).collect();
+        for _ in 0..4_000 {
+            let event = event(&mut random);
+            twins[event.symbol as usize % from].apply(&event);
+        }
+        for twin in &mut twins {
+            twin.apply(&Event::new(Kind::Gap));
+        }
+        let mut loaded: Vec<Books> = (0..to).map(|_| books(depth)).collect();
+        for twin in &twins {
+            let mut bytes = Vec::new();
+            let mut out = StateWriter::new(&mut bytes, Versions::NEWEST);
+            twin.save_shared(&mut out);
+            let symbols: Vec<u32> = twin.symbols().collect();
+            let saving = twin.saving();
+            symbols
+                .iter()
+                .for_each(|&symbol| saving.save(symbol, &mut out));
+            out.finish().unwrap();
+            for (index, books) in loaded.iter_mut().enumerate() {
+                let mut state = StateReader::new(&bytes, Versions::NEWEST);
+                books.load_shared(&mut state, index == 0).unwrap();
+                for &symbol in &symbols {
+                    let keep = symbol as usize % to == index;
+                    books.load(symbol, keep, &mut state).unwrap();
+                }
+                state.end().unwrap();
+            }
+        }
+        let total = |books: &[Books]| -> u64 {
+            books
+                .iter()
+                .map(|books| books.stats().anomalies.total())
+                .sum()
+        };
+        assert_eq!(total(&twins), total(&loaded));
+        for _ in 0..4_000 {
+            let event = event(&mut random);
+            let symbol = event.symbol;
+            let (twin, other) = (symbol as usize % from, symbol as usize % to);
+            assert_eq!(twins[twin].apply(&event), loaded[other].apply(&event));
+            assert_eq!(twins[twin].digest(symbol), loaded[other].digest(symbol));
+            assert_eq!(twins[twin].quote(symbol), loaded[other].quote(symbol));
+            assert_eq!(twins[twin].evidence(symbol), loaded[other].evidence(symbol));
+            assert_eq!(twins[twin].phase(symbol), loaded[other].phase(symbol));
+        }
+        assert!(loaded.iter().any(|books| books.is_stale(0)));
     }
 
     #[test]
     fn a_state_that_cannot_be_is_an_error() {
-        let mut twin = books();
+        let mut twin = books(Depth::L3);
         twin.apply(&Event {
             symbol: 1,
             order: 5,
@@ -231,10 +276,10 @@ mod tests {
         });
         let mut bytes = Vec::new();
         let mut out = StateWriter::new(&mut bytes, Versions::NEWEST);
-        twin.save(1, &mut out);
+        twin.saving().save(1, &mut out);
         out.finish().unwrap();
         let load = |bytes: &[u8], symbol| {
-            let mut books = books();
+            let mut books = books(Depth::L3);
             books.load(symbol, true, &mut StateReader::new(bytes, Versions::NEWEST))
         };
         assert_eq!(load(&bytes, 1), Ok(()));

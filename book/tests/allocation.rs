@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Anomaly, Event, Kind, Price, Qty, Side};
 
 struct Counting;
@@ -67,6 +67,7 @@ fn nothing_is_allocated_after_the_start_and_pages_follow_live_orders() {
         orders_max: ORDERS_MAX,
         levels_max: 10_000,
         symbols_max: 8,
+        depth: Depth::L3,
     };
     let mut books = Books::new(config).unwrap();
     let events: Vec<Event> = (0..400_000).map(event).collect();

@@ -2,7 +2,7 @@
 
 mod reference;
 
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Applied, Event, Flags, Kind, Level, Price, Qty, Side};
 use reference::Twin;
 
@@ -10,6 +10,7 @@ const ROOMY: BooksConfig = BooksConfig {
     orders_max: 50_000,
     levels_max: 50_000,
     symbols_max: 12,
+    depth: Depth::L3,
 };
 
 /// A small generator of random numbers: xorshift64*.
@@ -48,6 +49,11 @@ struct Stream {
     symbols: u64,
     /// How many prices are used.
     prices: u64,
+    /// Their distance, and how many of these all of them are above 0.
+    tick: i64,
+    base: i64,
+    /// How far their middle moves up and down in the course of the stream.
+    wander: u64,
     /// One in so many adds where there is one delete: how deep books grow.
     deletes_in_ten: u64,
     /// One field in so many is senseless.
@@ -63,6 +69,9 @@ const CALM: Stream = Stream {
     events: 6_000,
     symbols: 5,
     prices: 30,
+    tick: 1_000_000,
+    base: 0,
+    wander: 0,
     deletes_in_ten: 4,
     hostile_in: u64::MAX,
     reference_base: 1,
@@ -107,7 +116,10 @@ fn make(stream: Stream, seed: u64) -> Vec<Event> {
         };
         event.symbol = random.below(stream.symbols) as u32;
         event.side = random.pick(&[Side::Buy, Side::Sell]);
-        let middle = 1 + stream.prices / 2;
+        // Up and down four times.
+        let phase = seq * 8 * (stream.wander + 1) / stream.events as u64 % (2 * stream.wander + 2);
+        let wave = phase.min(2 * stream.wander + 1 - phase);
+        let middle = 1 + stream.prices / 2 + wave;
         // Mostly near the middle and on the right side of it, so that books cross now and then.
         let away = random
             .below(stream.prices / 2)
@@ -117,7 +129,7 @@ fn make(stream: Stream, seed: u64) -> Vec<Event> {
         } else {
             middle + away
         };
-        event.price = Price(price as i64 * 1_000_000);
+        event.price = Price((stream.base + price as i64) * stream.tick);
         event.qty = Qty(1 + random.below(500) as i64);
         event.order = match kind {
             Kind::Add => fresh(&mut random),
@@ -232,17 +244,45 @@ fn same_book(books: &Books, twin: &Twin, symbol: u32, place: &str) {
     }
 }
 
-/// Applies the stream to the books and their twin in step, then once more in blocks.
+fn without_queues(config: BooksConfig) -> BooksConfig {
+    BooksConfig {
+        depth: Depth::L2,
+        ..config
+    }
+}
+
+/// Books without queues must be those with queues in all but these.
+fn same_without_queues(plain: &Books, books: &Books, symbol: u32, place: &str) {
+    assert_eq!(plain.quote(symbol), books.quote(symbol), "{place}");
+    assert_eq!(plain.phase(symbol), books.phase(symbol), "{place}");
+    assert_eq!(plain.evidence(symbol), books.evidence(symbol), "{place}");
+    assert_eq!(plain.is_stale(symbol), books.is_stale(symbol), "{place}");
+    let (mut levels, mut expected) = (Vec::new(), Vec::new());
+    for side in [Side::Buy, Side::Sell] {
+        plain.depth(symbol, side, usize::MAX, &mut levels);
+        books.depth(symbol, side, usize::MAX, &mut expected);
+        assert_eq!(levels, expected, "{place}: depth of {symbol} {side:?}");
+        for level in &levels {
+            assert_eq!(plain.queue(symbol, side, level.price).count(), 0);
+        }
+    }
+}
+
+/// Applies the stream to the books, those without queues and their twin in step, then once more in
+/// blocks.
 fn check(stream: Stream, seed: u64) {
     let events = make(stream, seed);
     let mut books = Books::new(stream.config).unwrap();
+    let mut plain = Books::new(without_queues(stream.config)).unwrap();
     let mut twin = Twin::new(stream.config);
     let mut applied: Vec<Applied> = Vec::new();
     for event in &events {
         let place = format!("seed {seed}, {event:?}");
         let (got, expected) = (books.apply(event), twin.apply(event));
         assert_eq!(got, expected, "{place}");
+        assert_eq!(plain.apply(event), expected, "without queues: {place}");
         applied.push(got);
+        assert_eq!(plain.stats(), books.stats(), "without queues: {place}");
         let stats = books.stats();
         assert_eq!(
             (stats.orders, stats.levels),
@@ -250,12 +290,11 @@ fn check(stream: Stream, seed: u64) {
             "{place}"
         );
         same_book(&books, &twin, event.symbol, &place);
-        same_book(
-            &books,
-            &twin,
-            event.seq as u32 % (stream.symbols as u32 + 2),
-            &place,
-        );
+        let other = event.seq as u32 % (stream.symbols as u32 + 2);
+        same_book(&books, &twin, other, &place);
+        for symbol in [event.symbol, other] {
+            same_without_queues(&plain, &books, symbol, &place);
+        }
     }
     assert_eq!(books.stats().anomalies, twin.anomalies, "seed {seed}");
     assert_eq!(
@@ -264,27 +303,32 @@ fn check(stream: Stream, seed: u64) {
         "seed {seed}"
     );
 
-    let mut again = Books::new(stream.config).unwrap();
-    let mut index = 0;
-    for piece in events.chunks(events.len() / 3 + 5) {
-        again.apply_block(piece, |_, event, got| {
+    for (config, books) in [
+        (stream.config, &books),
+        (without_queues(stream.config), &plain),
+    ] {
+        let mut again = Books::new(config).unwrap();
+        let mut index = 0;
+        for piece in events.chunks(events.len() / 3 + 5) {
+            again.apply_block(piece, |_, event, got| {
+                assert_eq!(
+                    (event, got),
+                    (&events[index], applied[index]),
+                    "seed {seed}"
+                );
+                index += 1;
+            });
+        }
+        assert_eq!(index, events.len());
+        for symbol in 0..stream.config.symbols_max {
             assert_eq!(
-                (event, got),
-                (&events[index], applied[index]),
-                "seed {seed}"
+                again.digest(symbol),
+                books.digest(symbol),
+                "seed {seed}: digest of {symbol}"
             );
-            index += 1;
-        });
+        }
+        assert_eq!(again.stats(), books.stats(), "seed {seed}");
     }
-    assert_eq!(index, events.len());
-    for symbol in 0..stream.config.symbols_max {
-        assert_eq!(
-            again.digest(symbol),
-            books.digest(symbol),
-            "seed {seed}: digest of {symbol}"
-        );
-    }
-    assert_eq!(again.stats(), books.stats(), "seed {seed}");
 }
 
 #[test]
@@ -366,6 +410,52 @@ fn deep_books_of_many_prices() {
     }
 }
 
+/// One cent.
+const CENT: i64 = 10_000_000;
+
+#[test]
+fn prices_that_wander_over_ladders() {
+    for seed in 0..2 {
+        for (tick, prices, wander) in [
+            (CENT, 30, 0),
+            (CENT, 30, 300),
+            (CENT, 60, 30),
+            (CENT, 300, 100),
+            (CENT / 2, 60, 200),
+            (CENT * 5, 40, 20),
+        ] {
+            let base = if wander == 100 { 0 } else { 5_000 };
+            let stream = Stream {
+                tick,
+                prices,
+                wander,
+                base,
+                symbols: 2,
+                deletes_in_ten: 4 + seed * 2,
+                ..CALM
+            };
+            check(stream, seed);
+        }
+    }
+}
+
+#[test]
+fn prices_at_the_end_of_all_ladders() {
+    for seed in 0..2 {
+        for base in [(1 << 32) - 100, (1 << 32) - 1_000] {
+            let stream = Stream {
+                tick: CENT,
+                prices: 200,
+                wander: 40,
+                base,
+                symbols: 2,
+                ..CALM
+            };
+            check(stream, seed);
+        }
+    }
+}
+
 #[test]
 fn queues_that_grow_long_and_short_again() {
     for seed in 0..4 {
@@ -399,6 +489,7 @@ fn no_room() {
             orders_max: 40,
             levels_max: 1_000,
             symbols_max: 4,
+            depth: Depth::L3,
         };
         check(
             Stream {
@@ -412,6 +503,7 @@ fn no_room() {
             orders_max: 1_000,
             levels_max: 20,
             symbols_max: 6,
+            depth: Depth::L3,
         };
         check(
             Stream {

@@ -163,18 +163,18 @@ impl Deref for FileMap {
     }
 }
 
-/// Asks for the cache line of `items[index]`; does nothing where there is no such item.
+/// Asks for the cache line of `items[index]`; of no use where there is no such item.
 #[inline(always)]
 pub fn prefetch<T>(items: &[T], index: usize) {
-    if index < items.len() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the address is inside `items`; a prefetch reads nothing that the program sees,
-        // and SSE is part of the architecture.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(items.as_ptr().add(index).cast());
-        }
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program sees and does nothing at an address that
+    // is not mapped, so that any may be asked for; and SSE is part of the architecture.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(items.as_ptr().wrapping_add(index).cast());
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (items, index);
 }
 
 /// Asks for one cache line of `items[index]`, the first being 0; does nothing where there is no

@@ -37,6 +37,8 @@ pub struct Config {
     pub log: Log,
     /// What need not be replayed after a crash.
     pub checkpoint: Checkpoint,
+    /// What books keep.
+    pub book: Book,
     /// Tumbling event-time windows by name; the order of their names is their number.
     pub windows: Windows,
     /// The spread monitor.
@@ -183,6 +185,24 @@ impl Log {
         };
         (retention != Retention::default()).then_some(retention)
     }
+}
+
+/// What books keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Book {
+    /// `l3`, or `l2` to do without the order in which orders are executed.
+    pub depth: Depth,
+}
+
+/// What is kept of each price of a book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// Its quantity and its orders, in the order in which they will be executed.
+    L3,
+    /// Its quantity and the number of its orders.
+    L2,
 }
 
 /// Checkpoints: what need not be replayed after a crash.
@@ -445,6 +465,12 @@ impl Default for Log {
             keep: None,
             keep_age: None,
         }
+    }
+}
+
+impl Default for Book {
+    fn default() -> Book {
+        Book { depth: Depth::L3 }
     }
 }
 
@@ -756,7 +782,12 @@ impl Config {
         };
         // Holds orders back when they are sent, and decides none.
         decisive.risk.kill_file = None;
-        decisive.show()
+        // The text as it was before books had a choice, so that older states fit still.
+        let text = decisive.show().replace("[book]\ndepth = \"l3\"\n\n", "");
+        match self.book.depth {
+            Depth::L3 => text,
+            Depth::L2 => text + "[book]\ndepth = \"l2\"\n",
+        }
     }
 
     /// The whole configuration as TOML that [`Config::parse`] reads back.
@@ -801,6 +832,23 @@ mod tests {
         assert_eq!(
             Config::parse(&config.show(), Path::new("t.toml")).unwrap(),
             config
+        );
+    }
+
+    #[test]
+    fn states_of_full_books_do_not_fit_books_without_queues() {
+        let l3 = Config::default();
+        // As it was when books had no choice: states that were made then fit still.
+        assert!(l3.show().contains("[book]") && !l3.decisive().contains("[book]"));
+        let l2 = Config::parse("[book]\ndepth = \"l2\"\n", Path::new("t.toml")).unwrap();
+        assert_eq!(l2.book.depth, Depth::L2);
+        assert_ne!(l2.decisive(), l3.decisive());
+        assert_eq!(
+            l2.decisive().replace("[book]\ndepth = \"l2\"\n", ""),
+            l3.decisive()
+        );
+        assert!(
+            error("[book]\ndepth = \"l1\"").contains("line 2: unknown key `l1`; did you mean `l")
         );
     }
 

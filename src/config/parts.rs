@@ -2,7 +2,7 @@
 
 use analytics::{Bps, Measure, MomentumConfig, RegimeConfig, RiskConfig, SpreadConfig};
 use analytics::{SuiteConfig, WindowConfig};
-use book::BooksConfig;
+use book::{BooksConfig, Depth};
 use bus::Qty;
 
 use super::{Config, Ratio};
@@ -20,6 +20,10 @@ impl Config {
             orders_max: self.limits.orders as u32,
             levels_max: self.limits.levels as u32,
             symbols_max: self.limits.symbols as u32,
+            depth: match self.book.depth {
+                super::Depth::L3 => Depth::L3,
+                super::Depth::L2 => Depth::L2,
+            },
         }
     }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use analytics::{Intents, SuiteConfig, Suites};
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::checkpoint::{self, Checkpoint, Head};
 use bus::disk::{Folder, FolderFaults, SimFolder};
 use bus::state::{StateError, StateReader, StateWriter, Versions};
@@ -48,6 +48,7 @@ impl State {
             orders_max: 1024,
             levels_max: 1024,
             symbols_max: SYMBOLS,
+            depth: Depth::L3,
         };
         State {
             books: Books::new(books).expect("memory for small books"),
@@ -88,8 +89,9 @@ impl State {
     fn save(&self, out: &mut StateWriter<'_>) {
         self.books.save_shared(out);
         self.suites.save_shared(out);
+        let books = self.books.saving();
         for symbol in 1..SYMBOLS {
-            self.books.save(symbol, out);
+            books.save(symbol, out);
             self.suites.save(symbol, out);
         }
     }
