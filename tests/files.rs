@@ -6,7 +6,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind, Level, Side, Ts};
 use feed::moldudp64::Blocks;
 use feed::protocol::{Dbn, Lobster, Protocol};
@@ -18,6 +18,7 @@ const BOOKS: BooksConfig = BooksConfig {
     orders_max: 1 << 20,
     levels_max: 1 << 20,
     symbols_max: 1 << 10,
+    depth: Depth::L3,
 };
 
 fn replay(folder: &Folder, files: &[&Path], more: &[&str]) -> (Ended, PathBuf) {

@@ -2,7 +2,7 @@
 //! event, and from its bytes into books? (ITCH: `decode` and `book`.)
 
 use bench::{MIDNIGHT, fold, group, is_measuring};
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use feed::moldudp64::Blocks;
@@ -12,6 +12,7 @@ const CONFIG: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
     levels_max: 4 << 20,
     symbols_max: 1 << 16,
+    depth: Depth::L3,
 };
 
 /// Events gathered before the books take them.
