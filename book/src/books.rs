@@ -131,22 +131,22 @@ impl Books {
             return self.refuse_symbol(event);
         }
         if event.flags.0 & (Flags::MORE.0 | Flags::ENDS.0) != 0 {
-            return self.apply_part(event);
+            return self.apply_part::<QUEUES>(event);
         }
-        self.apply_whole(event)
+        self.apply_whole::<QUEUES>(event)
     }
 
     /// One of several changes that are one.
     #[inline(never)]
-    fn apply_part(&mut self, event: &Event) -> Applied {
+    fn apply_part<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
         if event.kind == Kind::Status {
-            return self.apply_whole(event);
+            return self.apply_whole::<QUEUES>(event);
         }
         let book = &mut self.books[event.symbol as usize];
         let (phase, was_crossed) = (book.phase, book.is_crossed);
         // A book that is not known to trade is never found crossed.
         book.phase = Phase::Unknown as u8;
-        let mut applied = self.apply_whole(event);
+        let mut applied = self.apply_whole::<QUEUES>(event);
         let book = &mut self.books[event.symbol as usize];
         (book.phase, book.is_crossed) = (phase, was_crossed);
         applied.quote_changed = !event.flags.has(Flags::MORE);
@@ -157,7 +157,7 @@ impl Books {
     }
 
     #[inline(always)]
-    fn apply_whole(&mut self, event: &Event) -> Applied {
+    fn apply_whole<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
         match event.kind {
             Kind::Add => self.add::<QUEUES>(event),
             Kind::Delete => self.delete::<QUEUES>(event),

@@ -1,12 +1,13 @@
 //! Several changes that are one: each is made when it comes, and only the last is told of.
 
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Anomaly, Applied, Event, Flags, Kind, Phase, Price, Qty, Side};
 
 const CONFIG: BooksConfig = BooksConfig {
     orders_max: 1 << 10,
     levels_max: 1 << 10,
     symbols_max: 4,
+    depth: Depth::L3,
 };
 
 fn trading() -> Books {
