@@ -3,6 +3,8 @@
 //! Pure: the same events give the same signals. It does no I/O and reads no clock, so live,
 //! replay, recovery and tests all call this one.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 
 use analytics::risk::{Risk, RiskConfig};
@@ -20,6 +22,13 @@ const FAR_EVENTS: usize = 16;
 const NEAR_EVENTS: usize = 8;
 /// Events kept as examples of what was wrong.
 const EXAMPLES_MAX: usize = 16;
+/// Visits that a tick makes before it asks whether it may go on beside later events, and how many it
+/// then makes beside each of them.
+const VISITS_AT_TICK: usize = 64;
+const VISITS_BESIDE_EVENT: usize = 1;
+/// Symbols that may be visited before their turn, and what they may say together.
+const EARLY_SYMBOLS_MAX: usize = 1024;
+const EARLY_SIGNALS_MAX: usize = 4096 + Outbox::SIGNALS_MAX;
 
 /// What a core is made of.
 #[derive(Clone, Debug)]
@@ -44,6 +53,18 @@ pub trait Sink {
     fn event(&mut self, event: &Event);
     /// A signal.
     fn signal(&mut self, signal: &Signal);
+    /// A tick has more to say than a little. Who can keep apart what comes behind the tick from what
+    /// the tick says, and answers that it does, is given later events at once, and in between what
+    /// the tick says ([`Sink::owed`]), which belongs before them, up to [`Sink::let_go`].
+    fn hold_back(&mut self) -> bool {
+        false
+    }
+    /// A signal of the tick at which it began to hold, in order.
+    fn owed(&mut self, signal: &Signal) {
+        self.signal(signal);
+    }
+    /// The tick has said all.
+    fn let_go(&mut self) {}
     /// A piece of the work on an event is done: for sinks that measure what each piece takes.
     #[inline(always)]
     fn lap(&mut self, _: Lap) {}
@@ -77,6 +98,8 @@ pub struct Core {
     risk: Risk,
     out: Outbox,
     intents: Intents,
+    early: Early,
+    visits_at_tick: usize,
     digests: Vec<SymbolDigest>,
     names: Vec<[u8; 8]>,
     last_seq: u64,
@@ -101,6 +124,8 @@ impl Core {
             risk: Risk::new(config.risk, config.symbols_max - 1),
             out: Outbox::new(),
             intents: Intents::new(),
+            early: Early::new(),
+            visits_at_tick: VISITS_AT_TICK,
             digests: vec![SymbolDigest::EMPTY; config.symbols_max],
             names: vec![[b' '; 8]; config.symbols_max],
             last_seq: 0,
@@ -119,13 +144,32 @@ impl Core {
         let Some(last) = events.last() else { return };
         self.last_seq = last.seq;
         self.is_ended |= last.kind == Kind::End;
-        let mut rest = Rest {
+        let (books, mut rest) = self.split();
+        let mut ahead = 0;
+        books.apply_block(events, |books, event, applied| {
+            sink.lap(Lap::Book);
+            rest.prefetch(events, ahead);
+            ahead += 1;
+            if rest.suites.is_ticking() {
+                rest.tick_beside(event, sink);
+            }
+            sink.event(event);
+            sink.lap(Lap::Append);
+            rest.one(books, event, &applied, sink);
+            sink.lap(Lap::Analytics);
+        });
+    }
+
+    fn split(&mut self) -> (&mut Books, Rest<'_>) {
+        let rest = Rest {
             midnight: self.midnight,
             from: self.from,
             suites: &mut self.suites,
             risk: &mut self.risk,
             out: &mut self.out,
             intents: &mut self.intents,
+            early: &mut self.early,
+            visits_at_tick: self.visits_at_tick,
             digests: &mut self.digests,
             names: &mut self.names,
             watermark: &mut self.watermark,
@@ -134,16 +178,26 @@ impl Core {
             gap_messages: &mut self.gap_messages,
             is_open: &mut self.is_open,
         };
-        let mut ahead = 0;
-        self.books.apply_block(events, |books, event, applied| {
-            sink.lap(Lap::Book);
-            rest.prefetch(events, ahead);
-            ahead += 1;
-            sink.event(event);
-            sink.lap(Lap::Append);
-            rest.one(books, event, &applied, sink);
-            sink.lap(Lap::Analytics);
-        });
+        (&mut self.books, rest)
+    }
+
+    /// How many visits a tick makes before it goes on beside later events, where the sink allows it.
+    /// No result depends on it.
+    pub fn set_visits_at_tick(&mut self, visits: usize) {
+        self.visits_at_tick = visits;
+    }
+
+    /// Whether a tick goes on beside later events.
+    #[inline]
+    pub fn is_ticking(&self) -> bool {
+        self.suites.is_ticking()
+    }
+
+    /// Goes on with such a tick, by so many visits: for who has nothing else to do.
+    pub fn tick_on(&mut self, visits_max: usize, sink: &mut impl Sink) {
+        if self.is_ticking() {
+            self.split().1.tick_on(visits_max, sink);
+        }
     }
 
     /// Saves all that it knows: what is of no symbol, then each symbol that an event named, then
@@ -316,6 +370,8 @@ struct Rest<'a> {
     risk: &'a mut Risk,
     out: &'a mut Outbox,
     intents: &'a mut Intents,
+    early: &'a mut Early,
+    visits_at_tick: usize,
     digests: &'a mut [SymbolDigest],
     names: &'a mut [[u8; 8]],
     watermark: &'a mut Ts,
@@ -358,18 +414,17 @@ impl Rest<'_> {
         if let Some(closed) = digest.enter(event.ts_event, self.midnight) {
             say_digest(closed, symbol, event, sink);
         }
+        digest.event(event, self.midnight);
+        // One look at what is hard to foretell; most events end here.
+        if !analytics::matters(event, applied) {
+            if event.kind == Kind::Symbol {
+                self.names[symbol as usize] = event.order.to_be_bytes();
+            }
+            return;
+        }
         let quote = books.quote(symbol);
-        digest.event(
-            event,
-            self.midnight,
-            applied.quote_changed.then_some(&quote),
-        );
-        match event.kind {
-            Kind::Symbol => self.names[symbol as usize] = event.order.to_be_bytes(),
-            Kind::Nothing | Kind::Info | Kind::Imbalance => return,
-            Kind::Add | Kind::Execute | Kind::ExecuteAt | Kind::Cancel | Kind::Delete => {}
-            Kind::Replace | Kind::Trade | Kind::Cross | Kind::Break | Kind::Status => {}
-            Kind::System | Kind::Tick | Kind::Gap | Kind::End => unreachable!("for all symbols"),
+        if applied.quote_changed {
+            digest.quote(&quote);
         }
         // In the middle of several changes that are one, a book says nothing.
         if event.ts_event < self.from || event.flags.has(Flags::MORE) {
@@ -387,6 +442,49 @@ impl Rest<'_> {
                 midnight: self.midnight,
             };
             gate.settle(self.out, self.intents, sink);
+        }
+    }
+
+    /// While a tick is under way: what it owes to the event's symbol is done first, and some more of
+    /// it. What is for all symbols comes after all of it.
+    #[cold]
+    fn tick_beside(&mut self, event: &Event, sink: &mut impl Sink) {
+        if matches!(event.kind, Kind::Tick | Kind::Gap | Kind::End) || self.early.is_full() {
+            return self.tick_on(usize::MAX, sink);
+        }
+        if !event.kind.is_for_all() && self.suites.settle(event.symbol, self.out) {
+            let digest = &mut self.digests[event.symbol as usize];
+            for signal in self.out.signals() {
+                digest.signal(signal, self.midnight);
+            }
+            self.early.keep(event.symbol, self.out.signals());
+            self.out.clear();
+        }
+        self.tick_on(VISITS_BESIDE_EVENT, sink);
+    }
+
+    fn tick_on(&mut self, visits_max: usize, sink: &mut impl Sink) {
+        let Rest {
+            suites,
+            out,
+            early,
+            digests,
+            midnight,
+            ..
+        } = self;
+        let is_done = suites.go_on(visits_max, out, |out| {
+            early.say_below(out.symbol(), sink);
+            let digest = &mut digests[out.symbol() as usize];
+            for signal in out.signals() {
+                digest.signal(signal, *midnight);
+                sink.owed(signal);
+            }
+            out.clear();
+        });
+        if is_done {
+            early.say_below(u32::MAX, sink);
+            early.signals.clear();
+            sink.let_go();
         }
     }
 
@@ -413,19 +511,19 @@ impl Rest<'_> {
         match event.kind {
             Kind::Tick => {
                 *self.watermark = event.ts_event;
-                self.suites.on_watermark(
-                    event.ts_event,
-                    event.seq,
-                    self.out,
-                    self.intents,
-                    |out, intents| gate.settle(out, intents, sink),
-                );
+                self.suites.begin_tick(event.ts_event, event.seq);
+                let intents = &mut *self.intents;
+                let mut say = |out: &mut Outbox| gate.settle(out, intents, sink);
+                let is_done = self.suites.go_on(self.visits_at_tick, self.out, &mut say);
+                if !is_done && !sink.hold_back() {
+                    let mut say = |out: &mut Outbox| gate.settle(out, self.intents, sink);
+                    self.suites.go_on(usize::MAX, self.out, &mut say);
+                }
             }
             Kind::End => {
-                self.suites
-                    .finish(event.seq, self.out, self.intents, |out, intents| {
-                        gate.settle(out, intents, sink);
-                    });
+                let intents = &mut *self.intents;
+                let say = |out: &mut Outbox| gate.settle(out, intents, sink);
+                self.suites.finish(event.seq, self.out, say);
                 for symbol in books.symbols().filter(|symbol| *symbol != 0) {
                     let Some(digest) = self.digests.get_mut(symbol as usize) else {
                         continue;
@@ -442,6 +540,51 @@ impl Rest<'_> {
             // and `E` and `C` after.
             Kind::System => *self.is_open = event.order == u64::from(b'Q'),
             _ => {}
+        }
+    }
+}
+
+/// What a tick says of symbols that it visited before their turn, because something happened to
+/// them while it was under way.
+struct Early {
+    signals: Vec<Signal>,
+    /// Symbol, its first signal and how many; the lowest symbol on top.
+    symbols: BinaryHeap<Reverse<(u32, u32, u32)>>,
+}
+
+impl Early {
+    fn new() -> Early {
+        Early {
+            signals: Vec::with_capacity(EARLY_SIGNALS_MAX),
+            symbols: BinaryHeap::with_capacity(EARLY_SYMBOLS_MAX),
+        }
+    }
+
+    /// Whether there may be no room for what one more symbol says.
+    fn is_full(&self) -> bool {
+        self.symbols.len() == EARLY_SYMBOLS_MAX
+            || self.signals.len() + Outbox::SIGNALS_MAX > EARLY_SIGNALS_MAX
+    }
+
+    fn keep(&mut self, symbol: u32, signals: &[Signal]) {
+        if !signals.is_empty() {
+            let first = self.signals.len() as u32;
+            self.signals.extend_from_slice(signals);
+            self.symbols
+                .push(Reverse((symbol, first, signals.len() as u32)));
+        }
+    }
+
+    /// Says what is of symbols below this one.
+    fn say_below(&mut self, symbol: u32, sink: &mut impl Sink) {
+        while let Some(&Reverse((early, first, count))) = self.symbols.peek() {
+            if early >= symbol {
+                return;
+            }
+            self.symbols.pop();
+            for signal in &self.signals[first as usize..][..count as usize] {
+                sink.owed(signal);
+            }
         }
     }
 }

@@ -91,22 +91,25 @@ impl SymbolDigest {
         }
     }
 
-    /// Takes in an event and, where it changed, the quote after it.
+    /// Takes in an event.
     #[inline]
-    pub fn event(&mut self, event: &Event, midnight: Ts, quote: Option<&Quote>) {
+    pub fn event(&mut self, event: &Event, midnight: Ts) {
         self.events += 1;
         let head = u64::from(event.kind as u8) << 8 | u64::from(event.side as u8);
         let ids = event.order.wrapping_mul(ODD_A) ^ event.order_b.wrapping_mul(ODD_B);
         let money = (event.price.0 as u64).wrapping_mul(ODD_C) ^ (event.qty.0 as u64);
         self.mix(head ^ ids ^ money.rotate_left(17) ^ (event.ts_event.since(midnight) as u64));
-        if let Some(quote) = quote {
-            self.mix(
-                (quote.bid.0 as u64).wrapping_mul(ODD_A)
-                    ^ (quote.ask.0 as u64).wrapping_mul(ODD_B)
-                    ^ (quote.bid_qty.0 as u64).wrapping_mul(ODD_C)
-                    ^ (quote.ask_qty.0 as u64).rotate_left(32),
-            );
-        }
+    }
+
+    /// Takes in the quote after the event, where that changed it.
+    #[inline]
+    pub fn quote(&mut self, quote: &Quote) {
+        self.mix(
+            (quote.bid.0 as u64).wrapping_mul(ODD_A)
+                ^ (quote.ask.0 as u64).wrapping_mul(ODD_B)
+                ^ (quote.bid_qty.0 as u64).wrapping_mul(ODD_C)
+                ^ (quote.ask_qty.0 as u64).rotate_left(32),
+        );
     }
 
     /// Takes in a signal. What the gateway did, and digests themselves, do not count.
@@ -163,7 +166,8 @@ mod tests {
             };
             change(&mut event);
             assert_eq!(digest.enter(event.ts_event, midnight), None);
-            digest.event(&event, midnight, Some(&Quote::EMPTY));
+            digest.event(&event, midnight);
+            digest.quote(&Quote::EMPTY);
         }
         let body = Body::Broken(bus::signal::Broken { match_number: 3 });
         digest.signal(&Signal::new(midnight, 1, 2, 3, 4, body), midnight);
@@ -201,7 +205,7 @@ mod tests {
         let mut closed = Vec::new();
         for second in [1, 59, 60, 30, 200] {
             closed.extend(digest.enter(event(second).ts_event, Ts(0)));
-            digest.event(&event(second), Ts(0), None);
+            digest.event(&event(second), Ts(0));
         }
         closed.extend(digest.close());
         let minutes: Vec<_> = closed.iter().map(|c| (c.minute, c.events)).collect();

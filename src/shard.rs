@@ -24,6 +24,10 @@ use crate::recovery::{Ahead, Ledger, Recovered, Recovery, key, sent_signal};
 
 /// Events taken from the ring in one turn.
 const BATCH_EVENTS_MAX: usize = 512;
+/// Visits of a tick that a turn makes which finds few events, and how many are few: what is behind
+/// is caught up with first.
+const VISITS_AT_REST: usize = 32;
+const EVENTS_AT_REST_MAX: usize = 32;
 /// Orders that may wait for the log or the peer. When full, the shard takes no new events until
 /// they leave, and the ring behind it fills.
 const HELD_ORDERS_MAX: usize = 4096;
@@ -276,7 +280,14 @@ pub struct Parts<'a, D: Disk, G, C> {
 /// The log, and what waits before and behind it: where a core's conclusions go.
 struct Exit<D: Disk> {
     log: Log<D>,
+    /// A tick is under way: what comes behind it is kept until it has said all, so that the log has
+    /// its order.
+    is_holding: bool,
+    /// What that tick said and found no room for.
+    owed: VecDeque<Signal>,
     kept: VecDeque<Kept>,
+    /// How many records may be kept before more events are taken.
+    kept_max: usize,
     held: VecDeque<Held>,
     counts: ShardCounts,
     now_ns: u64,
@@ -299,7 +310,13 @@ struct Exit<D: Disk> {
 impl<D: Disk> Exit<D> {
     #[inline]
     fn has_room(&self, cells: usize) -> bool {
-        self.kept.is_empty() && self.log.room_cells() >= cells
+        !self.is_behind() && self.log.room_cells() >= cells
+    }
+
+    /// Whether what comes now belongs behind something that is not in the log yet.
+    #[inline]
+    fn is_behind(&self) -> bool {
+        self.is_holding || !self.kept.is_empty() || !self.owed.is_empty()
     }
 
     fn append_signal(&mut self, signal: &Signal) {
@@ -374,6 +391,14 @@ impl<D: Disk> Exit<D> {
     /// Moves what waits into the log as far as there is room.
     fn write_kept(&mut self) -> usize {
         let mut count = 0;
+        while !self.owed.is_empty() && self.log.room_cells() >= 2 {
+            let signal = self.owed.pop_front().expect("just seen");
+            self.append_signal(&signal);
+            count += 1;
+        }
+        if self.is_holding || !self.owed.is_empty() {
+            return count;
+        }
         while let Some(&kept) = self.kept.front() {
             match kept {
                 Kept::Event(event) if self.log.room_cells() >= 1 => self.log.append_event(&event),
@@ -387,7 +412,9 @@ impl<D: Disk> Exit<D> {
     }
 
     fn is_empty(&self) -> bool {
-        self.kept.is_empty()
+        !self.is_holding
+            && self.owed.is_empty()
+            && self.kept.is_empty()
             && self.held.is_empty()
             && self.log.durable_upto() == self.log.next_cell()
     }
@@ -411,6 +438,25 @@ impl<D: Disk> Sink for Exit<D> {
         } else {
             self.kept.push_back(Kept::Signal(*signal));
         }
+    }
+
+    /// Not while the tick itself waits for room.
+    fn hold_back(&mut self) -> bool {
+        self.is_holding = !self.is_behind();
+        self.is_holding
+    }
+
+    fn owed(&mut self, signal: &Signal) {
+        self.counts.signals[signal.kind as usize & 0xf] += 1;
+        if self.owed.is_empty() && self.log.room_cells() >= 2 {
+            self.append_signal(signal);
+        } else {
+            self.owed.push_back(*signal);
+        }
+    }
+
+    fn let_go(&mut self) {
+        self.is_holding = false;
     }
 }
 
@@ -437,6 +483,18 @@ impl<D: Disk, C: Clock> Sink for Stamping<'_, D, C> {
 
     fn signal(&mut self, signal: &Signal) {
         self.exit.signal(signal);
+    }
+
+    fn hold_back(&mut self) -> bool {
+        self.exit.hold_back()
+    }
+
+    fn owed(&mut self, signal: &Signal) {
+        self.exit.owed(signal);
+    }
+
+    fn let_go(&mut self) {
+        self.exit.let_go();
     }
 
     fn lap(&mut self, lap: Lap) {
@@ -485,7 +543,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 again_upto: config.again_upto,
                 unsaid: None,
                 log: parts.log,
-                kept: VecDeque::with_capacity(kept_max + BATCH_EVENTS_MAX),
+                is_holding: false,
+                owed: VecDeque::with_capacity(kept_max),
+                kept: VecDeque::with_capacity(kept_max + 2 * BATCH_EVENTS_MAX),
+                kept_max,
                 held: VecDeque::with_capacity(HELD_ORDERS_MAX + kept_max),
                 counts,
                 now_ns: 0,
@@ -599,7 +660,13 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         if !self.exit.held.is_empty() {
             work += self.release()?;
         }
-        work += self.take();
+        let taken = self.take();
+        let is_at_rest = taken <= EVENTS_AT_REST_MAX && self.exit.owed.is_empty();
+        if is_at_rest && self.core.is_ticking() {
+            self.core.tick_on(VISITS_AT_REST, &mut self.exit);
+            work += 1;
+        }
+        work += taken;
         match self.exit.unsaid.take() {
             None => Ok(work),
             Some(what) => Err(ShardError::Unsaid { what }),
@@ -612,7 +679,11 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     }
 
     fn take(&mut self) -> usize {
-        if self.exit.held.len() >= HELD_ORDERS_MAX || !self.exit.has_room(BATCH_EVENTS_MAX) {
+        let has_room = match self.exit.is_holding {
+            true => self.exit.kept.len() < self.exit.kept_max,
+            false => self.exit.has_room(BATCH_EVENTS_MAX),
+        };
+        if self.exit.held.len() >= HELD_ORDERS_MAX || !has_room {
             self.exit.counts.log_full += 1;
             return 0;
         }

@@ -107,10 +107,13 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
     let (event_tx, event_rx) = ring::ring(4096);
     let (_stamps, stamp_rx) = ring::ring(16);
     let kill = AtomicBool::new(false);
+    let mut core = core(&config, MIDNIGHT, None).unwrap();
+    // With as few symbols as here, ticks would else never go on beside later events.
+    core.set_visits_at_tick(2);
     let parts = Parts {
         events: event_rx,
         stamps: stamp_rx,
-        state: Recovery::new(core(&config, MIDNIGHT, None).unwrap(), Share::ALL),
+        state: Recovery::new(core, Share::ALL),
         log: Log::create(log_config, disk).unwrap(),
         encoder: Encoder::new(&fix).unwrap(),
         gateway: File::create(&folder.join("orders.fix")).unwrap(),

@@ -110,14 +110,13 @@ fn round(kind: &str, symbols: usize, mut steps: Vec<Step>, laps: usize) -> (f64,
     let mut suites = Suites::new(SuiteConfig::standard(symbols));
     let (mut out, mut intents) = (Outbox::new(), Intents::new());
     let mut checksum = 0u64;
-    let mut take = |out: &mut Outbox, intents: &mut Intents| {
+    let mut take = |out: &mut Outbox| {
         for signal in out.signals() {
             let bytes = signal.as_bytes().as_chunks::<8>().0;
             let words = bytes.iter().map(|bytes| u64::from_le_bytes(*bytes));
             checksum = words.fold(checksum, |sum, word| sum.rotate_left(5) ^ word);
         }
         out.clear();
-        intents.clear();
     };
     let mut tick = 0;
     let lap_ns = STEPS as i64 * STEP_NS;
@@ -133,21 +132,22 @@ fn round(kind: &str, symbols: usize, mut steps: Vec<Step>, laps: usize) -> (f64,
         let ts = event.ts_event;
         if kind == "tick" {
             // On which no symbol has anything to do.
-            suites.on_watermark(black_box(ts), event.seq, &mut out, &mut intents, &mut take);
+            suites.on_watermark(black_box(ts), event.seq, &mut out, &mut take);
             continue;
         }
         if ts.0 >= tick {
             tick = ts.0 + 100_000_000;
-            suites.on_watermark(ts, event.seq, &mut out, &mut intents, &mut take);
+            suites.on_watermark(ts, event.seq, &mut out, &mut take);
         }
         out.at(ts, event.seq, event.symbol);
         let phase = Phase::Trading;
         suites.on_event(event, applied, quote, phase, false, &mut out, &mut intents);
         if !(out.is_empty() && intents.is_empty()) {
-            take(&mut out, &mut intents);
+            take(&mut out);
+            intents.clear();
         }
     }
     let ns = began.elapsed().as_nanos() as f64 / count as f64;
-    suites.finish(count as u64 + 1, &mut out, &mut intents, &mut take);
+    suites.finish(count as u64 + 1, &mut out, &mut take);
     (ns, checksum)
 }

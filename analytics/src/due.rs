@@ -38,24 +38,38 @@ impl Due {
         self.by_symbol[symbol]
     }
 
-    /// Visits every symbol that is due by `watermark`, in the order of their numbers; `visit`
-    /// returns when it is due again.
-    pub(crate) fn visit(&mut self, watermark: Ts, mut visit: impl FnMut(usize) -> Ts) {
-        let blocks = self.by_symbol.chunks_mut(BLOCK_SYMBOLS);
-        for (index, (block, first_due)) in blocks.zip(&mut self.by_block).enumerate() {
-            if *first_due > watermark {
-                continue;
-            }
-            let mut rest_due = Ts::MAX;
-            for (offset, due) in block.iter_mut().enumerate() {
-                if *due <= watermark {
-                    *due = visit(index * BLOCK_SYMBOLS + offset);
-                    debug_assert!(*due > watermark, "what was due is done");
+    /// Visits symbols that are due by `watermark`, in the order of their numbers from `next` on, at
+    /// most so many; `visit` returns when it is due again. Says whether all were visited; if not,
+    /// `next` is the first that was not.
+    pub(crate) fn visit(
+        &mut self,
+        watermark: Ts,
+        next: &mut usize,
+        mut visits_max: usize,
+        mut visit: impl FnMut(usize) -> Ts,
+    ) -> bool {
+        while let Some(first_due) = self.by_block.get_mut(*next / BLOCK_SYMBOLS) {
+            let block = *next / BLOCK_SYMBOLS * BLOCK_SYMBOLS;
+            let end = self.by_symbol.len().min(block + BLOCK_SYMBOLS);
+            if *first_due <= watermark {
+                while *next < end {
+                    let due = &mut self.by_symbol[*next];
+                    if *due <= watermark {
+                        if visits_max == 0 {
+                            return false;
+                        }
+                        visits_max -= 1;
+                        *due = visit(*next);
+                        debug_assert!(*due > watermark, "what was due is done");
+                    }
+                    *next += 1;
                 }
-                rest_due = rest_due.min(*due);
+                let rest = self.by_symbol[block..end].iter();
+                *first_due = rest.copied().min().unwrap_or(Ts::MAX);
             }
-            *first_due = rest_due;
+            *next = block + BLOCK_SYMBOLS;
         }
+        true
     }
 }
 
@@ -72,16 +86,24 @@ mod tests {
         due.set(63, Ts::MAX);
         let mut at = |watermark: i64| {
             let mut visited = Vec::new();
-            due.visit(Ts(watermark), |symbol| {
-                visited.push(symbol);
-                // Symbol 3 is due again and again.
-                if symbol == 3 {
-                    Ts(watermark + 2)
-                } else {
-                    Ts::MAX
+            let mut next = 0;
+            // Two at a time.
+            loop {
+                let before = visited.len();
+                let is_done = due.visit(Ts(watermark), &mut next, 2, |symbol| {
+                    visited.push(symbol);
+                    // Symbol 3 is due again and again.
+                    if symbol == 3 {
+                        Ts(watermark + 2)
+                    } else {
+                        Ts::MAX
+                    }
+                });
+                if is_done {
+                    return visited;
                 }
-            });
-            visited
+                assert_eq!(visited.len(), before + 2);
+            }
         };
         assert_eq!(at(3), []);
         assert_eq!(at(5), [3, 64, 199]);

@@ -27,6 +27,6 @@ pub use number::Bps;
 pub use regime::{Measure, RegimeConfig};
 pub use risk::{Risk, RiskConfig};
 pub use spread::SpreadConfig;
-pub use suite::{Suite, SuiteConfig, Suites};
+pub use suite::{Suite, SuiteConfig, Suites, matters};
 pub use view::View;
 pub use vwap::WindowConfig;

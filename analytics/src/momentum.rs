@@ -86,6 +86,11 @@ pub struct Common {
 }
 
 impl Common {
+    /// Whether whatever is sampled each `ns` is sampled at a time of ours each time.
+    pub(crate) fn divides(&self, ns: i64) -> bool {
+        !self.config.enabled || ns % self.sample_ns == 0
+    }
+
     /// Works out what is the same for all symbols.
     pub fn new(config: MomentumConfig) -> Common {
         assert_eq!(config.problem(), None);
@@ -209,24 +214,37 @@ impl Momentum {
         self.lower = Price(i64::MIN);
     }
 
-    /// Takes the samples that are due up to now. The quote was the same at all of them.
+    /// As [`Analytic::on_time`].
+    pub(crate) fn catch_up(&mut self, common: &Common, to: Ts, view: &View) {
+        if self.sample_at <= to {
+            self.sample(common, to, view);
+        }
+    }
+
+    /// Takes the samples that are due up to now. The quote was the same at all of them, so that it
+    /// does not matter how many of them are taken at once.
     fn sample(&mut self, common: &Common, now: Ts, view: &View) {
         let sample_ns = common.sample_ns;
         let first = self.sample_at;
-        self.sample_at = now.floor(sample_ns).plus_ns(sample_ns);
+        // Usually one is due, and nothing has to be divided.
+        let mut missed = 1;
+        self.sample_at = first.plus_ns(sample_ns);
+        if first == Ts::MIN || self.sample_at <= now {
+            self.sample_at = now.floor(sample_ns).plus_ns(sample_ns);
+            if first != Ts::MIN {
+                missed = self.sample_at.since(first) / sample_ns;
+            }
+        }
         if !view.is_tradable() {
             return self.forget();
         }
-        let missed = match first == Ts::MIN {
-            true => 1,
-            false => (self.sample_at.since(first) / sample_ns).min(SAMPLES as i64),
-        };
         let price = micro(&view.quote);
-        for _ in 0..missed {
-            self.samples[self.oldest as usize] = price;
-            self.oldest = (self.oldest + 1) % SAMPLES as u8;
+        let written = missed.min(SAMPLES as i64) as usize;
+        for index in 0..written {
+            self.samples[(self.oldest as usize + index) % SAMPLES] = price;
         }
-        self.count = (self.count + missed as u8).min(SAMPLES as u8);
+        self.oldest = ((i64::from(self.oldest) + missed) % SAMPLES as i64) as u8;
+        self.count = (self.count + written as u8).min(SAMPLES as u8);
         if (self.count as usize) < SAMPLES {
             return;
         }

@@ -8,6 +8,11 @@
 //!
 //! A calm symbol whose mid does not move sleeps: nothing could change, so no tick visits it. The
 //! samples it slept through count as returns of zero when it wakes.
+//!
+//! Nor does a tick visit one of which it can be foreseen that the verdict stays: one return lifts the
+//! level by no more than it counts for, and while the mid rests the level falls by a known share with
+//! each sample at most. Its samples are taken when something happens to it, one by one as if a tick
+//! had come for each, so that the bits are the same.
 
 use bus::signal::{Body, Regime as Change, Volatility};
 use bus::state::{StateError, StateReader, StateWriter};
@@ -108,19 +113,66 @@ pub struct Common {
     slow_keep: f64,
     floor_variance: f64,
     samples_per_second: f64,
+    /// Means of more samples than this are weighed as the half-lives say.
+    plain_max: u64,
+    samples_per_half_life: f64,
+    /// Twice the logarithms of the levels at which a falling one leaves stressed and normal.
+    stressed_end_log2: f64,
+    normal_end_log2: f64,
+    /// Whether visits may be put off.
+    is_lazy: bool,
+    /// Means of fewer samples than this are still plain enough to fall fast.
+    settled_min: u64,
+    /// Within these squares of the level, for stressed and for normal, no verdict changes within
+    /// [`QUIET_SAMPLES`] of which the first has any return and the others none.
+    quiet: [(f64, f64); 2],
 }
 
 impl Common {
-    /// Works out what is the same for all symbols.
-    pub fn new(config: RegimeConfig) -> Common {
+    /// How often is sampled.
+    pub(crate) fn sample_ns(&self) -> i64 {
+        self.config.sample_ns
+    }
+
+    /// Works out what is the same for all symbols. Visits are put off only if nobody who looks at
+    /// the view could tell (`may_be_lazy`).
+    pub fn new(config: RegimeConfig, may_be_lazy: bool) -> Common {
         assert_eq!(config.problem(), None);
         let keep = |half_life_ns| half_to_the(config.sample_ns as f64 / half_life_ns as f64);
         let samples_per_second = Ts::SECOND_NS as f64 / config.sample_ns as f64;
+        let (fast_keep, slow_keep) = (keep(config.half_life_ns), keep(config.baseline_ns));
+        // What the baseline can weigh a sample, where visits are put off, and what follows for the
+        // square of the level: the most and the least that it can become of 1 with one sample.
+        let (fast, slow_max) = (1.0 - fast_keep, 0.9 * (1.0 - fast_keep));
+        let fall = half_to_the(
+            QUIET_SAMPLES as f64 * config.sample_ns as f64 / config.half_life_ns as f64,
+        ) / (1.0 + (BASELINE_SQUARE_MAX - 1.0) * slow_max);
+        let square = |level: f64| level * level;
+        let quiet_max =
+            (square(config.stressed) * (1.0 - slow_max) - RECENT_SQUARE_MAX * fast) / fast_keep;
+        // Some room for rounding.
+        let (up, down) = (1.0 + 1e-9, 1.0 - 1e-9);
+        // The logarithms decide only when to look.
+        let stressed_end = config.stressed * (1.0 - config.hysteresis);
         Common {
-            fast_keep: keep(config.half_life_ns),
-            slow_keep: keep(config.baseline_ns),
+            fast_keep,
+            slow_keep,
             floor_variance: config.floor_bps * config.floor_bps / samples_per_second,
             samples_per_second,
+            plain_max: ((1.0 / (1.0 - slow_keep)) as u64).saturating_add(2),
+            samples_per_half_life: config.half_life_ns as f64 / config.sample_ns as f64,
+            stressed_end_log2: 2.0 * stressed_end.max(config.calm).log2(),
+            normal_end_log2: 2.0 * config.calm.log2(),
+            // The level falls clearly, and not just up to rounding.
+            is_lazy: may_be_lazy && (1.0 - slow_keep) <= slow_max,
+            settled_min: ((1.0 / slow_max) as u64).saturating_add(1),
+            quiet: [
+                (
+                    square(stressed_end.max(config.calm)) / fall * up,
+                    SQUARE_MAX,
+                ),
+                (square(config.calm) / fall * up, quiet_max * down),
+            ],
             config,
         }
     }
@@ -130,6 +182,8 @@ impl Common {
 #[derive(Clone, Copy, Debug)]
 pub struct Regime {
     /// The next sample; `MAX` while asleep.
+    next: Ts,
+    /// The first sample that could tell something new, if the mid does not move; not before `next`.
     due: Ts,
     /// The latest sample.
     sampled: Ts,
@@ -156,6 +210,7 @@ impl Analytic for Regime {
 
     fn new(_common: &mut Common) -> Regime {
         Regime {
+            next: Ts::MAX,
             due: Ts::MAX,
             sampled: Ts(0),
             anchor: 0,
@@ -169,8 +224,12 @@ impl Analytic for Regime {
     #[inline]
     fn on_time(&mut self, common: &mut Common, now: Ts, view: &mut View, out: &mut Outbox) {
         // Ends: a mid that no longer moves becomes calm within some half-lives, and sleeps.
-        while self.due <= now {
-            self.sample(common, view, out);
+        while self.next <= now {
+            if self.next < self.due {
+                self.catch_up(common, now, view);
+            } else {
+                self.sample(common, view, out);
+            }
         }
     }
 
@@ -183,8 +242,13 @@ impl Analytic for Regime {
         _out: &mut Outbox,
         _intents: &mut Intents,
     ) {
-        if moment.moved && self.due == Ts::MAX {
-            self.wake(common, moment.event.ts_event, view);
+        if moment.moved {
+            if self.next == Ts::MAX {
+                self.wake(common, moment.event.ts_event, view);
+                self.due = self.next;
+            } else {
+                self.foresee_return(common, view);
+            }
         }
     }
 
@@ -194,7 +258,7 @@ impl Analytic for Regime {
     }
 
     fn save(&self, _common: &Common, out: &mut StateWriter<'_>) {
-        out.i64(self.due.0);
+        out.i64(self.next.0);
         out.i64(self.sampled.0);
         out.i64(self.anchor);
         out.f64(self.realised);
@@ -204,8 +268,10 @@ impl Analytic for Regime {
     }
 
     fn load(_common: &mut Common, from: &mut StateReader<'_>) -> Result<Regime, StateError> {
+        let next = Ts(from.i64()?);
         let regime = Regime {
-            due: Ts(from.i64()?),
+            next,
+            due: next,
             sampled: Ts(from.i64()?),
             anchor: from.i64()?,
             realised: from.f64()?,
@@ -214,7 +280,7 @@ impl Analytic for Regime {
             samples: from.u64()?,
         };
         // One that has an anchor has taken a sample, and sleeps only after a return.
-        let asleep = regime.due == Ts::MAX && regime.anchor != 0;
+        let asleep = regime.next == Ts::MAX && regime.anchor != 0;
         match asleep && regime.samples == 0 {
             false => Ok(regime),
             true => Err(from.error("samples before a sleep")),
@@ -223,6 +289,84 @@ impl Analytic for Regime {
 }
 
 impl Regime {
+    /// The next sample, whether or not it could tell something new.
+    pub(crate) fn sample_due(&self) -> Ts {
+        self.next
+    }
+
+    /// Whether ticks up to this one passed over samples.
+    #[inline]
+    pub(crate) fn lags(&self, watermark: Ts) -> bool {
+        self.next <= watermark && self.due > watermark
+    }
+
+    /// What is known of the symbol changes without an event: a tick looks at the next sample.
+    pub(crate) fn look_again(&mut self) {
+        self.due = self.next;
+    }
+
+    /// Takes samples up to and with `to` at which the verdict stays.
+    pub(crate) fn catch_up(&mut self, common: &Common, to: Ts, view: &mut View) {
+        let mid = double_mid(&view.quote);
+        while self.next <= to && self.next < self.due {
+            self.sampled = self.next;
+            self.next = self.next.plus_ns(common.config.sample_ns);
+            let before = std::mem::replace(&mut self.anchor, mid);
+            self.take(common, square_of_return(before, mid));
+        }
+        view.sigma_bps = (self.realised * common.samples_per_second).sqrt();
+    }
+
+    /// The mid is another one, or whether it can be measured: finds out whether some samples can pass.
+    #[inline]
+    fn foresee_return(&mut self, common: &Common, view: &View) {
+        self.due = self.next;
+        let is_settled =
+            self.samples >= common.settled_min.max(common.config.warmup_samples.into());
+        if !(common.is_lazy && is_settled && self.anchor != 0 && view.is_measurable()) {
+            return;
+        }
+        // What one return does to an estimate is bounded only where it is cut.
+        let (low, high) = match (common.config.measure, view.regime) {
+            (Measure::Absolute, _) | (_, Volatility::Calm) => return,
+            (Measure::Baseline, Volatility::Stressed) => common.quiet[0],
+            (Measure::Baseline, Volatility::Normal) => common.quiet[1],
+        };
+        let unit = self.baseline.max(common.floor_variance);
+        if low * unit <= self.recent && self.recent <= high * unit {
+            let quiet_ns = QUIET_SAMPLES.saturating_mul(common.config.sample_ns);
+            self.due = self.next.plus_ns(quiet_ns);
+        }
+    }
+
+    /// Finds out which sample could tell something new at the earliest, if the mid rests from the
+    /// one just taken on.
+    fn foresee(&mut self, common: &Common, regime: Volatility, square: f64) {
+        self.due = self.next;
+        let warmup = u64::from(common.config.warmup_samples);
+        if !(common.is_lazy && square.is_finite()) {
+            return;
+        }
+        let quiet = if self.samples < warmup {
+            (warmup - self.samples - 1) as f64
+        } else {
+            let end_log2 = match regime {
+                Volatility::Stressed => common.stressed_end_log2,
+                Volatility::Normal => common.normal_end_log2,
+                // It is about to sleep.
+                Volatility::Calm => return,
+            };
+            // Means that are still plain fall faster.
+            if self.samples < common.settled_min {
+                return;
+            }
+            // The level's square falls by no more than the estimate's share with each sample.
+            (log2_below(square) - end_log2) * common.samples_per_half_life - 1.0
+        };
+        let quiet_ns = (quiet.max(0.0) as i64).saturating_mul(common.config.sample_ns);
+        self.due = self.next.plus_ns(quiet_ns);
+    }
+
     /// Asleep, and something happened: if it matters, the next sample is due.
     fn wake(&mut self, common: &Common, ts: Ts, view: &View) {
         let measurable = view.is_measurable();
@@ -235,11 +379,11 @@ impl Regime {
             return;
         }
         let sample_ns = common.config.sample_ns;
-        self.due = ts.floor(sample_ns).plus_ns(sample_ns);
+        self.next = ts.floor(sample_ns).plus_ns(sample_ns);
         if self.anchor != 0 {
-            self.due = self.due.max(self.sampled.plus_ns(sample_ns));
+            self.next = self.next.max(self.sampled.plus_ns(sample_ns));
             // Between the last sample and the one now due nothing moved.
-            let slept = (self.due.since(self.sampled) / sample_ns - 1) as u64;
+            let slept = (self.next.since(self.sampled) / sample_ns - 1) as u64;
             let fast_kept = kept(common.fast_keep, self.samples, slept);
             self.realised *= fast_kept;
             self.recent *= fast_kept;
@@ -249,31 +393,33 @@ impl Regime {
     }
 
     fn sample(&mut self, common: &Common, view: &mut View, out: &mut Outbox) {
-        let at = self.due;
+        let at = self.next;
         if !view.is_measurable() {
             // What the price does meanwhile is no return: start again from where it resumes.
             self.anchor = 0;
+            self.next = Ts::MAX;
             self.due = Ts::MAX;
             return;
         }
         let mid = double_mid(&view.quote);
         let before = std::mem::replace(&mut self.anchor, mid);
         self.sampled = at;
-        self.due = at.plus_ns(common.config.sample_ns);
+        self.next = at.plus_ns(common.config.sample_ns);
         if before == 0 {
+            self.due = self.next;
             return;
         }
-        let bps = (mid as f64 - before as f64) * 10_000.0 / before as f64;
-        self.take(common, bps * bps);
+        self.take(common, square_of_return(before, mid));
         view.sigma_bps = (self.realised * common.samples_per_second).sqrt();
         if self.samples < u64::from(common.config.warmup_samples) {
-            return;
+            return self.foresee(common, view.regime, 0.0);
         }
         view.regime_known = true;
-        let level = match common.config.measure {
-            Measure::Absolute => view.sigma_bps,
-            Measure::Baseline => (self.recent / self.baseline.max(common.floor_variance)).sqrt(),
+        let square = match common.config.measure {
+            Measure::Absolute => self.realised * common.samples_per_second,
+            Measure::Baseline => self.recent / self.baseline.max(common.floor_variance),
         };
+        let level = square.sqrt();
         let next = verdict(&common.config, view.regime, level);
         if next != view.regime {
             let change = Change {
@@ -286,17 +432,22 @@ impl Regime {
         }
         // With returns of zero the level only falls: calm stays calm until the mid moves.
         if next == Volatility::Calm && mid == before {
+            self.next = Ts::MAX;
             self.due = Ts::MAX;
+        } else {
+            self.foresee(common, next, square);
         }
     }
 
     /// Takes one squared return into the means.
     fn take(&mut self, common: &Common, square: f64) {
         self.samples = self.samples.saturating_add(1);
+        let (mut fast_weight, mut slow_weight) = (1.0 - common.fast_keep, 1.0 - common.slow_keep);
         // Plain means at first, so that the first sample does not weigh more than the others.
-        let plain = 1.0 / self.samples as f64;
-        let fast_weight = plain.max(1.0 - common.fast_keep);
-        let slow_weight = plain.max(1.0 - common.slow_keep);
+        if self.samples <= common.plain_max {
+            let plain = 1.0 / self.samples as f64;
+            (fast_weight, slow_weight) = (plain.max(fast_weight), plain.max(slow_weight));
+        }
         let is_warm = self.samples > u64::from(common.config.warmup_samples);
         // Nothing is cut while there is no baseline to cut at.
         let unit = if is_warm {
@@ -310,6 +461,31 @@ impl Regime {
         self.recent += (recent_square - self.recent) * fast_weight;
         self.baseline += (baseline_square - self.baseline) * slow_weight;
     }
+}
+
+/// So many samples pass without a visit after a return that cannot matter.
+const QUIET_SAMPLES: i64 = 8;
+
+/// Above this square of a level nothing is foreseen.
+const SQUARE_MAX: f64 = 1e12;
+
+/// In square basis points.
+#[inline]
+fn square_of_return(before: i64, mid: i64) -> f64 {
+    if before == mid {
+        return 0.0;
+    }
+    let bps = (mid as f64 - before as f64) * 10_000.0 / before as f64;
+    bps * bps
+}
+
+/// The logarithm of a number above 0, or up to a tenth less.
+fn log2_below(x: f64) -> f64 {
+    let bits = x.to_bits();
+    let exponent = (bits >> 52 & 0x7ff) as f64 - 1023.0;
+    let fraction = (bits << 12) as f64 / 2f64.powi(64);
+    // The curve is above its chord.
+    exponent + fraction
 }
 
 /// What of a mean over `samples` remains after as many returns of zero as were `slept` through:

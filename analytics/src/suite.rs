@@ -1,6 +1,6 @@
 //! Runs the analytics of all symbols of one shard.
 
-use bus::mem::{prefetch, prefetch_line};
+use bus::mem::{on_huge_pages, prefetch, prefetch_line};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
@@ -51,15 +51,11 @@ pub trait Analytic {
     );
 
     /// No event before `watermark` is expected any more. Runs after `on_time` to the same time.
+    ///
+    /// Neither of both can ask for an order: a tick's work on a symbol may be done when the book of
+    /// that symbol has gone on.
     #[inline]
-    fn on_watermark(
-        &mut self,
-        _: &mut Self::Common,
-        _watermark: Ts,
-        _: &mut View,
-        _: &mut Outbox,
-        _: &mut Intents,
-    ) {
+    fn on_watermark(&mut self, _: &mut Self::Common, _watermark: Ts, _: &mut View, _: &mut Outbox) {
     }
 
     /// The watermark at which it has something to do even if nothing happens; `MAX` for never.
@@ -139,12 +135,50 @@ pub struct Suites {
     places: Vec<u32>,
     due: Due,
     watermark: Ts,
+    tick: Tick,
+    /// The first tick at or after the latest time at which regimes were sampled.
+    sampled_at: Ts,
+}
+
+/// Whether the analytics have to see an event that did this to the book.
+#[inline(always)]
+pub fn matters(event: &Event, applied: &Applied) -> bool {
+    match event.kind {
+        Kind::Add
+        | Kind::Execute
+        | Kind::ExecuteAt
+        | Kind::Cancel
+        | Kind::Delete
+        | Kind::Replace
+        | Kind::Trade
+        | Kind::Cross => {
+            applied.quote_changed | (applied.fill.qty.0 > 0) | applied.anomaly.is_some()
+        }
+        Kind::Status | Kind::Break => true,
+        Kind::Nothing
+        | Kind::Imbalance
+        | Kind::Symbol
+        | Kind::System
+        | Kind::Info
+        | Kind::Gap
+        | Kind::Tick
+        | Kind::End => false,
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Symbol {
     view: View,
     suite: Suite,
+}
+
+/// The latest tick, and how far its visits are.
+#[derive(Clone, Copy, Debug)]
+struct Tick {
+    seq: u64,
+    /// The first symbol that was not yet looked at.
+    next: usize,
+    is_done: bool,
 }
 
 /// How many cache lines of a symbol's state an event touches, more or less.
@@ -156,17 +190,29 @@ impl Suites {
     pub fn new(config: SuiteConfig) -> Suites {
         assert_eq!(config.problem(), None);
         let symbol_count = config.symbols_max + 1;
+        let momentum = momentum::Common::new(config.momentum);
+        // A sample of the micro-price takes the volatility as it is then.
+        let may_be_lazy = momentum.divides(config.regime.sample_ns);
+        let regime = regime::Common::new(config.regime, may_be_lazy);
+        let symbols = Vec::with_capacity(symbol_count);
+        on_huge_pages(&symbols);
         Suites {
             common: (
                 vwap::Common::new(&config.windows, symbol_count),
                 config.spread,
-                regime::Common::new(config.regime),
-                momentum::Common::new(config.momentum),
+                regime,
+                momentum,
             ),
-            symbols: Vec::with_capacity(symbol_count),
+            symbols,
             places: vec![0; symbol_count],
             due: Due::new(symbol_count),
             watermark: Ts::MIN,
+            tick: Tick {
+                seq: 0,
+                next: 0,
+                is_done: true,
+            },
+            sampled_at: Ts::MIN,
         }
     }
 
@@ -187,8 +233,8 @@ impl Suites {
         }
     }
 
-    /// One event of one symbol, after the book took it. `quote`, `phase` and `stale` are as they
-    /// are after it; the caller has put `out` at the event. What concerns all symbols is not for
+    /// One event of one symbol, after the book took it; of those that do not [`matter`](matters),
+    /// nothing is concluded. `quote`, `phase` and `stale` are as they are after it; the caller has put `out` at the event. What concerns all symbols is not for
     /// here: see [`Suites::on_gap`] and [`Suites::on_watermark`].
     #[inline]
     #[allow(clippy::too_many_arguments)] // The shard's call, in one place.
@@ -202,28 +248,7 @@ impl Suites {
         out: &mut Outbox,
         intents: &mut Intents,
     ) {
-        let matters = match event.kind {
-            Kind::Add
-            | Kind::Execute
-            | Kind::ExecuteAt
-            | Kind::Cancel
-            | Kind::Delete
-            | Kind::Replace
-            | Kind::Trade
-            | Kind::Cross => {
-                applied.quote_changed || applied.fill.qty.0 > 0 || applied.anomaly.is_some()
-            }
-            Kind::Status | Kind::Break => true,
-            Kind::Nothing
-            | Kind::Imbalance
-            | Kind::Symbol
-            | Kind::System
-            | Kind::Info
-            | Kind::Gap
-            | Kind::Tick
-            | Kind::End => false,
-        };
-        if !matters {
+        if !matters(event, applied) {
             return;
         }
         let Suites {
@@ -232,11 +257,17 @@ impl Suites {
             places,
             due,
             watermark,
+            tick,
+            sampled_at,
         } = self;
+        debug_assert!(tick.is_done || due.of(event.symbol as usize) > *watermark);
         let symbol = match places[event.symbol as usize] {
             0 => appear(common, symbols, &mut places[event.symbol as usize]),
             place => &mut symbols[place as usize - 1],
         };
+        if symbol.suite.2.lags(*watermark) {
+            symbol.catch_up(common, *sampled_at);
+        }
         let Symbol { view, suite } = symbol;
         suite.on_time(common, event.ts_event, view, out);
         let moved = view.quote.bid != quote.bid
@@ -253,59 +284,127 @@ impl Suites {
         view.phase = phase;
         view.stale = stale;
         suite.on_event(common, &moment, view, out, intents);
-        due.set(event.symbol as usize, suite.due());
+        // A late event woke it: no tick has passed over what is due since.
+        if suite.2.sample_due() <= *watermark {
+            suite.2.look_again();
+        }
+        // What a late event made due is for the next tick, whether or not this one is done.
+        due.set(event.symbol as usize, suite.due().max(watermark.plus_ns(1)));
     }
 
     /// Messages are lost for good: every symbol is stale until an event of it says otherwise, so
     /// that no hold time ends in an alert on a quote that may be wrong.
     #[cold]
     pub fn on_gap(&mut self) {
-        for symbol in &mut self.symbols {
+        assert!(self.tick.is_done, "the tick before is done with");
+        self.catch_up();
+        for (number, place) in self.places.iter().enumerate() {
+            let Some(symbol) = self.symbols.get_mut((*place as usize).wrapping_sub(1)) else {
+                continue;
+            };
             symbol.view.stale = true;
+            symbol.suite.2.look_again();
+            let due = symbol.suite.due().max(self.watermark.plus_ns(1));
+            self.due.set(number, due);
+        }
+    }
+
+    /// Takes the samples that ticks passed over.
+    fn catch_up(&mut self) {
+        for symbol in &mut self.symbols {
+            if symbol.suite.2.lags(self.watermark) {
+                symbol.catch_up(&self.common, self.sampled_at);
+            }
         }
     }
 
     /// Time has come to `watermark`, by the tick with this `seq`: closes windows, ends hold
     /// times, samples. Visits only symbols with something due, in the order of their numbers,
-    /// and calls `say` after each, which takes what `out` and `intents` hold and clears them.
+    /// and calls `say` after each that says something, which takes what `out` holds and clears it.
     pub fn on_watermark(
         &mut self,
         watermark: Ts,
         seq: u64,
         out: &mut Outbox,
-        intents: &mut Intents,
-        mut say: impl FnMut(&mut Outbox, &mut Intents),
+        say: impl FnMut(&mut Outbox),
     ) {
-        self.watermark = self.watermark.max(watermark);
+        self.begin_tick(watermark, seq);
+        self.go_on(usize::MAX, out, say);
+    }
+
+    /// As [`Suites::on_watermark`], with the visits left to [`Suites::go_on`]. Until it is done with
+    /// them, [`Suites::settle`] must come before each event.
+    pub fn begin_tick(&mut self, watermark: Ts, seq: u64) {
+        assert!(self.tick.is_done, "the tick before is done with");
+        let before = self.watermark;
+        self.watermark = before.max(watermark);
+        let sample_ns = self.common.2.sample_ns();
+        if before == Ts::MIN || before < self.watermark.floor(sample_ns) {
+            self.sampled_at = self.watermark;
+        }
+        self.tick = Tick {
+            seq,
+            next: 0,
+            is_done: false,
+        };
+    }
+
+    /// Makes at most so many of the tick's visits; says whether all are made.
+    pub fn go_on(
+        &mut self,
+        visits_max: usize,
+        out: &mut Outbox,
+        mut say: impl FnMut(&mut Outbox),
+    ) -> bool {
         let Suites {
             common,
             symbols,
             places,
             due,
             watermark,
+            tick,
+            sampled_at,
         } = self;
-        let watermark = *watermark;
-        due.visit(watermark, |number| {
-            let Symbol { view, suite } = &mut symbols[places[number] as usize - 1];
+        let (watermark, seq) = (*watermark, tick.seq);
+        tick.is_done = due.visit(watermark, &mut tick.next, visits_max, |number| {
+            let symbol = &mut symbols[places[number] as usize - 1];
             out.at(watermark, seq, number as u32);
-            suite.on_time(common, watermark, view, out);
-            suite.on_watermark(common, watermark, view, out, intents);
-            if !out.is_empty() || !intents.is_empty() {
-                say(out, intents);
+            let due = symbol.visit(common, watermark, *sampled_at, out);
+            if !out.is_empty() {
+                say(out);
             }
-            suite.due()
+            due
         });
+        tick.is_done
+    }
+
+    /// Whether visits of the latest tick are still to be made.
+    #[inline]
+    pub fn is_ticking(&self) -> bool {
+        !self.tick.is_done
+    }
+
+    /// Makes the tick's visit to a symbol now, if it is still to be made, since something happens
+    /// to it; says whether it was. What it says is then in `out`.
+    pub fn settle(&mut self, symbol: u32, out: &mut Outbox) -> bool {
+        let is_owed = !self.tick.is_done
+            && (symbol as usize) < self.places.len()
+            && self.due.of(symbol as usize) <= self.watermark;
+        if is_owed {
+            let place = self.places[symbol as usize] as usize - 1;
+            out.at(self.watermark, self.tick.seq, symbol);
+            let due =
+                self.symbols[place].visit(&mut self.common, self.watermark, self.sampled_at, out);
+            self.due.set(symbol as usize, due);
+        }
+        is_owed
     }
 
     /// The input ended: closes all open windows, in the order of the symbols' numbers. Hold
     /// times and samples that time did not come to stay undecided.
-    pub fn finish(
-        &mut self,
-        seq: u64,
-        out: &mut Outbox,
-        intents: &mut Intents,
-        mut say: impl FnMut(&mut Outbox, &mut Intents),
-    ) {
+    pub fn finish(&mut self, seq: u64, out: &mut Outbox, mut say: impl FnMut(&mut Outbox)) {
+        assert!(self.tick.is_done, "the tick before is done with");
+        self.catch_up();
         let ended_at = self.watermark;
         self.watermark = Ts::MAX;
         let Suites {
@@ -318,10 +417,10 @@ impl Suites {
         for (number, place) in places.iter().enumerate().filter(|(_, place)| **place != 0) {
             let Symbol { view, suite } = &mut symbols[*place as usize - 1];
             out.at(ended_at, seq, number as u32);
-            suite.on_watermark(common, Ts::MAX, view, out, intents);
+            suite.on_watermark(common, Ts::MAX, view, out);
             due.set(number, Ts::MAX);
-            if !out.is_empty() || !intents.is_empty() {
-                say(out, intents);
+            if !out.is_empty() {
+                say(out);
             }
         }
     }
@@ -334,19 +433,31 @@ impl Suites {
     /// Loads that; the same for all shards.
     pub fn load_shared(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         self.watermark = self.watermark.max(Ts(from.i64()?));
+        self.sampled_at = self.watermark;
         Ok(())
     }
 
     /// Saves what is known of a symbol, if anything.
     pub fn save(&self, symbol: u32, out: &mut StateWriter<'_>) {
+        assert!(self.tick.is_done, "the tick before is done with");
         let place = self.places[symbol as usize];
         out.bool(place != 0);
         if place != 0 {
-            let Symbol { view, suite } = &self.symbols[place as usize - 1];
+            let Symbol { view, suite } = self.symbol_now(place);
             view.save(out);
             suite.save(&self.common, out);
-            out.i64(self.due.of(symbol as usize).0);
+            let due = suite.0.due().min(suite.1.due()).min(suite.2.sample_due());
+            out.i64(due.0);
         }
+    }
+
+    /// A symbol with what ticks passed over.
+    fn symbol_now(&self, place: u32) -> Symbol {
+        let mut symbol = self.symbols[place as usize - 1];
+        if symbol.suite.2.lags(self.watermark) {
+            symbol.catch_up(&self.common, self.sampled_at);
+        }
+        symbol
     }
 
     /// Loads what was known of a symbol that has not appeared here.
@@ -360,7 +471,8 @@ impl Suites {
                 let suite = Suite::load(&mut self.common, from)?;
                 self.symbols.push(Symbol { view, suite });
                 *place = self.symbols.len() as u32;
-                self.due.set(symbol as usize, Ts(from.i64()?));
+                let due = Ts(from.i64()?).max(self.watermark.plus_ns(1));
+                self.due.set(symbol as usize, due);
                 Ok(())
             }
             Some(_) => Err(from.error(format_args!("symbol {symbol} once only"))),
@@ -375,8 +487,35 @@ impl Suites {
     pub fn view(&self, symbol: u32) -> View {
         match self.places.get(symbol as usize) {
             None | Some(0) => View::EMPTY,
-            Some(place) => self.symbols[*place as usize - 1].view,
+            Some(place) => self.symbol_now(*place).view,
         }
+    }
+}
+
+impl Symbol {
+    /// Time has come to `watermark`; returns when there is something to do again.
+    #[inline]
+    fn visit(
+        &mut self,
+        common: &mut Common,
+        watermark: Ts,
+        sampled_at: Ts,
+        out: &mut Outbox,
+    ) -> Ts {
+        if self.suite.2.lags(watermark) {
+            self.catch_up(common, sampled_at);
+        }
+        self.suite.on_time(common, watermark, &mut self.view, out);
+        self.suite
+            .on_watermark(common, watermark, &mut self.view, out);
+        self.suite.due()
+    }
+
+    /// Does what visits to regimes would have done up to the tick `to`, which say nothing.
+    #[cold]
+    fn catch_up(&mut self, common: &Common, to: Ts) {
+        self.suite.2.catch_up(&common.2, to, &mut self.view);
+        self.suite.3.catch_up(&common.3, to, &self.view);
     }
 }
 
@@ -440,16 +579,11 @@ impl Analytic for Suite {
         watermark: Ts,
         view: &mut View,
         out: &mut Outbox,
-        intents: &mut Intents,
     ) {
-        self.0
-            .on_watermark(&mut common.0, watermark, view, out, intents);
-        self.1
-            .on_watermark(&mut common.1, watermark, view, out, intents);
-        self.2
-            .on_watermark(&mut common.2, watermark, view, out, intents);
-        self.3
-            .on_watermark(&mut common.3, watermark, view, out, intents);
+        self.0.on_watermark(&mut common.0, watermark, view, out);
+        self.1.on_watermark(&mut common.1, watermark, view, out);
+        self.2.on_watermark(&mut common.2, watermark, view, out);
+        self.3.on_watermark(&mut common.3, watermark, view, out);
     }
 
     #[inline]

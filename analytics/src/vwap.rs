@@ -277,6 +277,7 @@ impl Common {
         });
         let windows = specs.collect();
         let panes = Vec::with_capacity(symbols_max * panes_per_symbol);
+        bus::mem::on_huge_pages(&panes);
         Common {
             windows,
             panes,
@@ -334,7 +335,6 @@ impl Analytic for Vwap {
         watermark: Ts,
         _view: &mut View,
         out: &mut bus::Outbox,
-        _intents: &mut Intents,
     ) {
         if self.due > watermark {
             return;

@@ -51,10 +51,9 @@ fn nothing_is_allocated_after_construction() {
         word ^= word << 17;
         let now = Ts(1_767_571_200_000_000_000 + index as i64 * 100_000);
         if index % 1000 == 0 {
-            suites.on_watermark(now, index, &mut out, &mut intents, |out, intents| {
+            suites.on_watermark(now, index, &mut out, |out| {
                 signal_count += out.signals().len();
                 out.clear();
-                intents.clear();
             });
             continue;
         }
@@ -108,7 +107,7 @@ fn nothing_is_allocated_after_construction() {
         out.clear();
         intents.clear();
     }
-    suites.finish(400_000, &mut out, &mut intents, |out, _| {
+    suites.finish(400_000, &mut out, |out| {
         signal_count += out.signals().len();
         out.clear();
     });

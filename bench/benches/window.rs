@@ -27,7 +27,7 @@ fn run(count: u64, is_trade: bool) -> (u64, u64) {
     let mut suites = Suites::new(SuiteConfig::standard(SYMBOLS as usize));
     let (mut out, mut intents) = (Outbox::new(), Intents::new());
     let (mut windows, mut sum) = (0u64, 0u64);
-    let mut say = |out: &mut Outbox, intents: &mut Intents| {
+    let mut say = |out: &mut Outbox| {
         for signal in out.signals() {
             if let Some(Body::Window(window)) = signal.body() {
                 windows += 1;
@@ -35,7 +35,6 @@ fn run(count: u64, is_trade: bool) -> (u64, u64) {
             }
         }
         out.clear();
-        intents.clear();
     };
     for index in 0..count {
         let ts_event = MIDNIGHT.plus_ns(34_200 * Ts::SECOND_NS + index as i64 * 10_000);
@@ -71,7 +70,7 @@ fn run(count: u64, is_trade: bool) -> (u64, u64) {
             ask_qty: Qty(400),
         };
         if index % 10_000 == 9_999 {
-            suites.on_watermark(ts_event, index, &mut out, &mut intents, &mut say);
+            suites.on_watermark(ts_event, index, &mut out, &mut say);
         }
         out.at(ts_event, index, symbol);
         let phase = Phase::Trading;
@@ -85,10 +84,11 @@ fn run(count: u64, is_trade: bool) -> (u64, u64) {
             &mut intents,
         );
         if !out.is_empty() {
-            say(&mut out, &mut intents);
+            say(&mut out);
         }
+        intents.clear();
     }
-    suites.finish(count, &mut out, &mut intents, &mut say);
+    suites.finish(count, &mut out, &mut say);
     (windows, sum)
 }
 

@@ -163,6 +163,27 @@ impl Deref for FileMap {
     }
 }
 
+/// Asks for huge pages under what a vector has reserved, as far as it fills any, where the system
+/// gives them. To be called before it is filled. Its items stay as they are.
+pub fn on_huge_pages<T>(items: &Vec<T>) {
+    if PAGES.load(Ordering::Relaxed) == Pages::Ordinary as u8 {
+        return;
+    }
+    let huge_bytes = 1usize << HUGE_BITS;
+    let start = items.as_ptr().addr();
+    let end = start + items.capacity() * size_of::<T>();
+    let (first, end) = (
+        start.next_multiple_of(huge_bytes),
+        end / huge_bytes * huge_bytes,
+    );
+    if first < end {
+        let address = items.as_ptr().cast_mut().wrapping_byte_add(first - start);
+        // SAFETY: the advice decides which pages lie under the range, not what they hold, and the
+        // range is inside of what the vector has reserved. Refused, it changes nothing.
+        let _ = unsafe { libc::madvise(address.cast(), end - first, libc::MADV_HUGEPAGE) };
+    }
+}
+
 /// Asks for the cache line of `items[index]`; of no use where there is no such item.
 #[inline(always)]
 pub fn prefetch<T>(items: &[T], index: usize) {

@@ -111,7 +111,10 @@ impl Part {
             shard: shard as u32,
             shards: self.shards as u32,
         };
-        let mut state = Recovery::new(core(&config(), MIDNIGHT, None)?, share);
+        let mut core = core(&config(), MIDNIGHT, None)?;
+        // With as few symbols as here, ticks would else never go on beside later events.
+        core.set_visits_at_tick(0);
+        let mut state = Recovery::new(core, share);
         let folder = &self.folders[shard];
         for generation in checkpoint::generations(folder)
             .map_err(text)?

@@ -90,9 +90,7 @@ impl Script {
                 seq,
                 ..
             } = self;
-            suites.finish(*seq, out, intents, |out, intents| {
-                tell(config, out, intents, said)
-            });
+            suites.finish(*seq, out, |out| tell(config, out, intents, said));
             return;
         }
         let ts = time(words.next().expect("a time"));
@@ -106,8 +104,7 @@ impl Script {
                 seq,
                 ..
             } = self;
-            let say = |out: &mut Outbox, intents: &mut Intents| tell(config, out, intents, said);
-            suites.on_watermark(ts, *seq, out, intents, say);
+            suites.on_watermark(ts, *seq, out, |out| tell(config, out, intents, said));
             return;
         }
         let state = &mut self.states[symbol as usize];

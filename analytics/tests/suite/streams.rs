@@ -2,6 +2,7 @@
 
 use analytics::{Bps, Intents, SuiteConfig, Suites, WindowConfig};
 use bus::signal::{Body, Window};
+use bus::state::{StateReader, StateWriter, Versions};
 use bus::{Applied, Event, Fill, Kind, Outbox, Phase, Price, Qty, Quote, Side, Signal, Ts};
 
 use crate::reference::{self, Step};
@@ -37,29 +38,100 @@ const CENT: i64 = Price::SCALE / 100;
 
 /// Runs the steps of several symbols, which share their watermarks; the signals in order.
 pub(crate) fn run(config: &SuiteConfig, steps: &[(u32, Step)], end: bool) -> Vec<Signal> {
-    let mut suites = Suites::new(config.clone());
-    let (mut out, mut intents) = (Outbox::new(), Intents::new());
-    let mut quotes = vec![Quote::EMPTY; config.symbols_max + 1];
-    let mut said = Vec::new();
-    for (index, (symbol, step)) in steps.iter().enumerate() {
-        let seq = index as u64 + 1;
-        let mut take = |out: &mut Outbox, intents: &mut Intents| {
+    let mut run = Run::new(config, 0);
+    run.steps(steps);
+    if end {
+        let said = &mut run.said;
+        run.suites
+            .finish(steps.len() as u64 + 1, &mut run.out, |out| {
+                said.extend_from_slice(out.signals());
+                out.clear();
+            });
+    }
+    run.said
+}
+
+/// Runs steps, the first of which has the number `index`, from a saved state on if there is one;
+/// the signals and the state after them.
+fn run_from(
+    config: &SuiteConfig,
+    state: Option<&[u8]>,
+    steps: &[(u32, Step)],
+    index: usize,
+) -> (Vec<Signal>, Vec<u8>) {
+    let mut run = Run::new(config, index as u64);
+    let symbols = 1..=config.symbols_max as u32;
+    if let Some(bytes) = state {
+        let mut from = StateReader::new(bytes, Versions::NEWEST);
+        run.suites.load_shared(&mut from).unwrap();
+        for symbol in symbols.clone() {
+            run.suites.load(symbol, &mut from).unwrap();
+            let quote = &mut run.quotes[symbol as usize];
+            *quote = run.suites.view(symbol).quote;
+        }
+        from.end().unwrap();
+    }
+    run.steps(steps);
+    let mut bytes = Vec::new();
+    let mut out = StateWriter::new(&mut bytes, Versions::NEWEST);
+    run.suites.save_shared(&mut out);
+    for symbol in symbols {
+        run.suites.save(symbol, &mut out);
+    }
+    out.finish().unwrap();
+    (run.said, bytes)
+}
+
+struct Run {
+    suites: Suites,
+    out: Outbox,
+    intents: Intents,
+    quotes: Vec<Quote>,
+    seq: u64,
+    said: Vec<Signal>,
+}
+
+impl Run {
+    fn new(config: &SuiteConfig, seq: u64) -> Run {
+        Run {
+            suites: Suites::new(config.clone()),
+            out: Outbox::new(),
+            intents: Intents::new(),
+            quotes: vec![Quote::EMPTY; config.symbols_max + 1],
+            seq,
+            said: Vec::new(),
+        }
+    }
+
+    fn steps(&mut self, steps: &[(u32, Step)]) {
+        for (symbol, step) in steps {
+            self.step(*symbol, step);
+        }
+    }
+
+    fn step(&mut self, symbol: u32, step: &Step) {
+        self.seq += 1;
+        let Run {
+            suites,
+            out,
+            intents,
+            quotes,
+            seq,
+            said,
+        } = self;
+        let mut take = |out: &mut Outbox| {
             said.extend_from_slice(out.signals());
             out.clear();
-            intents.clear();
         };
-        let quote = &mut quotes[*symbol as usize];
+        let quote = &mut quotes[symbol as usize];
         let mut event = Event {
-            symbol: *symbol,
-            seq,
+            symbol,
+            seq: *seq,
             ..Event::new(Kind::Trade)
         };
         let mut applied = Applied::NOTHING;
         match *step {
-            Step::Watermark(ts) => {
-                suites.on_watermark(ts, seq, &mut out, &mut intents, &mut take);
-                continue;
-            }
+            Step::Watermark(ts) => return suites.on_watermark(ts, *seq, out, take),
             Step::Trade(ts, price, qty) => {
                 event.ts_event = ts;
                 applied.fill = Fill {
@@ -75,26 +147,12 @@ pub(crate) fn run(config: &SuiteConfig, steps: &[(u32, Step)], end: bool) -> Vec
                 *quote = now;
             }
         }
-        out.at(event.ts_event, seq, *symbol);
+        out.at(event.ts_event, *seq, symbol);
         let phase = Phase::Trading;
-        suites.on_event(
-            &event,
-            &applied,
-            quote,
-            phase,
-            false,
-            &mut out,
-            &mut intents,
-        );
-        take(&mut out, &mut intents);
+        suites.on_event(&event, &applied, quote, phase, false, out, intents);
+        take(out);
+        intents.clear();
     }
-    if end {
-        suites.finish(steps.len() as u64 + 1, &mut out, &mut intents, |out, _| {
-            said.extend_from_slice(out.signals());
-            out.clear();
-        });
-    }
-    said
 }
 
 /// Trades up to half a second out of order around a watermark that follows, quotes in order.
@@ -396,4 +454,47 @@ fn what_is_timed_by_events_does_not_depend_on_how_often_ticks_come() {
     }
     println!("{count} signals");
     assert!(count > 1000);
+}
+
+/// Steps from one saved state to the next: what is put off is never put off beyond a load.
+fn run_reloading(config: &SuiteConfig, steps: &[(u32, Step)]) -> (Vec<Signal>, Vec<u8>) {
+    let mut said = Vec::new();
+    let mut state = None;
+    for index in 0..steps.len() {
+        let (signals, bytes) = run_from(config, state.as_deref(), &steps[index..=index], index);
+        said.extend(signals);
+        state = Some(bytes);
+    }
+    (said, state.expect("some steps"))
+}
+
+#[test]
+fn visits_that_are_put_off_change_nothing() {
+    let mut counts = [0; 3];
+    for seed in 0..60 {
+        let random = &mut Random(seed);
+        let tick_ns = [100_000_000, 50_000_000, 400_000_000][seed as usize % 3];
+        let mut steps = stream(random, 500, 3, tick_ns);
+        // A long rest at the end, in which verdicts fall back.
+        let last = steps_end(&steps.iter().map(|step| step.1).collect::<Vec<_>>());
+        let first = last.floor(tick_ns).plus_ns(tick_ns);
+        steps.extend((0..300).map(|tick| (0, Step::Watermark(first.plus_ns(tick * tick_ns)))));
+        let mut config = SuiteConfig::standard(3);
+        config.regime.warmup_samples = 5 + seed as u32 % 30;
+        config.momentum.lookback_ns =
+            [1_000_000_000, 2_000_000_000, 300_000_000][seed as usize % 3];
+        let (want, want_state) = run_reloading(&config, &steps);
+        let (said, state) = run_from(&config, None, &steps, 0);
+        assert_eq!(said, want, "seed {seed}");
+        assert!(state == want_state, "seed {seed}: other states");
+        for signal in said {
+            match signal.body() {
+                Some(Body::Regime(_)) => counts[0] += 1,
+                Some(Body::Momentum(_)) => counts[1] += 1,
+                _ => counts[2] += 1,
+            }
+        }
+    }
+    println!("{counts:?} regimes, opportunities, others");
+    assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
 }

@@ -76,13 +76,9 @@ impl State {
         self.out.clear();
         self.intents.clear();
         if event.seq.is_multiple_of(16) {
-            let say = |out: &mut Outbox, intents: &mut Intents| {
-                out.clear();
-                intents.clear();
-            };
             let (ts, seq) = (event.ts_event, event.seq);
             self.suites
-                .on_watermark(ts, seq, &mut self.out, &mut self.intents, say);
+                .on_watermark(ts, seq, &mut self.out, Outbox::clear);
         }
     }
 
