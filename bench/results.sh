@@ -6,7 +6,8 @@
 #
 # The peer (charles-cooper/itch-order-book, built by clang with its own flags, on huge pages) is
 # fetched; without a network, or with PEER=none, its columns say so. PEER=DIR takes it from there.
-# Ours is built with the same -march. Instructions are counted by valgrind where there is one.
+# Ours is built with the same -march; where there is valgrind, a plainer one besides, whose
+# instructions it counts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-5}
@@ -19,6 +20,13 @@ echo "building" >&2
 RUSTFLAGS="-C target-cpu=native" CARGO_TARGET_DIR=${TARGET_NATIVE:-target/native} \
   ${CARGO:-cargo} build --release --locked -q -p bench --example hot
 hot=${TARGET_NATIVE:-target/native}/release/examples/hot
+
+plain=
+if command -v valgrind > /dev/null; then
+  CARGO_TARGET_DIR=${TARGET_PLAIN:-target/plain} \
+    ${CARGO:-cargo} build --release --locked -q -p bench --example hot
+  plain=${TARGET_PLAIN:-target/plain}/release/examples/hot
+fi
 
 stream() { [ -s "$work/$1" ] || "$hot" stream "$work/$1.new" "$2" "$3" >&2; [ -s "$work/$1" ] || mv "$work/$1.new" "$work/$1"; }
 stream day 8000 10000000
@@ -53,9 +61,11 @@ run_l2() { on_one "$hot" l2 "$work/day"; }
 run_core() { on_one "$hot" core "$work/day"; }
 run_narrow() { on_one "$hot" core "$work/narrow"; }
 run_wide() { on_one "$hot" core "$work/wide"; }
+run_narrow_l3() { on_one "$hot" l3 "$work/narrow"; }
+run_wide_l3() { on_one "$hot" l3 "$work/wide"; }
 run_pipeline() { "$hot" pipeline "$work/day" "$work/runs"; rm -rf "$work/runs"; }
 
-names=(decode l3 l2 core narrow wide pipeline)
+names=(decode l3 l2 core narrow_l3 wide_l3 narrow wide pipeline)
 [ -z "$peer" ] || names=(peer "${names[@]}")
 declare -A times sums
 mkdir -p "$work/runs"
@@ -87,10 +97,20 @@ row() { # NAME WHAT ASKED BASE
   echo "| $2 | $3 | $(median "$1") ($(least "$1")) | ${base:+$(ratio "$(median "$1")" "$(median "$base")") ($(ratio "$(least "$1")" "$(least "$base")"))} |"
 }
 
-instructions() {
-  command -v valgrind > /dev/null || { echo "n/a"; return; }
-  valgrind --tool=none true 2>/dev/null || { echo "n/a"; return; }
-  valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>&1 | awk '/Collected/ { print $4 }'
+# What one of so many shards executes for its own events: to decode and to share out is the
+# reader's, on a core of its own.
+share() {
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null --collect-atstart=no \
+    '--toggle-collect=*measured_*' "$plain" share "$work/small" "$@" 2>&1 | awk '/Collected/ { print $NF }'
+}
+share_row() {
+  local what="| instructions of the busiest of two shards, 2 M messages | one shard has 1.8 times as many |"
+  if [ -z "$plain" ]; then echo "$what n/a: no valgrind here | |"; return; fi
+  local one first second
+  one=$(share 1 0) first=$(share 2 0) second=$(share 2 1)
+  awk -v one="$one" -v a="$first" -v b="$second" -v what="$what" 'BEGIN {
+    most = a > b ? a : b
+    printf "%s %.0f M of %.0f M | %.2f times |\n", what, most / 1e6, one / 1e6, one / most }'
 }
 
 {
@@ -107,25 +127,19 @@ instructions() {
   row l2 "decode and L2 book without queues, one core" "0.6 of the peer" peer
   row core "decode and L3 book with analytics, risk and digests" "" peer
   row pipeline "whole pipeline, one shard, durable log" "1.3 of the peer, then 1.0" peer
+  row narrow_l3 "decode and full L3 book, 100 symbols, 4 M messages" ""
+  row wide_l3 "decode and full L3 book, 10,000 symbols, 4 M messages" "" narrow_l3
   row narrow "all of one core, 100 symbols, 4 M messages" ""
   row wide "all of one core, 10,000 symbols, 4 M messages" "below 1.5 of 100 symbols" narrow
+  share_row
   echo
-  echo "In the last line the ratio is to 100 symbols."
+  echo "In the lines of 10,000 symbols the ratio is to 100 symbols."
   echo
   echo '```text'
   on_one "$hot" ticks "$work/day"
+  on_one "$hot" windows "$work/wide"
+  on_one "$hot" windows "$work/wide" 10
   on_one "$hot" memory "$work/day"
-  plain=${CALLGRIND:-}
-  if [ -n "$plain" ]; then
-    one=$(instructions "$plain" share "$work/small" 1)
-    two=$(instructions "$plain" share "$work/small" 2)
-    feed=$(instructions "$plain" decode "$work/small")
-    awk -v one="$one" -v two="$two" -v feed="$feed" 'BEGIN {
-      if (one > 0 && two > 0) printf "instructions of a shard, without decoding: one %.0f M, the first of two %.0f M: 1 / %.2f\n",
-        (one - feed) / 1e6, (two - feed) / 1e6, (one - feed) / (two - feed); else print "instructions: n/a" }'
-  else
-    echo "skipped instruction counts: CALLGRIND names no program built for a plain x86-64"
-  fi
   echo '```'
 } > "$table"
 

@@ -5,28 +5,39 @@
 //! ```text
 //! hot stream FILE [symbols] [messages]   writes the simulated session that all benches run on
 //! hot decode|l3|l2|core FILE             one core, from memory
-//! hot share FILE SHARDS                  the first of so many shards: what it takes of `core`
-//! hot ticks FILE                         how long a tick holds up what is behind it
+//! hot share FILE SHARDS INDEX            what one of so many shards executes, for callgrind
+//! hot signals FILE                       a checksum of all that one core concludes, in order
+//! hot ticks FILE                         how long all of a tick's work takes
+//! hot windows FILE [PACE]                latency while windows of all symbols close, and else
 //! hot memory FILE                        what orders and quiet symbols take
-//! hot pipeline FILE DIR                  the whole, log included, into a new folder of DIR
+//! hot pipeline FILE DIR [EVENTS] [BYTES] the whole, log included, into a new folder of DIR, with a
+//!                                        ring for so many events and frames of so many bytes
 //! ```
 //!
 //! Prints nanoseconds per message, the number of messages, and a checksum, or lines that say what
 //! they are.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bench::{MIDNIGHT, Memory, Stream, decode_one, fold};
 use book::{Books, BooksConfig, Depth};
-use bus::clock::MachineClock;
+use bus::clock::{Clock, MachineClock};
+use bus::disk::{Faults, SimDisk};
+use bus::log::{Log, LogConfig};
+use bus::oms::{Date, Encoder, FixConfig, Several, Sim};
+use bus::ring;
 use bus::{Event, Kind, Signal, Ts};
 use feed::protocol::{Itch, Wire};
 use tapeline::config::Config;
 use tapeline::core::{Core, Sink};
 use tapeline::pipeline::{self, Job, Stop};
+use tapeline::recovery::{Recovery, Share};
 use tapeline::run_dir::{Part, RunDir};
 use tapeline::session::TradingDay;
+use tapeline::shard::{Parts, Shard, ShardConfig};
 
 const BOOKS: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
@@ -55,12 +66,29 @@ fn main() {
         ["l3", file] => measure(file, |stream| books_of(stream, Depth::L3)),
         ["l2", file] => measure(file, |stream| books_of(stream, Depth::L2)),
         ["core", file] => measure(file, core),
-        ["share", file, shards] => share(file, shards.parse().expect("a number")),
+        ["share", file, shards, index] => {
+            let number = |text: &str| text.parse().expect("a number");
+            share(file, number(shards), number(index));
+        }
+        ["signals", file] => signals(file),
         ["ticks", file] => ticks(file),
+        ["windows", file] => windows(file, 1.0),
+        ["windows", file, pace] => windows(file, pace.parse().expect("a number")),
         ["memory", file] => memory(file),
-        ["pipeline", file, dir] => whole(file, Path::new(dir)),
+        ["pipeline", file, dir, ref sizes @ ..] => {
+            let mut config = config();
+            if let [events, ..] = sizes {
+                config.run.ring_events = events.parse().expect("a number");
+            }
+            if let [_, bytes] = sizes {
+                config.log.frame.0 = bytes.parse().expect("a number");
+            }
+            whole(&config, file, Path::new(dir));
+        }
         _ => {
-            eprintln!("usage: hot stream|decode|l3|l2|core|share|ticks|memory|pipeline FILE ...");
+            eprintln!(
+                "usage: hot stream|decode|l3|l2|core|share|signals|ticks|windows|memory|pipeline FILE ..."
+            );
             std::process::exit(2);
         }
     }
@@ -106,7 +134,8 @@ fn books_of(stream: &Stream, depth: Depth) -> (Instant, Instant, u64) {
 fn core(stream: &Stream) -> (Instant, Instant, u64) {
     let mut core = new_core();
     let start = Instant::now();
-    let count = conclude(&mut core, stream, 1, |_, _| {});
+    let mut count = Count::default();
+    conclude(&mut core, stream, &mut count, |_, _| {});
     let end = Instant::now();
     std::hint::black_box(count.signals + count.events);
     (start, end, best_prices(core.books()))
@@ -116,53 +145,97 @@ fn new_core() -> Core {
     pipeline::core(&config(), MIDNIGHT, None).expect("memory for a core")
 }
 
-/// Takes in what the first of so many shards gets, with a tick each 100 ms; calls `each_tick` with
-/// the tick's time and what it took.
+/// Takes in all of a stream, with a tick each 100 ms; calls `each_tick` with the tick's time and
+/// what it took.
 fn conclude(
     core: &mut Core,
     stream: &Stream,
-    shards: usize,
+    sink: &mut impl Sink,
     mut each_tick: impl FnMut(Ts, u64),
-) -> Count {
-    let mut count = Count::default();
+) {
+    ticked(stream, |events| match events {
+        [tick] if tick.kind == Kind::Tick => {
+            let start = Instant::now();
+            core.take(events, sink);
+            each_tick(tick.ts_event, start.elapsed().as_nanos() as u64);
+        }
+        _ => core.take(events, sink),
+    });
+}
+
+/// Numbered events in blocks, and ticks alone.
+fn ticked(stream: &Stream, mut each: impl FnMut(&[Event])) {
     let mut tick_at = Ts::MIN;
     let mut seq = 0;
-    let mut mine = Vec::with_capacity(BLOCK_EVENTS);
     blocks(stream, |events| {
         for event in &mut *events {
             seq += 1;
             event.seq = seq;
             event.ts_recv = event.ts_event;
         }
-        if shards == 1 {
-            core.take(events, &mut count);
-        } else {
-            mine.clear();
-            let is_mine = |event: &&Event| feed::reader::shard_of(event.symbol, shards) == 0;
-            mine.extend(events.iter().filter(is_mine));
-            core.take(&mine, &mut count);
-        }
+        each(events);
         let now = events.last().map_or(Ts(0), |event| event.ts_event);
         if now.since(tick_at) >= TICK_NS {
             tick_at = now.floor(TICK_NS);
-            let tick = Event {
+            each(&[Event {
                 ts_event: tick_at,
                 seq,
                 ..Event::new(Kind::Tick)
-            };
-            let start = Instant::now();
-            core.take(&[tick], &mut count);
-            each_tick(tick_at, start.elapsed().as_nanos() as u64);
+            }]);
         }
     });
-    count
 }
 
-fn share(file: &str, shards: usize) {
+/// To decode and to choose the shard is the reader's work. What a shard takes from its ring are
+/// its own events, so that alone is measured, in `measured_take`.
+fn share(file: &str, shards: usize, index: usize) {
     let stream = load(file);
     let mut core = new_core();
-    let count = conclude(&mut core, &stream, shards, |_, _| {});
+    let mut count = Count::default();
+    let mut mine = Vec::with_capacity(BLOCK_EVENTS);
+    ticked(&stream, |events| {
+        for event in events {
+            if event.kind.is_for_all() || feed::reader::shard_of(event.symbol, shards) == index {
+                mine.push(*event);
+            }
+            if mine.len() == BLOCK_EVENTS {
+                measured_take(&mut core, &mine, &mut count);
+                mine.clear();
+            }
+        }
+    });
+    measured_take(&mut core, &mine, &mut count);
     println!("{} events of {} messages", count.events, stream.messages);
+}
+
+#[inline(never)]
+fn measured_take(core: &mut Core, events: &[Event], count: &mut Count) {
+    core.take(events, count);
+}
+
+fn signals(file: &str) {
+    let mut said = Said::default();
+    conclude(&mut new_core(), &load(file), &mut said, |_, _| {});
+    println!("{} signals, checksum {:016x}", said.signals, said.sum);
+}
+
+/// Folds each signal's bytes into a checksum.
+#[derive(Default)]
+struct Said {
+    signals: u64,
+    sum: u64,
+}
+
+impl Sink for Said {
+    fn event(&mut self, _: &Event) {}
+
+    fn signal(&mut self, signal: &Signal) {
+        self.signals += 1;
+        let (words, _) = signal.as_bytes().as_chunks();
+        for word in words {
+            self.sum = fold(self.sum, u64::from_le_bytes(*word));
+        }
+    }
 }
 
 /// Windows of a second close with the tick 200 ms after it, those of 5 s and a minute with some of
@@ -171,12 +244,15 @@ fn ticks(file: &str) {
     let stream = load(file);
     let (mut closing, mut others) = (Vec::new(), Vec::new());
     let late_ns = 200_000_000;
-    conclude(&mut new_core(), &stream, 1, |at, ns| {
-        match at.since(at.floor(Ts::SECOND_NS)) == late_ns {
+    conclude(
+        &mut new_core(),
+        &stream,
+        &mut Count::default(),
+        |at, ns| match at.since(at.floor(Ts::SECOND_NS)) == late_ns {
             true => closing.push(ns),
             false => others.push(ns),
-        }
-    });
+        },
+    );
     for (name, times) in [("closing", &mut closing), ("other", &mut others)] {
         times.sort_unstable();
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] / 1000;
@@ -187,6 +263,144 @@ fn ticks(file: &str) {
             at(0.99),
             at(1.0)
         );
+    }
+}
+
+/// Windows of five seconds, all of which close with one tick, so that seconds in which they do can
+/// be told from seconds in which nothing closes.
+///
+/// Events come by their own times, `pace` times as fast. The shard, on a simulated disk, turns on one
+/// core with nobody beside it: what each turn takes is measured, and time goes on by as much, or to
+/// the next event where there is nothing to do. So an event's latency has all that it waited for.
+fn windows(file: &str, pace: f64) {
+    let stream = load(file);
+    let mut events = Vec::with_capacity(stream.messages as usize + 1000);
+    ticked(&stream, |some| events.extend_from_slice(some));
+    let mut config = config();
+    config.windows.0.retain(|name, _| name == "5s");
+    assert_eq!(config.windows.0.len(), 1, "five seconds are a usual window");
+    for (name, visits_at_tick) in [("at once", usize::MAX), ("spread", 64)] {
+        let mut core = pipeline::core(&config, MIDNIGHT, None).expect("memory for a core");
+        core.set_visits_at_tick(visits_at_tick);
+        let said = latencies(core, &events, pace);
+        println!(
+            "windows of {SECONDS} s {name}, {pace} x: p99.9 {:.1} us where they close, {:.1} us else: {:.2} \
+             (p50 {:.2}, {:.2}; p99 {:.1}, {:.1}; max {:.0}, {:.0})",
+            said[0][2],
+            said[1][2],
+            said[0][2] / said[1][2],
+            said[0][0],
+            said[1][0],
+            said[0][1],
+            said[1][1],
+            said[0][3],
+            said[1][3]
+        );
+    }
+}
+
+const SECONDS: i64 = 5;
+
+/// Of events in seconds in which windows close, and in others: p50, p99, p99.9 and the most, in us.
+fn latencies(core: Core, events: &[Event], pace: f64) -> [[f64; 4]; 2] {
+    let log_config = LogConfig {
+        dir: "simulated".into(),
+        segment_bytes: 64 << 20,
+        frame_bytes_max: 256 << 10,
+        frames_in_flight_max: LogConfig::FRAMES_IN_FLIGHT_MAX,
+        frames_waiting_max: LogConfig::FRAMES_WAITING_MAX,
+        spares: 2,
+        commit_age_ns: 200_000,
+        uuid: [1; 16],
+        build_hash: 0,
+        config_hash: 0,
+    };
+    let disk = SimDisk::new(log_config.geometry(), 1, Faults::default());
+    let fix = FixConfig {
+        sender: "A".into(),
+        target: "B".into(),
+        sender_sub: None,
+        account: None,
+    };
+    let (mut ring, event_rx) = ring::ring(1 << 16);
+    let (_stamps, stamp_rx) = ring::ring(64);
+    let (clock, kill) = (Told::default(), AtomicBool::new(false));
+    let parts = Parts {
+        events: event_rx,
+        stamps: stamp_rx,
+        state: Recovery::new(core, Share::ALL),
+        log: Log::create(log_config, disk).expect("a simulated disk"),
+        encoder: Encoder::new(&fix).expect("names"),
+        gateway: Several::<Sim>::new(Vec::new()),
+        clock: &clock,
+        kill: &kill,
+    };
+    let shard_config = ShardConfig {
+        date: Date {
+            year: 2026,
+            month: 1,
+            day: 5,
+        },
+        is_durable: false,
+        is_live: false,
+        cancels_in_doubt: false,
+        again_upto: 0,
+        measure: Default::default(),
+    };
+    let mut shard = Shard::new(shard_config, parts, 1 << 18, 0, &|_| false).expect("a new log");
+    // A second before the first event, to begin with what only a beginning needs.
+    let first = events[0].ts_event;
+    let due_ns = |event: &Event| {
+        let since = event.ts_event.since(first).max(0);
+        (since as f64 / pace) as u64 + 1_000_000_000
+    };
+    let mut taken = [Vec::new(), Vec::new()];
+    let (mut pushed, mut done, mut now_ns, mut late_ns) = (0, 0, 0u64, 0);
+    while done < events.len() {
+        // A tick comes with what showed that its time has come.
+        while let Some(event) = events.get(pushed) {
+            late_ns = due_ns(event).max(late_ns);
+            if late_ns > now_ns || ring.push(std::slice::from_ref(event)) == 0 {
+                break;
+            }
+            pushed += 1;
+        }
+        clock.0.set(now_ns);
+        let start = Instant::now();
+        let work = shard.turn().expect("a simulated disk");
+        now_ns += start.elapsed().as_nanos() as u64;
+        for event in &events[done..shard.events_taken() as usize] {
+            if event.kind != Kind::Tick {
+                let second = event.ts_event.0 / Ts::SECOND_NS;
+                let class = usize::from(second % SECONDS != 0);
+                taken[class].push(now_ns - due_ns(event));
+            }
+        }
+        done = shard.events_taken() as usize;
+        if work == 0 && pushed == done {
+            now_ns = now_ns.max(late_ns);
+        }
+    }
+    taken.map(|mut taken| {
+        taken.sort_unstable();
+        [0.5, 0.99, 0.999, 1.0].map(|share| {
+            let index = ((taken.len() - 1) as f64 * share) as usize;
+            taken[index] as f64 / 1000.0
+        })
+    })
+}
+
+/// A clock that shows what it was told.
+#[derive(Default)]
+struct Told(Cell<u64>);
+
+impl Clock for Told {
+    fn now_ns(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn wall(&self) -> Ts {
+        Ts(self.0.get() as i64)
     }
 }
 
@@ -296,14 +510,13 @@ impl Sink for Count {
     }
 }
 
-fn whole(file: &str, folder: &Path) {
+fn whole(config: &Config, file: &str, folder: &Path) {
     let stream = load(file);
-    let config = config();
     let dir = RunDir::create(&folder.join(format!("run-{}", std::process::id())))
         .expect("a folder to make one in");
     let day = TradingDay::new("2026-01-05", "America/New_York").expect("a date");
     let job = Job {
-        config: &config,
+        config,
         day: &day,
         dir: &dir,
         from: None,
