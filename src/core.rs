@@ -417,6 +417,9 @@ impl Rest<'_> {
         digest.event(event, self.midnight);
         // One look at what is hard to foretell; most events end here.
         if !analytics::matters(event, applied) {
+            if applied.quote_changed {
+                digest.quote(&books.quote(symbol));
+            }
             if event.kind == Kind::Symbol {
                 self.names[symbol as usize] = event.order.to_be_bytes();
             }
