@@ -74,6 +74,22 @@ impl Ledger {
         self.sessions.get(&shard).copied().unwrap_or(0)
     }
 
+    /// An order beyond the place where another part takes over. The part before may have known it
+    /// as such already, from the one before that: it will be decided again once.
+    fn decided_ahead(&mut self, order: Signal) {
+        if !self
+            .ahead
+            .iter()
+            .any(|ahead| key(&ahead.order) == key(&order))
+        {
+            self.ahead.push(Ahead {
+                order,
+                sent: None,
+                is_met: false,
+            });
+        }
+    }
+
     /// Whether it was an order in doubt.
     fn said(&mut self, signal: &Signal, sent: &Sent) -> bool {
         let of = (signal.seq, signal.symbol, sent.order_ordinal);
@@ -338,11 +354,7 @@ impl Recovery {
                 continue;
             }
             match signal.body() {
-                Some(Body::Order(_)) if signal.seq > cut => self.ledger.ahead.push(Ahead {
-                    order: signal,
-                    sent: None,
-                    is_met: false,
-                }),
+                Some(Body::Order(_)) if signal.seq > cut => self.ledger.decided_ahead(signal),
                 // That of an order before the cut can stand beyond it.
                 Some(Body::Sent(sent)) if self.ledger.said(&signal, &sent) => {
                     self.counts.said(&sent);
@@ -503,5 +515,53 @@ fn order(from: &mut StateReader<'_>) -> Result<Signal, StateError> {
     match order.kind == SignalKind::Order && matches!(order.body(), Some(Body::Order(_))) {
         true => Ok(order),
         false => Err(from.error("an order")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::pipeline;
+    use bus::signal::{Order, Outcome};
+    use bus::{Price, Qty, Side, Ts};
+
+    #[test]
+    fn an_order_that_two_parts_decided_ahead_is_awaited_once() {
+        let body = Body::Order(Order {
+            price: Price::from_e4(1_000_000),
+            qty: Qty(100),
+            side: Side::Buy,
+            bid: Price::from_e4(1_000_000),
+            ask: Price::from_e4(1_000_100),
+        });
+        let order = Signal::new(Ts(5), 20, 3, 0, 1, body);
+        let sent = Sent {
+            order_ordinal: 1,
+            outcome: Outcome::Sent,
+            msg_seq: 7,
+            ts_sent: Ts(6),
+        };
+        let core = pipeline::core(&Config::default(), Ts(0), None).unwrap();
+        let mut recovery = Recovery::new(core, Share::ALL);
+        let signals = [order, sent_signal(&order, &sent)];
+        let log = |count: usize| {
+            let cells = signals.iter().take(count).zip((0..).step_by(2));
+            cells.map(|(signal, cell)| Ok((cell, Record::Signal(*signal))))
+        };
+        recovery.replay_beyond(0, 10, log(1)).unwrap();
+        assert_eq!(recovery.in_doubt().count(), 1);
+        recovery.replay_beyond(0, 10, log(2)).unwrap();
+        assert_eq!(
+            recovery.in_doubt().count(),
+            0,
+            "the later log says that it left"
+        );
+        let want = Ahead {
+            order,
+            sent: Some(sent),
+            is_met: false,
+        };
+        assert_eq!(recovery.ledger.ahead, [want]);
     }
 }
