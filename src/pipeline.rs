@@ -699,6 +699,11 @@ fn shard_loop<D: Disk, G: Gateway, C: Clock>(
     let mut is_paced = false;
     let mut rest = Rest::new(cpu);
     loop {
+        // Also where there is always work: what is not known to be due when is not measured.
+        if !is_paced && let Some(pace) = pace.get() {
+            shard.set_pace(*pace);
+            is_paced = true;
+        }
         let work = shard.turn()?;
         if work > 0 {
             progress
@@ -708,10 +713,6 @@ fn shard_loop<D: Disk, G: Gateway, C: Clock>(
                 .durable
                 .store(shard.durable_upto(), Ordering::Release);
             continue;
-        }
-        if !is_paced && let Some(pace) = pace.get() {
-            shard.set_pace(*pace);
-            is_paced = true;
         }
         if shard.is_done() {
             progress

@@ -356,6 +356,8 @@ impl Trial {
         self.slots.extend_from_slice(ran.latency.slots());
         let shown = &mut self.shown;
         shown.packets += ran.sent.packets;
+        let measured = ran.latency.stage(Stage::Total).count();
+        shown.unmeasured += ran.sent.packets.saturating_sub(measured);
         shown.late += ran.sent.late;
         shown.late_ns_max = shown.late_ns_max.max(ran.sent.late_ns_max);
         shown.dropped += ran.dropped;

@@ -72,6 +72,8 @@ pub const QUEUE_NS_MAX: u64 = 1_000_000;
 pub struct Shown {
     /// Packets in the measured span.
     pub packets: u64,
+    /// Those of which no latency was taken.
+    pub unmeasured: u64,
     /// Those that were sent late without the product's doing.
     pub late: u64,
     /// The worst of them.
@@ -96,6 +98,7 @@ impl Shown {
             (self.late, self.packets) = (other.late, other.packets);
             self.late_ns_max = other.late_ns_max;
         }
+        self.unmeasured = self.unmeasured.max(other.unmeasured);
         self.dropped = self.dropped.max(other.dropped);
         self.unequal |= other.unequal;
         if standing(&other.floors_ns) > standing(&self.floors_ns) || self.floors_ns.is_empty() {
@@ -116,6 +119,13 @@ pub fn judge(shown: &Shown) -> (Verdict, Vec<String>) {
     if shown.packets == 0 {
         is_wrong = true;
         reasons.push("nothing was due in the measured span".into());
+    }
+    if shown.unmeasured > shown.packets / 2 {
+        is_wrong = true;
+        reasons.push(format!(
+            "of {} packets {} were not measured",
+            shown.packets, shown.unmeasured
+        ));
     }
     if shown.dropped > 0 {
         is_wrong = true;
@@ -233,6 +243,7 @@ mod tests {
         check(Valid, "", |s| s.late = 1_000);
         check(Invalid, "late", |s| s.late = 1_001);
         check(Invalid, "lost", |s| s.dropped = 1);
+        check(Invalid, "not measured", |s| s.unmeasured = 500_001);
         check(Invalid, "different", |s| s.unequal = true);
         check(Invalid, "nothing was due", |s| s.packets = 0);
         check(Valid, "", |s| {

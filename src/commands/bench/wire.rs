@@ -582,6 +582,7 @@ fn describe(report: &mut Report, products: &[Round], floors: &[Round]) {
 
 fn shown(round: &Round) -> Shown {
     Shown {
+        unmeasured: 0,
         packets: round.seen.datagrams,
         late: round.seen.late,
         late_ns_max: round.seen.late_ns_max,
