@@ -43,8 +43,8 @@ pub const EXAMPLES_MAX: usize = 64;
 /// A turn ends after this many messages, so that they reach the rings while they are young.
 const TURN_MESSAGES: u64 = 64;
 
-/// A turn ends after this many packets, whatever is in them.
-const TURN_PACKETS: usize = 32;
+/// A turn ends after this many packets, whatever is in them, unless the caller wants fewer.
+const TURN_PACKETS_MAX: usize = 32;
 
 /// The shard of a symbol. Feeds number symbols from 1 on, so that taking turns spreads both a
 /// feed's busy names and its alphabet.
@@ -77,6 +77,9 @@ pub struct ReaderConfig {
     pub gaps: GapRule,
     /// Whether the input ends when all MoldUDP64 sessions have ended; a live feed does.
     pub end_at_session_end: bool,
+    /// A turn takes at most so many packets, at least one. With one, no packet ever waits for
+    /// another that came after it.
+    pub turn_packets_max: usize,
 }
 
 impl ReaderConfig {
@@ -93,6 +96,7 @@ impl ReaderConfig {
             after_stop: None,
             gaps: GapRule::default(),
             end_at_session_end: false,
+            turn_packets_max: TURN_PACKETS_MAX,
         }
     }
 }
@@ -210,6 +214,12 @@ pub struct Reader<S, P = Itch> {
     end_at_session_end: bool,
     packets: u64,
     bytes: u64,
+    /// How many packets the next turn takes at most. One, after the source had nothing: then
+    /// nobody waits behind that packet, and its events leave before the source is asked again.
+    /// Twice as many as before, each time that a turn came to its bound: then packets do wait, and
+    /// more at once take less time for each.
+    turn_packets: usize,
+    turn_packets_max: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,6 +249,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         rings: Vec<Sender>,
     ) -> Reader<S, P> {
         assert!(config.tick_ns > 0, "ticks have a distance");
+        assert!(config.turn_packets_max > 0, "a turn takes a packet");
         assert!(
             config.out_of_order_ns >= 0 && config.max_future_ns >= 0,
             "spans are not negative"
@@ -256,11 +267,21 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             phase: Phase::Reading,
             packets: 0,
             bytes: 0,
+            turn_packets: 1,
+            turn_packets_max: config.turn_packets_max,
         }
     }
 
-    /// Takes some packets and pushes their events.
+    /// Takes some packets and pushes their events: [`Reader::take`], then [`Reader::push`].
     pub fn turn(&mut self) -> Result<Turned, ReadError> {
+        let turned = self.take()?;
+        self.push();
+        Ok(turned)
+    }
+
+    /// The first half of a turn: takes some packets. Their events wait for [`Reader::push`],
+    /// unless they fill a batch.
+    pub fn take(&mut self) -> Result<Turned, ReadError> {
         if !self.intake.stage.flush() {
             return match self.intake.stage.gone() {
                 Some(shard) => Err(ReadError::ShardGone { shard }),
@@ -272,7 +293,9 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         }
         let before = self.intake.messages;
         let mut is_empty = false;
-        for polls in 0..TURN_PACKETS {
+        let turn_packets = self.turn_packets;
+        self.turn_packets = (2 * turn_packets).min(self.turn_packets_max);
+        for polls in 0..turn_packets {
             if self.arbiter.has_ready() && self.release() {
                 // One held packet is a packet.
             } else if self.phase == Phase::Draining {
@@ -280,6 +303,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 self.phase = Phase::Ended;
             } else if !self.poll()? {
                 is_empty = polls == 0;
+                self.turn_packets = 1;
                 break;
             }
             if self.intake.is_cut && self.phase != Phase::Ended {
@@ -290,13 +314,18 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 break;
             }
         }
-        self.intake.stage.flush();
         let messages = self.intake.messages - before;
         Ok(if is_empty {
             Turned::Empty
         } else {
             Turned::Worked { messages }
         })
+    }
+
+    /// The second half of a turn: pushes what there is room for. The rest goes first next time.
+    #[inline]
+    pub fn push(&mut self) {
+        self.intake.stage.flush();
     }
 
     /// Takes no more packets: what is held comes out, then `End`. For an orderly stop; `turn`
@@ -323,6 +352,11 @@ impl<S: Source, P: Protocol> Reader<S, P> {
     /// The source.
     pub fn source(&self) -> &S {
         &self.source
+    }
+
+    /// The source, between turns.
+    pub fn source_mut(&mut self) -> &mut S {
+        &mut self.source
     }
 
     /// What was met so far. Copies; not for each turn.

@@ -17,18 +17,24 @@ pub struct RingStats {
     pub events: u64,
     /// How many times events were pushed.
     pub pushes: u64,
-    /// Events that waited in the ring before a push, summed over all pushes.
+    /// How many times it was looked how many events wait: at each 64th push, and whenever there
+    /// was too little room. A look takes a cache line from the shard.
+    pub looks: u64,
+    /// Events that waited in the ring after a push, summed over all looks.
     pub waiting_sum: u64,
-    /// The most events that ever waited.
+    /// The most events that were seen to wait.
     pub waiting_max: u64,
     /// How many times a push found less room than it needed.
     pub full_count: u64,
 }
 
+/// One push in so many is followed by a look at how full the ring is.
+const LOOK_EVERY: u64 = 64;
+
 impl RingStats {
-    /// How many events waited before a push, on average.
+    /// How many events waited after a push, on average.
     pub fn waiting_mean(&self) -> f64 {
-        self.waiting_sum as f64 / self.pushes.max(1) as f64
+        self.waiting_sum as f64 / self.looks.max(1) as f64
     }
 }
 
@@ -154,13 +160,17 @@ impl Queue {
         }
         let waiting = &self.events[self.sent..self.filled];
         if !waiting.is_empty() {
-            let before = self.ring.waiting() as u64;
             let count = self.ring.push(waiting);
+            let is_full = count < waiting.len();
             self.stats.events += count as u64;
+            self.stats.full_count += u64::from(is_full);
+            if is_full || self.stats.pushes.is_multiple_of(LOOK_EVERY) {
+                let waiting = self.ring.waiting() as u64;
+                self.stats.looks += 1;
+                self.stats.waiting_sum += waiting;
+                self.stats.waiting_max = self.stats.waiting_max.max(waiting);
+            }
             self.stats.pushes += 1;
-            self.stats.waiting_sum += before;
-            self.stats.waiting_max = self.stats.waiting_max.max(before + count as u64);
-            self.stats.full_count += u64::from(count < waiting.len());
             if count > 0 {
                 self.last_pushed = Some(waiting[count - 1].seq);
             }
