@@ -32,6 +32,8 @@ pub struct Tcp {
     waiting: Vec<u8>,
     /// Since when the peer has taken nothing, though something waits.
     stalled: Option<Instant>,
+    /// Turns since the peer was last listened to.
+    unheard_turns: u32,
     failure: Option<GatewayError>,
     /// Orders that the peer was asked about and has not spoken of.
     asked: Vec<OrderId>,
@@ -40,6 +42,10 @@ pub struct Tcp {
     /// What the peer said since it was asked, from the first message that is not whole.
     heard: Vec<u8>,
 }
+
+/// The peer is listened to in one turn of so many where nothing else asks for it. Listening is a
+/// system call, longer than all else that a turn without work does.
+const LISTEN_EVERY: u32 = 64;
 
 /// How long [`Gateway::finish`] waits for the peer to close after us. A peer that keeps its end
 /// open is no error: everything is with the kernel by then.
@@ -84,6 +90,7 @@ impl Tcp {
             config: config.clone(),
             waiting,
             stalled: None,
+            unheard_turns: 0,
             failure: None,
             asked: Vec::new(),
             known: Vec::new(),
@@ -109,6 +116,7 @@ impl Tcp {
 
     /// Reads what the peer says and drops it; fails if the peer is gone.
     fn listen(&mut self) -> Result<(), GatewayError> {
+        self.unheard_turns = 0;
         let mut scratch = [0; 4096];
         match self.stream.read(&mut scratch) {
             Ok(0) => self.fail("the peer closed the connection"),
@@ -243,10 +251,20 @@ impl Gateway for Tcp {
         Ok(true)
     }
 
+    /// What waits goes first. The turn after it listens, so that nobody says of an order that it
+    /// was sent to a peer that was gone already.
     fn turn(&mut self) -> Result<usize, GatewayError> {
         self.living()?;
-        self.listen()?;
-        self.speak()
+        let is_due = self.unheard_turns >= LISTEN_EVERY || !self.asked.is_empty();
+        let spoken_bytes = self.speak()?;
+        if spoken_bytes > 0 {
+            self.unheard_turns = LISTEN_EVERY;
+        } else if is_due || !self.waiting.is_empty() {
+            self.listen()?;
+        } else {
+            self.unheard_turns += 1;
+        }
+        Ok(spoken_bytes)
     }
 
     fn waiting(&self) -> usize {
