@@ -50,6 +50,9 @@ pub enum Stage {
     Total,
     /// From when an order's cause was due until the order was sent.
     Order,
+    /// From when the packet of an order's cause was received until the order was given to the
+    /// peer's socket: all of it our own doing.
+    Reaction,
 }
 
 impl Stage {
@@ -68,7 +71,7 @@ impl Stage {
     ];
 
     /// All, the sums last.
-    pub const ALL: [Stage; 14] = [
+    pub const ALL: [Stage; 15] = [
         Stage::Receive,
         Stage::Decode,
         Stage::Ring,
@@ -83,6 +86,7 @@ impl Stage {
         Stage::Service,
         Stage::Total,
         Stage::Order,
+        Stage::Reaction,
     ];
 
     /// Its name in files and reports.
@@ -102,6 +106,7 @@ impl Stage {
             Stage::Service => "service",
             Stage::Total => "total",
             Stage::Order => "order",
+            Stage::Reaction => "reaction",
         }
     }
 
@@ -122,6 +127,7 @@ impl Stage {
             Stage::Service => "work without waits: decode and apply",
             Stage::Total => "packet due to all concluded",
             Stage::Order => "cause due to order sent",
+            Stage::Reaction => "cause received to order given to the socket: our own share",
         }
     }
 }
@@ -356,6 +362,10 @@ impl Latency {
         self.record(Stage::Encode, encode_ns);
         self.record(Stage::Send, send_ns);
         self.record(Stage::Order, after(order.sent_ns, due_ns));
+        if is_whole {
+            let reaction_ns = after(order.encoded_ns, order.way.read_ns);
+            self.record(Stage::Reaction, reaction_ns);
+        }
         let Some(laps) = order.way.laps.filter(|_| is_whole) else {
             return;
         };

@@ -1,7 +1,7 @@
 //! The pipeline: configuration, threads, the shard, run directories and reports.
 //!
 //! Start with `core`, what one core concludes from its symbols' events; `shard` is its loop with
-//! the log before it and the gateway behind it; `pipeline` runs the threads. `run_dir` is what a
+//! the log before it and the gateway behind it; `pipeline` runs the threads, which `rest`. `run_dir` is what a
 //! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `host`
 //! what of them is asked of the machine, `session` the trading day, `term` what people see.
 //! `lab` measures all of that and is no part of it.
@@ -16,6 +16,7 @@ pub mod lab;
 pub mod latency;
 pub mod pipeline;
 pub mod recovery;
+pub mod rest;
 pub mod results;
 pub mod run_dir;
 pub mod savepoint;

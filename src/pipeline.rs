@@ -1,7 +1,13 @@
-//! The threads: one reader, one for each shard, and the caller's, which watches.
+//! The threads: one reader and one for each shard, or one for all of that; and the caller's, which
+//! watches.
 //!
 //! Each hot thread calls `turn` in a loop and does nothing else; all that is decided at run time
 //! (which disk, paced or not, live or not) became a type before the loop began.
+//!
+//! ```text
+//! model = "pipeline"               reader ══ ring ══► shard      a thread and a core for each
+//! model = "run-to-completion"      reader ─► shard ─► reader     one thread takes all their turns
+//! ```
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -21,14 +27,15 @@ use bus::oms::{
 use bus::ring::{self, Receiver, Sender};
 use bus::{Body, Signal, Ts};
 use crossbeam_utils::CachePadded;
-use feed::protocol::{Dbn, Iex, Lobster, Protocol, Wire};
+use feed::protocol::{Dbn, Iex, Itch, Lobster, Protocol, Wire};
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
-use feed::source::{Capture, Pace, Paced, Source, Speed};
+use feed::source::{Capture, Pace, Paced, Polled, Source, SourceError, Speed};
 
-use crate::config::{Backend, Config, Durability, InDoubt};
+use crate::config::{Backend, Config, Durability, InDoubt, Model};
 use crate::core::{Core, CoreConfig};
 use crate::latency::Measure;
 use crate::recovery::Recovery;
+use crate::rest::{Rest, Room};
 use crate::run_dir::{Part, RunDir};
 use crate::savepoint::Origin;
 use crate::session::TradingDay;
@@ -37,6 +44,13 @@ use crate::shard::{Finished, Parts, Shard, ShardConfig, ShardError, Stamp};
 /// How many turns' stamps may wait for a shard. What does not fit is counted with the next that
 /// does, so that the reader never waits for a measurement.
 const STAMPS_MAX: usize = 1 << 16;
+
+/// How often the clock and the time of day are read to relate them.
+const CLOCK_READINGS: usize = 16;
+
+/// What a ring holds where the reader and the shards take turns on one thread: a few turns' events,
+/// so that they stay in the core's nearest cache.
+const TURN_EVENTS_MAX: usize = 512;
 
 /// Set once by a signal or by the caller: end in order.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +97,12 @@ pub fn paced_speed(times: f64) -> Speed {
 pub trait Timed: Source {
     /// What maps capture times to the clock's; `None` while unknown, or for full speed.
     fn pace(&self) -> Option<Pace>;
+
+    /// By the clock, when the first packet since the last call was received; `None` for sources
+    /// that have their packets at hand.
+    fn received_ns(&mut self) -> Option<u64> {
+        None
+    }
 }
 
 impl Timed for Capture {
@@ -102,23 +122,44 @@ impl<C: Clock> Timed for Paced<Capture, C> {
 pub struct Live<S> {
     inner: S,
     pace: Pace,
+    clock: MachineClock,
+    received_ns: Option<u64>,
 }
 
 impl<S> Live<S> {
     /// Relates the time of day to `clock`, once.
-    pub fn new(inner: S, clock: &impl Clock) -> Live<S> {
+    pub fn new(inner: S, clock: &MachineClock) -> Live<S> {
+        // Of several readings the one that took least: in the midst of any of them the thread can be
+        // taken off its core, and all latencies would be off by as much.
+        let reading = |_| {
+            let before_ns = clock.now_ns();
+            let first_ts = clock.wall();
+            let took_ns = clock.now_ns() - before_ns;
+            (took_ns, before_ns + took_ns / 2, first_ts)
+        };
+        let readings = (0..CLOCK_READINGS).map(reading);
+        let (_, start_ns, first_ts) = readings.min().expect("there are some");
         let pace = Pace {
-            start_ns: clock.now_ns(),
-            first_ts: clock.wall(),
+            start_ns,
+            first_ts,
             speed: Speed::ONE,
         };
-        Live { inner, pace }
+        Live {
+            inner,
+            pace,
+            clock: clock.clone(),
+            received_ns: None,
+        }
     }
 }
 
 impl<S: Source> Source for Live<S> {
-    fn poll(&mut self) -> Result<feed::source::Polled<'_>, feed::source::SourceError> {
-        self.inner.poll()
+    fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
+        let polled = self.inner.poll()?;
+        if self.received_ns.is_none() && matches!(polled, Polled::Packet(_)) {
+            self.received_ns = Some(self.clock.now_ns());
+        }
+        Ok(polled)
     }
 
     fn lines(&self) -> &[feed::source::Line] {
@@ -129,6 +170,10 @@ impl<S: Source> Source for Live<S> {
 impl<S: Source> Timed for Live<S> {
     fn pace(&self) -> Option<Pace> {
         Some(self.pace)
+    }
+
+    fn received_ns(&mut self) -> Option<u64> {
+        self.received_ns.take()
     }
 }
 
@@ -240,6 +285,8 @@ struct Shared {
     kill: CachePadded<AtomicBool>,
     failed: CachePadded<AtomicBool>,
     pace: OnceLock<Pace>,
+    /// The hot threads' cores: the reader's, then each shard's; or that of all of them.
+    cpus: Vec<Option<usize>>,
     /// A core that no shard has, for threads that are not hot.
     elsewhere: Option<usize>,
     /// The real-time priority of hot threads.
@@ -287,47 +334,73 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
     let shards = job.config.run.shards;
     let cpus = plan_cpus(job.config)?;
     let granted = crate::host::ask(&job.config.host, &cpus);
+    let mut remarks = granted.remarks.clone();
+    remarks.extend(Room::remark(&cpus));
     let shared = Shared {
         kill: CachePadded::new(AtomicBool::new(false)),
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
         elsewhere: elsewhere(&cpus),
+        cpus,
         fifo: granted.fifo,
         shards: (0..shards).map(|_| CachePadded::default()).collect(),
     };
+    let run = Run {
+        job,
+        clock,
+        stop,
+        shared: &shared,
+        measure,
+    };
     let shared = &shared;
-    let mut remarks = granted.remarks.clone();
-    if cpus.iter().all(Option::is_none) {
-        remarks.push(format!(
-            "{} threads on {} cores: not pinned, latencies are not comparable",
-            shards + 1,
-            tuning::pin::allowed_cpus().len()
-        ));
-    }
     thread::scope(|scope| {
         let (ready_tx, ready_rx) = mpsc::channel();
-        let mut handles = Vec::with_capacity(shards);
-        let (mut senders, mut stamp_senders) = (Vec::new(), Vec::new());
-        for shard in 0..shards {
-            let (event_tx, event_rx) = ring::ring(job.config.run.ring_events);
-            let (stamp_tx, stamp_rx) = ring::ring(STAMPS_MAX);
-            senders.push(event_tx);
-            stamp_senders.push(stamp_tx);
-            let (ready, cpu) = (ready_tx.clone(), cpus[shard + 1]);
-            let body = move || {
-                let rings = (event_rx, stamp_rx);
-                let result =
-                    shard_thread(shard, cpu, rings, job, clock, shared, ready, measure, wrap);
-                if result.is_err() {
-                    shared.failed.store(true, Ordering::Release);
+        let mut hot = Vec::with_capacity(shards + 1);
+        let (mut senders, mut ends) = (Vec::new(), Vec::new());
+        let (events_max, stamps_max) = match job.config.run.model {
+            Model::Pipeline => (job.config.run.ring_events, STAMPS_MAX),
+            Model::RunToCompletion => (
+                job.config.run.ring_events.min(TURN_EVENTS_MAX),
+                TURN_EVENTS_MAX,
+            ),
+        };
+        for _ in 0..shards {
+            let (event_tx, event_rx) = ring::ring(events_max);
+            let (stamp_tx, stamp_rx) = ring::ring(stamps_max);
+            senders.push((event_tx, stamp_tx));
+            ends.push((event_rx, stamp_rx));
+        }
+        let mut source = Some(source);
+        let mut senders = Some(senders);
+        match job.config.run.model {
+            Model::Pipeline => {
+                for (index, rings) in ends.into_iter().enumerate() {
+                    let ready = ready_tx.clone();
+                    let body = move || shard_thread(&run, index, rings, ready, wrap);
+                    hot.push(spawn(scope, format!("shard-{index}"), body)?);
                 }
-                result
-            };
-            let builder = thread::Builder::new().name(format!("shard-{shard}"));
-            let handle = builder
-                .spawn_scoped(scope, body)
-                .map_err(|e| PipelineError::Setup(format!("thread of shard {shard}: {e}")))?;
-            handles.push(handle);
+            }
+            Model::RunToCompletion => {
+                let (source, senders) = (source.take(), senders.take());
+                let (Some(source), Some(senders)) = (source, senders) else {
+                    unreachable!("both were just made");
+                };
+                let ready = ready_tx.clone();
+                let midnight = job.day.midnight;
+                let body = move || match run.job.wire {
+                    Wire::Itch => {
+                        let itch = Itch::new(midnight);
+                        one_thread(&run, itch, source, senders, ends, ready, wrap)
+                    }
+                    Wire::Iex => one_thread(&run, Iex::new(), source, senders, ends, ready, wrap),
+                    Wire::Lobster => {
+                        let lobster = Lobster::new(midnight);
+                        one_thread(&run, lobster, source, senders, ends, ready, wrap)
+                    }
+                    Wire::Dbn => one_thread(&run, Dbn::new(), source, senders, ends, ready, wrap),
+                };
+                hot.push(spawn(scope, "one".into(), body)?);
+            }
         }
         drop(ready_tx);
         let mut resume_after = vec![0; shards];
@@ -353,51 +426,63 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
             recovered_events += events;
             remarks.extend(said);
         }
-        if is_ready == shards {
+        if is_ready == shards && job.config.run.model == Model::Pipeline {
             job.dir
                 .mark_begun(job.part())
                 .map_err(PipelineError::Setup)?;
         }
         let started = Instant::now();
-        let reader_config = reader_config(job, resume_after, last_ts);
-        let (reader_cpu, is_live, wire) = (cpus[0], job.is_live, job.wire);
-        let reader_handle = thread::Builder::new()
-            .name("reader".into())
-            .spawn_scoped(scope, move || {
-                let remark = reader_cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
-                let refused = shared.fifo.and_then(|p| tuning::realtime::fifo(p).err());
-                let watched = Watched {
-                    clock,
-                    stop,
-                    shared,
-                    cpu: reader_cpu,
-                    is_live,
-                };
-                // What was decided at run time becomes a type here.
-                let result = match wire {
-                    Wire::Itch => {
-                        let reader = Reader::new(source, reader_config, senders);
-                        reader_loop(reader, stamp_senders, &watched)
-                    }
-                    Wire::Iex => {
-                        let iex = Iex::new();
-                        let reader = Reader::with_protocol(source, iex, reader_config, senders);
-                        reader_loop(reader, stamp_senders, &watched)
-                    }
-                    Wire::Lobster => {
-                        let lobster = Lobster::new(reader_config.midnight);
-                        let reader = Reader::with_protocol(source, lobster, reader_config, senders);
-                        reader_loop(reader, stamp_senders, &watched)
-                    }
-                    Wire::Dbn => {
-                        let dbn = Dbn::new();
-                        let reader = Reader::with_protocol(source, dbn, reader_config, senders);
-                        reader_loop(reader, stamp_senders, &watched)
-                    }
-                };
-                (result, remark.map(|e| e.to_string()).or(refused))
-            })
-            .map_err(|e| PipelineError::Setup(format!("reader's thread: {e}")))?;
+        if let (Some(source), Some(senders)) = (source, senders) {
+            let midnight = job.day.midnight;
+            // What was decided at run time becomes a type here.
+            let body = move || match run.job.wire {
+                Wire::Itch => {
+                    let itch = Itch::new(midnight);
+                    reader_thread(Reading::new(
+                        &run,
+                        itch,
+                        source,
+                        senders,
+                        resume_after,
+                        last_ts,
+                    ))
+                }
+                Wire::Iex => {
+                    let iex = Iex::new();
+                    reader_thread(Reading::new(
+                        &run,
+                        iex,
+                        source,
+                        senders,
+                        resume_after,
+                        last_ts,
+                    ))
+                }
+                Wire::Lobster => {
+                    let lobster = Lobster::new(midnight);
+                    reader_thread(Reading::new(
+                        &run,
+                        lobster,
+                        source,
+                        senders,
+                        resume_after,
+                        last_ts,
+                    ))
+                }
+                Wire::Dbn => {
+                    let dbn = Dbn::new();
+                    reader_thread(Reading::new(
+                        &run,
+                        dbn,
+                        source,
+                        senders,
+                        resume_after,
+                        last_ts,
+                    ))
+                }
+            };
+            hot.push(spawn(scope, "reader".into(), body)?);
+        }
         let (ended_tx, ended_rx) = mpsc::channel();
         let every = Duration::from_nanos(job.config.checkpoint.every.0 as u64);
         let mut checkpoints = None;
@@ -411,7 +496,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
             );
         }
         let kill_file = job.config.risk.kill_file.as_deref();
-        while !(reader_handle.is_finished() && handles.iter().all(|h| h.is_finished())) {
+        while !hot.iter().all(|handle| handle.is_finished()) {
             if let Some(path) = kill_file {
                 shared.kill.store(path.exists(), Ordering::Release);
             }
@@ -432,14 +517,29 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
             Some(handle) => handle.join().expect("checkpoints do not panic"),
             None => Ok(Vec::new()),
         };
-        let (read, remark) = reader_handle.join().expect("the reader does not panic");
-        remarks.extend(remark);
-        let mut finished = Vec::with_capacity(shards);
-        for (shard, handle) in handles.into_iter().enumerate() {
-            let result = handle.join().expect("a shard does not panic");
-            finished.push(result.map_err(|error| PipelineError::Shard { shard, error })?);
+        let mut read = None;
+        let mut finished: Vec<Option<Finished>> = (0..shards).map(|_| None).collect();
+        let mut failed: Option<(usize, ShardError)> = None;
+        for handle in hot {
+            let ended = handle.join().expect("a hot thread does not panic");
+            read = read.or(ended.read);
+            remarks.extend(ended.remarks);
+            for (shard, result) in ended.shards {
+                match result {
+                    Ok(end) => finished[shard] = Some(end),
+                    Err(error) if failed.as_ref().is_none_or(|(first, _)| shard < *first) => {
+                        failed = Some((shard, error));
+                    }
+                    Err(_) => {}
+                }
+            }
         }
-        let reader = read.map_err(PipelineError::Read)?;
+        if let Some((shard, error)) = failed {
+            return Err(PipelineError::Shard { shard, error });
+        }
+        let reader = read.expect("it ran: no shard failed");
+        let reader = reader.map_err(PipelineError::Read)?;
+        let finished = finished.into_iter().flatten().collect();
         remarks.extend(granted.about_pages());
         for remark in checkpointed? {
             if !remarks.contains(&remark) {
@@ -456,6 +556,16 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
             recovered_events,
         })
     })
+}
+
+fn spawn<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    name: String,
+    body: impl FnOnce() -> Ended + Send + 'scope,
+) -> Result<thread::ScopedJoinHandle<'scope, Ended>, PipelineError> {
+    let builder = thread::Builder::new().name(name.clone());
+    let handle = builder.spawn_scoped(scope, body);
+    handle.map_err(|e| PipelineError::Setup(format!("thread {name}: {e}")))
 }
 
 /// Makes checkpoints beside the running shards, from their logs, until the other end of `ended`
@@ -539,18 +649,273 @@ struct Ready {
     events: u64,
 }
 
-#[allow(clippy::too_many_arguments)]
+/// What is the same for all threads of a run.
+struct Run<'a> {
+    job: &'a Job<'a>,
+    clock: &'a MachineClock,
+    stop: &'a Stop,
+    shared: &'a Shared,
+    measure: Measure,
+}
+
+impl Clone for Run<'_> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl Copy for Run<'_> {}
+
+/// What a hot thread ends with.
+#[derive(Default)]
+struct Ended {
+    /// Of the reader, if it ran here.
+    read: Option<Result<ReaderStats, ReadError>>,
+    /// Of the shards that ran here.
+    shards: Vec<(usize, Result<Finished, ShardError>)>,
+    remarks: Vec<String>,
+}
+
+/// The ends of the rings that a shard takes from.
+type Ends = (Receiver, Receiver<Stamp>);
+/// The ends that the reader fills.
+type Starts = (Sender, Sender<Stamp>);
+/// A shard as it runs.
+type Running<'a, G> = Shard<'a, RealDisk, G, &'a MachineClock>;
+
+/// One shard, and nothing else.
 fn shard_thread<G: Gateway>(
+    run: &Run<'_>,
+    index: usize,
+    ends: Ends,
+    ready: mpsc::Sender<Ready>,
+    wrap: &impl Fn(Several<Real>) -> G,
+) -> Ended {
+    let cpu = run.shared.cpus[index + 1];
+    let body = || {
+        let mut shard = open_shard(run, index, cpu, ends, &ready, wrap)?;
+        // If another shard fails, nobody waits for more of these.
+        drop(ready);
+        let mut rest = Rest::new(&run.shared.cpus, cpu);
+        let mut is_paced = false;
+        loop {
+            match run.step(index, &mut shard, &mut is_paced)? {
+                Step::Worked => rest.over(),
+                Step::Idle => rest.rest(shard.now_ns(), || shard.has_input()),
+                Step::Done => break,
+            }
+        }
+        run.finish(index, shard)
+    };
+    let result = body();
+    if result.is_err() {
+        run.shared.failed.store(true, Ordering::Release);
+    }
+    Ended {
+        shards: vec![(index, result)],
+        ..Ended::default()
+    }
+}
+
+/// The reader, and nothing else.
+fn reader_thread<S: Timed, P: Protocol>(mut reading: Reading<'_, S, P>) -> Ended {
+    let shared = reading.run.shared;
+    let cpu = shared.cpus[0];
+    let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
+    let refused = shared.fifo.and_then(|p| tuning::realtime::fifo(p).err());
+    let mut rest = Rest::new(&shared.cpus, cpu);
+    let mut body = || {
+        loop {
+            match reading.turn()? {
+                Turned::Worked { .. } => rest.over(),
+                Turned::Empty => rest.rest(reading.now_ns, || true),
+                Turned::Full => rest.rest_long(reading.now_ns),
+                Turned::Ended => break,
+            }
+            if shared.failed.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Ok(reading.reader.stats())
+    };
+    Ended {
+        read: Some(body()),
+        remarks: remark
+            .map(|e| e.to_string())
+            .or(refused)
+            .into_iter()
+            .collect(),
+        ..Ended::default()
+    }
+}
+
+/// The reader and all shards in turns, so that what a packet says is concluded, and its order
+/// sent, before the next packet is asked for. The rings are those of threads, and lie in this
+/// core's cache.
+fn one_thread<S: Timed, P: Protocol, G: Gateway>(
+    run: &Run<'_>,
+    protocol: P,
+    source: S,
+    starts: Vec<Starts>,
+    ends: Vec<Ends>,
+    ready: mpsc::Sender<Ready>,
+    wrap: &impl Fn(Several<Real>) -> G,
+) -> Ended {
+    let shared = run.shared;
+    let cpu = shared.cpus[0];
+    let mut ended = Ended::default();
+    let mut shards: Vec<Option<Running<'_, G>>> = Vec::with_capacity(ends.len());
+    let mut resume_after = Vec::with_capacity(ends.len());
+    let mut last_ts = Ts::MIN;
+    for (index, ends) in ends.into_iter().enumerate() {
+        match open_shard(run, index, cpu, ends, &ready, wrap) {
+            Ok(shard) => {
+                resume_after.push(shard.last_seq());
+                last_ts = last_ts.max(shard.last_ts());
+                shards.push(Some(shard));
+            }
+            Err(error) => {
+                shared.failed.store(true, Ordering::Release);
+                ended.shards.push((index, Err(error)));
+                shards.push(None);
+            }
+        }
+    }
+    drop(ready);
+    if ended.shards.is_empty()
+        && let Err(what) = run.job.dir.mark_begun(run.job.part())
+    {
+        shared.failed.store(true, Ordering::Release);
+        ended.shards.push((0, Err(ShardError::Setup(what))));
+        shards[0] = None;
+    }
+    // Without one of its shards nothing is read, and the others end in order.
+    let mut reading = None;
+    if ended.shards.is_empty() {
+        reading = Some(Reading::new(
+            run,
+            protocol,
+            source,
+            starts,
+            resume_after,
+            last_ts,
+        ));
+    } else {
+        drop(starts);
+    }
+    let mut rest = Rest::new(&shared.cpus, cpu);
+    let mut is_paced = vec![false; shards.len()];
+    loop {
+        let mut has_worked = false;
+        let mut now_ns = None;
+        if let Some(reader) = &mut reading {
+            let turned = reader.turn();
+            now_ns = Some(reader.now_ns);
+            let end = match turned {
+                Ok(Turned::Worked { .. }) => {
+                    has_worked = true;
+                    None
+                }
+                Ok(Turned::Empty | Turned::Full) => None,
+                Ok(Turned::Ended) => Some(Ok(reader.reader.stats())),
+                Err(error) => Some(Err(error)),
+            };
+            let is_failed = shared.failed.load(Ordering::Relaxed);
+            if let Some(end) = end.or_else(|| is_failed.then(|| Ok(reader.reader.stats()))) {
+                ended.read = Some(end);
+                // With it go its ends of the rings, so that the shards know.
+                reading = None;
+            }
+        }
+        for (index, place) in shards.iter_mut().enumerate() {
+            let Some(shard) = place else { continue };
+            match run.step(index, shard, &mut is_paced[index]) {
+                Ok(Step::Worked) => has_worked = true,
+                Ok(Step::Idle) => now_ns = now_ns.or(Some(shard.now_ns())),
+                Ok(Step::Done) => {
+                    let result = place.take().map(|shard| run.finish(index, shard));
+                    ended.shards.extend(result.map(|result| (index, result)));
+                }
+                Err(error) => {
+                    shared.failed.store(true, Ordering::Release);
+                    ended.shards.push((index, Err(error)));
+                    *place = None;
+                }
+            }
+        }
+        if reading.is_none() && shards.iter().all(Option::is_none) {
+            return ended;
+        }
+        match has_worked {
+            true => rest.over(),
+            false => rest.rest(now_ns.unwrap_or(0), || true),
+        }
+    }
+}
+
+/// What came of one turn of a shard.
+enum Step {
+    Worked,
+    Idle,
+    Done,
+}
+
+impl Run<'_> {
+    /// One turn of a shard, and what the other threads want to know of it.
+    #[inline]
+    fn step<D: Disk, G: Gateway, C: Clock>(
+        &self,
+        index: usize,
+        shard: &mut Shard<'_, D, G, C>,
+        is_paced: &mut bool,
+    ) -> Result<Step, ShardError> {
+        let progress = &*self.shared.shards[index];
+        if shard.turn()? > 0 {
+            let (events, durable) = (shard.events_taken(), shard.durable_upto());
+            progress.events.store(events, Ordering::Relaxed);
+            progress.durable.store(durable, Ordering::Release);
+            return Ok(Step::Worked);
+        }
+        if !*is_paced && let Some(pace) = self.shared.pace.get() {
+            shard.set_pace(*pace);
+            *is_paced = true;
+        }
+        if !shard.is_done() {
+            return Ok(Step::Idle);
+        }
+        let events = shard.events_taken();
+        progress.events.store(events, Ordering::Relaxed);
+        Ok(Step::Done)
+    }
+
+    fn finish<D: Disk, G: Gateway, C: Clock>(
+        &self,
+        index: usize,
+        shard: Shard<'_, D, G, C>,
+    ) -> Result<Finished, ShardError> {
+        let is_ending = &self.shared.shards[index].is_ending;
+        is_ending.store(true, Ordering::Release);
+        shard.finish()
+    }
+}
+
+/// A shard that can take events, and has said so: opened, recovered, and its orders in doubt
+/// settled.
+fn open_shard<'a, G: Gateway>(
+    run: &Run<'a>,
     index: usize,
     cpu: Option<usize>,
-    (events, stamps): (Receiver, Receiver<Stamp>),
-    job: &Job<'_>,
-    clock: &MachineClock,
-    shared: &Shared,
-    ready: mpsc::Sender<Ready>,
-    measure: Measure,
+    (events, stamps): Ends,
+    ready: &mpsc::Sender<Ready>,
     wrap: &impl Fn(Several<Real>) -> G,
-) -> Result<Finished, ShardError> {
+) -> Result<Running<'a, G>, ShardError> {
+    let Run {
+        job,
+        clock,
+        shared,
+        measure,
+        ..
+    } = *run;
     let config = job.config;
     let setup = ShardError::Setup;
     let log_config = log_config(job, index).map_err(setup)?;
@@ -643,16 +1008,19 @@ fn shard_thread<G: Gateway>(
     };
     let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
     let is_delivered = |id: &OrderId| delivered.binary_search(id).is_ok();
-    let mut shard = Shard::new(shard_config, parts, kept_max, msg_seq, &is_delivered)?;
+    let shard = Shard::new(shard_config, parts, kept_max, msg_seq, &is_delivered)?;
     let progress = &shared.shards[index];
     progress.uuid.get_or_init(|| shard.log_uuid());
     let events = shard.events_taken();
-    // All threads that it needs were made before, and did not inherit the class.
-    remarks.extend(
-        shared
-            .fifo
-            .and_then(|priority| tuning::realtime::fifo(priority).err()),
-    );
+    // All threads that it needs were made before, and did not inherit the class. Where one thread
+    // has all shards, those of the next ones are still to be made.
+    if index + 1 == job.config.run.shards || job.config.run.model == Model::Pipeline {
+        remarks.extend(
+            shared
+                .fifo
+                .and_then(|priority| tuning::realtime::fifo(priority).err()),
+        );
+    }
     // The receiver is gone only when the pipeline is being torn down.
     let _ = ready.send(Ready {
         shard: index,
@@ -662,10 +1030,7 @@ fn shard_thread<G: Gateway>(
         remarks,
         events,
     });
-    drop(ready);
-    shard_loop(&mut shard, &shared.pace, progress, cpu)?;
-    progress.is_ending.store(true, Ordering::Release);
-    shard.finish()
+    Ok(shard)
 }
 
 /// How long a resumed run waits for the process before it to be gone.
@@ -689,168 +1054,104 @@ fn open_when_free<T, E>(
     }
 }
 
-/// The hot loop of a shard.
-fn shard_loop<D: Disk, G: Gateway, C: Clock>(
-    shard: &mut Shard<'_, D, G, C>,
-    pace: &OnceLock<Pace>,
-    progress: &Progress,
-    cpu: Option<usize>,
-) -> Result<(), ShardError> {
-    let mut is_paced = false;
-    let mut rest = Rest::new(cpu);
-    loop {
-        // Also where there is always work: what is not known to be due when is not measured.
-        if !is_paced && let Some(pace) = pace.get() {
-            shard.set_pace(*pace);
-            is_paced = true;
-        }
-        let work = shard.turn()?;
-        if work > 0 {
-            progress
-                .events
-                .store(shard.events_taken(), Ordering::Relaxed);
-            progress
-                .durable
-                .store(shard.durable_upto(), Ordering::Release);
-            continue;
-        }
-        if shard.is_done() {
-            progress
-                .events
-                .store(shard.events_taken(), Ordering::Relaxed);
-            return Ok(());
-        }
-        rest.rest();
-    }
-}
-
 /// How long a live run that is stopped goes on taking what its feed brings.
 const DRAIN_NS_MAX: u64 = 1_000_000_000;
 
-/// The hot loop of the reader.
-/// What the reader's loop looks at besides the reader.
-struct Watched<'a> {
-    clock: &'a MachineClock,
-    stop: &'a Stop,
-    shared: &'a Shared,
-    cpu: Option<usize>,
-    is_live: bool,
+/// The reader, with what belongs to its turns.
+struct Reading<'a, S, P> {
+    run: Run<'a>,
+    reader: Reader<S, P>,
+    stamps: Vec<Sender<Stamp>>,
+    /// By shard: the last event that was stamped, and messages whose stamps found no room.
+    last_seq: Vec<u64>,
+    unstamped: Vec<u32>,
+    is_paced: bool,
+    was_empty: bool,
+    stopped_ns: Option<u64>,
+    /// When its last turn began.
+    now_ns: u64,
 }
 
-fn reader_loop<S: Timed, P: Protocol>(
-    mut reader: Reader<S, P>,
-    mut stamps: Vec<Sender<Stamp>>,
-    watched: &Watched<'_>,
-) -> Result<ReaderStats, ReadError> {
-    let &Watched {
-        clock,
-        stop,
-        shared,
-        cpu,
-        is_live,
-    } = watched;
-    let mut last_seq = vec![0; stamps.len()];
-    let mut unstamped = vec![0u32; stamps.len()];
-    let mut is_paced = false;
-    let mut rest = Rest::new(cpu);
-    let (mut was_empty, mut stopped_ns) = (false, None);
-    loop {
-        let read_ns = clock.now_ns();
-        if stop.is_set() {
-            let since_ns = read_ns - *stopped_ns.get_or_insert(read_ns);
-            if !is_live {
-                // It can go on later, so it must not conclude as if this were the end.
-                reader.halt();
-            } else if was_empty || since_ns > DRAIN_NS_MAX {
-                // What the kernel had received by then is taken first.
-                reader.finish();
-            }
-        }
-        match reader.turn()? {
-            Turned::Worked { messages } => {
-                if !is_paced && let Some(pace) = reader.source().pace() {
-                    let _ = shared.pace.set(pace);
-                    is_paced = true;
-                }
-                let pushed_ns = clock.now_ns();
-                for (shard, stamps) in stamps.iter_mut().enumerate() {
-                    let seq = reader.last_pushed(shard).unwrap_or(0);
-                    if seq > last_seq[shard] {
-                        last_seq[shard] = seq;
-                        let stamp = Stamp {
-                            seq,
-                            read_ns,
-                            pushed_ns,
-                            messages: unstamped[shard].saturating_add(messages as u32).max(1),
-                        };
-                        unstamped[shard] = match stamps.push(&[stamp]) {
-                            0 => stamp.messages,
-                            _ => 0,
-                        };
-                    }
-                }
-            }
-            Turned::Empty => {
-                was_empty = true;
-                rest.rest();
-                if shared.failed.load(Ordering::Relaxed) {
-                    return Ok(reader.stats());
-                }
-                continue;
-            }
-            Turned::Full => {
-                if shared.failed.load(Ordering::Acquire) {
-                    return Ok(reader.stats());
-                }
-                rest.rest_long();
-            }
-            Turned::Ended => return Ok(reader.stats()),
-        }
-        was_empty = false;
-        if shared.failed.load(Ordering::Relaxed) {
-            return Ok(reader.stats());
-        }
-    }
-}
-
-/// What a hot thread does when it has nothing to do.
-///
-/// A thread on an isolated core only spins. Elsewhere it also yields now and then, even when it is
-/// pinned: the kernel's own workers, which make the log durable, need a core too, and a thread that
-/// only spins keeps them from it for whole time slices. A yield that finds nobody costs less than
-/// a microsecond.
-struct Rest {
-    is_isolated: bool,
-    turns: u32,
-}
-
-impl Rest {
-    const SPINS: u32 = 8;
-
-    fn new(cpu: Option<usize>) -> Rest {
-        Rest {
-            is_isolated: cpu.is_some_and(tuning::host::is_isolated),
-            turns: 0,
+impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
+    fn new(
+        run: &Run<'a>,
+        protocol: P,
+        source: S,
+        starts: Vec<Starts>,
+        resume_after: Vec<u64>,
+        last_ts: Ts,
+    ) -> Reading<'a, S, P> {
+        let (senders, stamps): (Vec<Sender>, Vec<Sender<Stamp>>) = starts.into_iter().unzip();
+        let config = reader_config(run.job, resume_after, last_ts);
+        Reading {
+            run: *run,
+            last_seq: vec![0; stamps.len()],
+            unstamped: vec![0; stamps.len()],
+            reader: Reader::with_protocol(source, protocol, config, senders),
+            stamps,
+            is_paced: false,
+            was_empty: false,
+            stopped_ns: None,
+            now_ns: 0,
         }
     }
 
-    /// Rests while a full ring empties. Each look at the ring takes a cache line from the shard
-    /// that is to empty it, and a full ring is a millisecond's work.
-    #[cold]
-    fn rest_long(&mut self) {
-        for _ in 0..256 {
-            std::hint::spin_loop();
+    /// One turn of the reader, and its stamps.
+    #[inline]
+    fn turn(&mut self) -> Result<Turned, ReadError> {
+        self.now_ns = self.run.clock.now_ns();
+        if self.run.stop.is_set() {
+            self.end();
         }
-        self.rest();
+        let turned = self.reader.take()?;
+        self.was_empty = turned == Turned::Empty;
+        if let Turned::Worked { messages } = turned {
+            if !self.is_paced
+                && let Some(pace) = self.reader.source().pace()
+            {
+                let _ = self.run.shared.pace.set(pace);
+                self.is_paced = true;
+            }
+            let received_ns = self.reader.source_mut().received_ns();
+            let read_ns = received_ns.unwrap_or(self.now_ns);
+            // From here on they are on their way to the shards.
+            let pushed_ns = self.run.clock.now_ns();
+            self.reader.push();
+            self.stamp(read_ns, pushed_ns, messages as u32);
+        }
+        Ok(turned)
     }
 
     #[inline]
-    fn rest(&mut self) {
-        self.turns = self.turns.wrapping_add(1);
-        if self.is_isolated || !self.turns.is_multiple_of(Rest::SPINS) {
-            std::hint::spin_loop();
-        } else {
-            thread::yield_now();
+    fn stamp(&mut self, read_ns: u64, pushed_ns: u64, messages: u32) {
+        for (shard, stamps) in self.stamps.iter_mut().enumerate() {
+            let seq = self.reader.last_pushed(shard).unwrap_or(0);
+            if seq > self.last_seq[shard] {
+                self.last_seq[shard] = seq;
+                let stamp = Stamp {
+                    seq,
+                    read_ns,
+                    pushed_ns,
+                    messages: self.unstamped[shard].saturating_add(messages).max(1),
+                };
+                self.unstamped[shard] = match stamps.push(&[stamp]) {
+                    0 => stamp.messages,
+                    _ => 0,
+                };
+            }
+        }
+    }
+
+    /// Somebody asked for the end.
+    #[cold]
+    fn end(&mut self) {
+        let since_ns = self.now_ns - *self.stopped_ns.get_or_insert(self.now_ns);
+        if !self.run.job.is_live {
+            // It can go on later, so it must not conclude as if this were the end.
+            self.reader.halt();
+        } else if self.was_empty || since_ns > DRAIN_NS_MAX {
+            // What the kernel had received by then is taken first.
+            self.reader.finish();
         }
     }
 }
@@ -868,7 +1169,7 @@ fn elsewhere(cpus: &[Option<usize>]) -> Option<usize> {
 fn plan_cpus(config: &Config) -> Result<Vec<Option<usize>>, PipelineError> {
     let allowed = tuning::pin::allowed_cpus();
     if config.run.cpus.is_empty() {
-        return Ok(tuning::pin::plan(&allowed, config.run.shards));
+        return Ok(tuning::pin::plan(&allowed, config.run.hot_threads()));
     }
     let can_be_had = |cpu: &usize| allowed.contains(cpu) || tuning::pin::can_pin(*cpu);
     if let Some(cpu) = config.run.cpus.iter().find(|cpu| !can_be_had(cpu)) {
@@ -898,6 +1199,10 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
     reader.gaps.reorder_max = gaps.reorder_packets;
     reader.gaps.hold_packets = gaps.hold_packets as usize;
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
+    if job.is_live && config.run.model == Model::RunToCompletion {
+        // To completion, before the next is asked for.
+        reader.turn_packets_max = 1;
+    }
     reader
 }
 

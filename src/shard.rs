@@ -249,6 +249,10 @@ pub struct Shard<'a, D: Disk, G, C> {
     latency: Latency,
     /// Up to this event, the reader's stamps were matched with batches.
     matched_seq: u64,
+    /// What is to be counted of the batch at hand: when its packets were due, and the ways of the
+    /// reader's turns that brought it. Histograms are many cache lines, and orders go first.
+    dues: Vec<u64>,
+    ways: Vec<Way>,
     msg_seq: u64,
     /// Orders that the gateway took and still has in its buffer: not yet said to be sent.
     leaving: VecDeque<(Signal, Outcome, u64)>,
@@ -561,6 +565,8 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             kill: parts.kill,
             latency: Latency::measuring(config.measure),
             matched_seq: 0,
+            dues: Vec::with_capacity(BATCH_EVENTS_MAX),
+            ways: Vec::with_capacity(BATCH_EVENTS_MAX),
             msg_seq: msg_seq.max(msg_seq_last),
             leaving: VecDeque::with_capacity(HELD_ORDERS_MAX),
             urged_upto: 0,
@@ -660,7 +666,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         if !self.exit.held.is_empty() {
             work += self.release()?;
         }
-        let taken = self.take();
+        let taken = self.take()?;
         let is_at_rest = taken <= EVENTS_AT_REST_MAX && self.exit.owed.is_empty();
         if is_at_rest && self.core.is_ticking() {
             self.core.tick_on(VISITS_AT_REST, &mut self.exit);
@@ -673,23 +679,34 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         }
     }
 
+    /// When the last turn began.
+    pub fn now_ns(&self) -> u64 {
+        self.exit.now_ns
+    }
+
+    /// Whether events wait for a turn.
+    #[inline]
+    pub fn has_input(&self) -> bool {
+        self.events.has_some()
+    }
+
     /// Whether the input ended and everything that came is done with.
     pub fn is_done(&self) -> bool {
         self.is_input_over && self.leaving.is_empty() && self.exit.is_empty()
     }
 
-    fn take(&mut self) -> usize {
+    fn take(&mut self) -> Result<usize, ShardError> {
         let has_room = match self.exit.is_holding {
             true => self.exit.kept.len() < self.exit.kept_max,
             false => self.exit.has_room(BATCH_EVENTS_MAX),
         };
         if self.exit.held.len() >= HELD_ORDERS_MAX || !has_room {
             self.exit.counts.log_full += 1;
-            return 0;
+            return Ok(0);
         }
         let Some(batch) = self.events.batch(BATCH_EVENTS_MAX) else {
             self.is_input_over = self.events.is_finished();
-            return 0;
+            return Ok(0);
         };
         let (front, back) = batch.slices();
         bus::failpoint!("events-taken");
@@ -712,12 +729,15 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             true => self.exit.laps.last_ns,
             false => self.clock.now_ns(),
         };
+        let count = front.len() + back.len();
+        self.dues.clear();
         if let Some(pace) = self.exit.pace {
             for events in [front, back] {
-                record_packets(&mut self.latency, events, &pace, done_ns);
+                note_packets(&mut self.dues, events, &pace);
             }
         }
-        self.exit.counts.events += (front.len() + back.len()) as u64;
+        self.exit.counts.events += count as u64;
+        self.ways.clear();
         while let Some(batch) = self.stamps.batch(1) {
             let last_seq = self.core.last_seq();
             let Some(&stamp) = batch.slices().0.first().filter(|s| s.seq <= last_seq) else {
@@ -738,15 +758,25 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 laps: self.exit.laps.is_on.then_some(self.exit.laps.ns),
                 messages: stamp.messages,
             };
-            self.latency.turn(&way, done_ns);
+            self.ways.push(way);
             if self.exit.unmatched > 0 {
                 self.exit.match_orders(self.matched_seq, &stamp);
             }
             self.matched_seq = stamp.seq;
         }
-        let count = front.len() + back.len();
         batch.commit(count);
-        count
+        // Nothing keeps these from leaving, so they do not wait for another turn.
+        let is_free = !self.config.is_durable && self.exit.unsaid.is_none();
+        if is_free && !self.exit.held.is_empty() {
+            self.release()?;
+        }
+        for due_ns in &self.dues {
+            self.latency.packet(*due_ns, done_ns);
+        }
+        for way in &self.ways {
+            self.latency.turn(way, done_ns);
+        }
+        Ok(count)
     }
 
     /// Hands orders to the peer: durable ones, in order, until it takes no more.
@@ -965,16 +995,16 @@ fn find<'e>(front: &'e [Event], back: &'e [Event], seq: u64) -> Option<&'e Event
     })
 }
 
-/// Counts the latency of each packet: of its last event, from when it was due until now. Every
-/// packet counts, however many came at once, so that a stall shows in all that it delayed.
-fn record_packets(latency: &mut Latency, events: &[Event], pace: &Pace, done_ns: u64) {
+/// Notes when each packet was due, by its last event. Every packet counts, however many came at
+/// once, so that a stall shows in all that it delayed.
+fn note_packets(dues: &mut Vec<u64>, events: &[Event], pace: &Pace) {
     for (index, event) in events.iter().enumerate() {
         let is_last = events
             .get(index + 1)
             .is_none_or(|next| next.ts_recv != event.ts_recv || next.kind == Kind::End);
         // The end of the input comes in no packet, and has the time of the last one.
         if is_last && event.kind != Kind::End {
-            latency.packet(pace.due_ns(event.ts_recv), done_ns);
+            dues.push(pace.due_ns(event.ts_recv));
         }
     }
 }

@@ -39,6 +39,7 @@ const fn mode(is_durable: bool, is_tcp: bool, is_plain: bool) -> Mode {
         is_durable,
         is_tcp,
         is_plain,
+        is_one_thread: false,
     }
 }
 

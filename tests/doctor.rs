@@ -613,5 +613,5 @@ fn what_the_host_refuses_is_said_and_done_without() {
 fn may_spin_in_real_time() -> bool {
     let allowed = tuning::pin::allowed_cpus();
     let ground = tuning::realtime::Ground::read();
-    is_root() && ground.allows(&tuning::pin::plan(&allowed, 1)).is_ok()
+    is_root() && ground.allows(&tuning::pin::plan(&allowed, 2)).is_ok()
 }

@@ -114,6 +114,7 @@ fn one_run(
         is_durable: true,
         is_tcp: true,
         is_plain: random.within(0..3) == 0,
+        is_one_thread: random.within(0..2) == 0,
     };
     let shards = 1 + random.within(0..2) as usize;
     let config = session.folder.write("run.toml", mode.config(peer.address));

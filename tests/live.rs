@@ -64,6 +64,11 @@ impl Session {
     /// A live run that listens already. Its patience with missing messages and its buffers are
     /// large, so that a busy machine is late but loses nothing.
     fn listen(&self, run: &Path) -> Started {
+        self.listen_with(run, "")
+    }
+
+    /// The same with more settings.
+    fn listen_with(&self, run: &Path, settings: &str) -> Started {
         let lines: Vec<String> = self
             .remaps
             .iter()
@@ -73,7 +78,8 @@ impl Session {
             "live.toml",
             format!(
                 "[source]\nlines = [{}]\ninterface = \"127.0.0.1\"\nreceive_buffer = \"16MiB\"\n\
-                 [source.gaps]\nwait = \"5s\"\nreorder_packets = 4096\nhold_packets = 8192\n",
+                 [source.gaps]\nwait = \"5s\"\nreorder_packets = 4096\nhold_packets = 8192\n\
+                 {settings}",
                 lines.join(", ")
             ),
         );
@@ -119,15 +125,27 @@ fn try_loopback(port: u16) -> Result<(), String> {
 
 #[test]
 fn a_live_run_equals_the_replay() {
+    equals_the_replay("live-equal", "");
+}
+
+#[test]
+fn a_live_run_on_one_thread_equals_the_replay() {
+    equals_the_replay(
+        "live-completion",
+        "[run]\nmodel = \"run-to-completion\"\nshards = 2\n",
+    );
+}
+
+fn equals_the_replay(name: &str, settings: &str) {
     let _alone = alone();
-    let Some(session) = Session::new("live-equal") else {
+    let Some(session) = Session::new(name) else {
         return;
     };
     // A machine that does much else may lose packets in the kernel, which the run then says; that
     // is its right once.
     for is_last in [false, true] {
         let run = session.folder.join("live");
-        let mut listening = session.listen(&run);
+        let mut listening = session.listen_with(&run, settings);
         session.serve().wait_for_end().expect(0);
         // The end of the session ends the run, with no signal from here.
         listening.wait_for_end().expect(0);

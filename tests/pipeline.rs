@@ -1,5 +1,5 @@
-//! The pipeline on sample sessions: the same results at any number of shards, speed and ring
-//! size, equal to the simulated exchange's own truth, and a real gap said for what it is.
+//! The pipeline on sample sessions: the same results at any number of shards and threads, speed
+//! and ring size, equal to the simulated exchange's own truth, and a real gap said for what it is.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -84,12 +84,20 @@ fn the_truth_is_met_at_one_two_and_four_shards_through_loss() {
     args.push(&capture);
     ok(&args);
     let mut first: Option<(String, Vec<_>)> = None;
-    for (shards, ring) in [(1, 65_536), (1, 64), (2, 1024), (4, 256)] {
-        let run = folder.path(&format!("run-{shards}-{ring}"));
+    let (threads, one) = ("pipeline", "run-to-completion");
+    for (shards, ring, model) in [
+        (1, 65_536, threads),
+        (1, 64, threads),
+        (2, 1024, threads),
+        (4, 256, threads),
+        (1, 65_536, one),
+        (3, 16, one),
+    ] {
+        let run = folder.path(&format!("run-{shards}-{ring}-{model}"));
         let config = folder.path("run.toml");
         std::fs::write(
             &config,
-            format!("[run]\nshards = {shards}\nring_events = {ring}\n"),
+            format!("[run]\nshards = {shards}\nring_events = {ring}\nmodel = \"{model}\"\n"),
         )
         .unwrap();
         ok(&["replay", &capture, "-c", &config, "-o", &run, "-q"]);
@@ -100,8 +108,9 @@ fn the_truth_is_met_at_one_two_and_four_shards_through_loss() {
         match &first {
             None => first = Some(found),
             Some(first) => {
-                assert_eq!(first.0, found.0, "digest at {shards} shards, ring {ring}");
-                assert!(first.1 == found.1, "orders at {shards} shards, ring {ring}");
+                let how = format!("at {shards} shards, ring {ring}, {model}");
+                assert_eq!(first.0, found.0, "digest {how}");
+                assert!(first.1 == found.1, "orders {how}");
             }
         }
     }

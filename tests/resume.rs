@@ -11,7 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use support::{Folder, Random, Started, alone, digests, manifest, orders_of, program, tapeline};
+use support::{
+    Folder, Random, Started, alone, digests, files_under, manifest, orders_of, program, tapeline,
+};
 
 /// At this pace the session takes about 300 ms.
 const PACE: &str = "24x";
@@ -36,6 +38,9 @@ cooldown = "50ms"
 [risk]
 orders_per_second = 100
 "#;
+
+/// One thread for everything.
+const ONE_THREAD: &str = "[run]\nmodel = \"run-to-completion\"\n";
 
 /// A session, and the run of it that nothing disturbed.
 struct Twin {
@@ -213,10 +218,14 @@ fn kill_until_it_ends(
     true
 }
 
-/// To files, every order comes exactly once, in the twin's order.
-fn check_files(name: &str, shards: usize, kills: usize) {
+/// To files, every order comes exactly once, in the twin's order. The twin has a thread for each
+/// shard, whatever `settings` say for the others.
+fn check_files(name: &str, shards: usize, kills: usize, settings: &str) {
     let _alone = alone();
-    let twin = Twin::new(name, shards);
+    let mut twin = Twin::new(name, shards);
+    twin.config = twin
+        .folder
+        .write("killed.toml", format!("{CONFIG}{settings}"));
     kill_often(&twin, kills, |run| {
         twin.check(run);
         let orders = orders_of(run, shards);
@@ -230,12 +239,17 @@ fn check_files(name: &str, shards: usize, kills: usize) {
 
 #[test]
 fn a_run_of_one_shard_survives_kills() {
-    check_files("resume-one", 1, 20);
+    check_files("resume-one", 1, 20, "");
+}
+
+#[test]
+fn a_run_of_two_shards_on_one_thread_survives_kills() {
+    check_files("resume-completion", 2, 20, ONE_THREAD);
 }
 
 #[test]
 fn a_run_of_two_shards_survives_kills() {
-    check_files("resume-two", 2, 20);
+    check_files("resume-two", 2, 20, "");
 }
 
 /// SIGINT ends a replay in order, and leaves it where it can go on as after a kill.
@@ -281,4 +295,40 @@ fn a_replay_that_was_stopped_goes_on_too() {
     resume(&run, "max").wait_for_end().expect(0);
     twin.check(&run);
     assert!(fs::read(run.join("orders/shard-0.fix")).unwrap() == before);
+}
+
+/// One shard's log is damaged: the run does not go on, and the other shard does not hold it up.
+#[test]
+fn a_shard_that_cannot_go_on_ends_the_run() {
+    let _alone = alone();
+    let mut twin = Twin::new("resume-damaged", 2);
+    for (name, settings) in [("threads", ""), ("one-thread", ONE_THREAD)] {
+        twin.config = twin.folder.write("run.toml", format!("{CONFIG}{settings}"));
+        let run = twin.folder.join(name);
+        let mut process = twin.start(&run, &twin.config, "1x");
+        let log = run.join("log/shard-1");
+        while process.wait(Duration::from_millis(10)).is_none() {
+            if log.exists()
+                && files_under(&log, &[".seg"])
+                    .iter()
+                    .any(|file| holds_events(file))
+            {
+                process.interrupt();
+                process.wait_for_end().expect(130);
+                break;
+            }
+        }
+        let first = files_under(&log, &[".seg"]).remove(0);
+        let mut bytes = fs::read(&first).unwrap();
+        bytes[..4096].fill(0xaa);
+        fs::write(&first, bytes).unwrap();
+        let ended = resume(&run, "max").wait_for_end();
+        assert!(ended.code.is_some_and(|code| code != 0), "{ended:?}");
+        ended.says(&["shard 1"]);
+    }
+}
+
+/// Whether a segment has frames behind its header.
+fn holds_events(segment: &Path) -> bool {
+    fs::read(segment).is_ok_and(|bytes| bytes[4096..].iter().any(|byte| *byte != 0))
 }

@@ -80,7 +80,7 @@ fn aim(args: &Doctor, tree: &Tree) -> Result<Aim, Failure> {
     };
     Ok(Aim {
         cpus: config.run.cpus.clone(),
-        shards: config.run.shards,
+        threads: config.run.hot_threads(),
         log_dir,
         // The one that is written, and two made ahead.
         log_bytes: config
@@ -167,9 +167,10 @@ const INDENT: usize = 9;
 
 fn as_text(report: &Report, aim: &Aim, is_verbose: bool, style: Style) -> String {
     let mut text = String::new();
-    let threads = match aim.shards {
-        1 => "reader and 1 shard".to_string(),
-        n => format!("reader and {n} shards"),
+    let threads = match aim.threads {
+        1 => "one thread for reader and shards".to_string(),
+        2 => "reader and 1 shard".to_string(),
+        n => format!("reader and {} shards", n - 1),
     };
     let cores = match report.hot.as_str() {
         "none" => "on no cores of their own".to_string(),

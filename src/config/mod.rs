@@ -102,12 +102,55 @@ pub struct Gaps {
 pub struct Run {
     /// How many shards.
     pub shards: usize,
-    /// Cores: the reader's, then each shard's; chosen when empty.
+    /// Which threads there are. Results are the same.
+    pub model: Model,
+    /// Cores: the reader's, then each shard's, or the one of all of them; chosen when empty.
     pub cpus: Vec<usize>,
     /// Events a ring holds.
     pub ring_events: usize,
     /// `max`, or a multiple of the recorded pace.
     pub speed: Speed,
+}
+
+impl Run {
+    /// How many threads spin.
+    pub fn hot_threads(&self) -> usize {
+        match self.model {
+            Model::Pipeline => self.shards + 1,
+            Model::RunToCompletion => 1,
+        }
+    }
+}
+
+impl Model {
+    /// As the settings have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Model::Pipeline => "pipeline",
+            Model::RunToCompletion => "run-to-completion",
+        }
+    }
+}
+
+impl Durability {
+    /// As the settings have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Durability::Durable => "durable",
+            Durability::Fast => "fast",
+        }
+    }
+}
+
+/// Which threads a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Model {
+    /// The reader has one and each shard has one, with a ring between: the most throughput.
+    Pipeline,
+    /// One thread receives, decodes, concludes and sends, packet by packet: the least latency,
+    /// for what one core can take.
+    RunToCompletion,
 }
 
 /// What the program asks of the machine. What is refused is said in one line, and done without.
@@ -426,6 +469,7 @@ impl Default for Run {
     fn default() -> Run {
         Run {
             shards: 1,
+            model: Model::Pipeline,
             cpus: Vec::new(),
             ring_events: 65_536,
             speed: Speed::Max,
@@ -638,11 +682,14 @@ impl Config {
         if !(1..=64).contains(&self.run.shards) {
             return Err(format!("run.shards is {}, want 1 to 64", self.run.shards));
         }
-        if !self.run.cpus.is_empty() && self.run.cpus.len() != self.run.shards + 1 {
+        let (named, threads) = (self.run.cpus.len(), self.run.hot_threads());
+        if named != 0 && named != threads {
+            let whose = match self.run.model {
+                Model::Pipeline => "one for the reader and one for each shard",
+                Model::RunToCompletion => "one thread does it all (run.model)",
+            };
             return Err(format!(
-                "run.cpus names {} cores, want {}: one for the reader and one for each shard",
-                self.run.cpus.len(),
-                self.run.shards + 1
+                "run.cpus names {named} cores, want {threads}: {whose}"
             ));
         }
         if !(2..=1 << 26).contains(&self.run.ring_events) {
@@ -881,6 +928,10 @@ mod tests {
         assert!(error("[run]\nshards = 0").contains("run.shards is 0"));
         assert!(
             error("[run]\nshards = 2\ncpus = [0, 1]").contains("run.cpus names 2 cores, want 3")
+        );
+        assert!(
+            error("[run]\nmodel = \"run-to-completion\"\ncpus = [0, 1]")
+                .contains("run.cpus names 2 cores, want 1: one thread does it all")
         );
         assert!(error("[spread]\nclear = \"30bps\"").contains("spread: clears at 30bps"));
         assert!(error("[windows.a]\nsize = \"0s\"").contains("windows.a.size"));

@@ -108,6 +108,7 @@ const TO_PEER: Mode = Mode {
     is_durable: true,
     is_tcp: true,
     is_plain: false,
+    is_one_thread: false,
 };
 
 /// One run in a place of its own, over all its lives.

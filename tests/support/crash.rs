@@ -60,6 +60,8 @@ pub struct Mode {
     pub is_tcp: bool,
     /// Without `io_uring`.
     pub is_plain: bool,
+    /// Reader and shards on one thread.
+    pub is_one_thread: bool,
 }
 
 impl Mode {
@@ -67,10 +69,11 @@ impl Mode {
     pub fn name(self) -> String {
         let pick = |is: bool, yes: &'static str, no: &'static str| if is { yes } else { no };
         format!(
-            "{} {} {}",
+            "{} {} {} {}",
             pick(self.is_durable, "durable", "fast"),
             pick(self.is_tcp, "peer", "file"),
-            pick(self.is_plain, "plain", "auto")
+            pick(self.is_plain, "plain", "auto"),
+            pick(self.is_one_thread, "one thread", "threads")
         )
     }
 
@@ -84,8 +87,12 @@ impl Mode {
             "file = true".to_string()
         };
         let log = format!("[log]\ndurability = \"{durability}\"\nbackend = \"{backend}\"");
+        let model = match self.is_one_thread {
+            true => "run-to-completion",
+            false => "pipeline",
+        };
         format!(
-            "{}\n[orders]\n{orders}\n",
+            "{}\n[orders]\n{orders}\n[run]\nmodel = \"{model}\"\n",
             CONFIG.replacen("[log]", &log, 1)
         )
     }

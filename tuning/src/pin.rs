@@ -56,11 +56,10 @@ pub fn can_pin(cpu: usize) -> bool {
         .unwrap_or(false)
 }
 
-/// Which core each thread gets when nobody says, the reader first, then the shards. The shards get
-/// the highest numbers, because the system puts interrupts on the lowest. `None` for all when
+/// Which core each hot thread gets when nobody says, the reader first, then the shards. The shards
+/// get the highest numbers, because the system puts interrupts on the lowest. `None` for all when
 /// there are fewer cores than threads: threads that spin on a shared core only take turns.
-pub fn plan(allowed: &[usize], shards: usize) -> Vec<Option<usize>> {
-    let threads = shards + 1;
+pub fn plan(allowed: &[usize], threads: usize) -> Vec<Option<usize>> {
     if allowed.len() < threads {
         return vec![None; threads];
     }
@@ -70,8 +69,7 @@ pub fn plan(allowed: &[usize], shards: usize) -> Vec<Option<usize>> {
         .take(threads)
         .map(|&c| Some(c))
         .collect();
-    let reader = cpus.pop();
-    cpus.insert(0, reader.flatten());
+    cpus.rotate_right(1);
     cpus
 }
 
@@ -113,9 +111,10 @@ mod tests {
 
     #[test]
     fn every_thread_has_a_core_or_none_has() {
-        assert_eq!(plan(&[0, 1], 1), [Some(0), Some(1)]);
-        assert_eq!(plan(&[0, 1], 2), [None, None, None]);
-        let four = plan(&[0, 1, 2, 3], 2);
+        assert_eq!(plan(&[0, 1], 2), [Some(0), Some(1)]);
+        assert_eq!(plan(&[0, 1], 1), [Some(1)]);
+        assert_eq!(plan(&[0, 1], 3), [None, None, None]);
+        let four = plan(&[0, 1, 2, 3], 3);
         let mut used: Vec<_> = four.iter().flatten().collect();
         used.dedup();
         assert_eq!((four.len(), used.len()), (3, 3));

@@ -8,8 +8,9 @@ set -u
 # [cores] A core for each hot thread
 # Found: 2 hot threads on all 2 cores of this machine
 # The reader and each shard spin without rest, so two on one core take turns of milliseconds.
-# By hand: take a machine with more cores: the kernel, the disk's threads and everything else
-# now run on the hot threads' cores.
+# By hand: run.model = "run-to-completion", which needs one core, or a machine with more: the
+# kernel, the disk's threads and everything else now run on the hot threads' cores, which rest
+# for them when nothing comes.
 
 # [isolated-cores] Hot cores taken from the scheduler
 # Found: isolated: none; hot threads: 0-1

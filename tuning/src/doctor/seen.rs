@@ -9,11 +9,10 @@ use crate::pin;
 /// What is to run on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aim {
-    /// The cores that the settings name: the reader's, then the shards'. Empty to have them
-    /// chosen.
+    /// The cores that the settings name for the hot threads. Empty to have them chosen.
     pub cpus: Vec<usize>,
-    /// How many shards.
-    pub shards: usize,
+    /// How many hot threads there are: the reader and the shards, or one for all.
+    pub threads: usize,
     /// Where the log goes.
     pub log_dir: String,
     /// Free bytes that the log needs to begin with.
@@ -167,7 +166,7 @@ impl<'a> Seen<'a> {
         });
         let hot = if aim.cpus.is_empty() {
             let allowed: Vec<usize> = allowed.iter().flat_map(Cpus::iter).collect();
-            pin::plan(&allowed, aim.shards)
+            pin::plan(&allowed, aim.threads)
                 .into_iter()
                 .flatten()
                 .collect()
@@ -190,7 +189,7 @@ impl<'a> Seen<'a> {
 
     /// Threads that want a core of their own.
     pub fn threads(&self) -> usize {
-        self.aim.shards.saturating_add(1)
+        self.aim.threads
     }
 
     /// The cores of this machine that no hot thread is on.

@@ -24,7 +24,8 @@ fn cores(seen: &Seen<'_>) -> Answer<Found> {
             "{threads} hot threads, and {} cores to use ({allowed})",
             allowed.len()
         );
-        let what = "fewer shards (run.shards), or more cores for this process";
+        let what = "fewer shards (run.shards), run.model = \"run-to-completion\", or more cores for this \
+                    process";
         return Ok(Found::fail(value, Remedy::Choose(what.into())));
     }
     let off = seen.hot.without(&online);
@@ -66,8 +67,17 @@ fn cores(seen: &Seen<'_>) -> Answer<Found> {
             "{threads} hot threads on all {} cores of this machine",
             online.len()
         );
-        let what = "take a machine with more cores: the kernel, the disk's threads and everything \
-                    else now run on the hot threads' cores";
+        let what = match threads {
+            1 => {
+                "take a machine with more cores: the kernel, the disk's threads and everything else \
+                 now run on the hot thread's core, which rests for them when nothing comes"
+            }
+            _ => {
+                "run.model = \"run-to-completion\", which needs one core, or a machine with more: the \
+                 kernel, the disk's threads and everything else now run on the hot threads' cores, \
+                 which rest for them when nothing comes"
+            }
+        };
         return Ok(Found::warn(value, Remedy::Choose(what.into())));
     }
     Ok(Found::pass(format!(
