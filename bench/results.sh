@@ -2,7 +2,9 @@
 # Measures the hot path against the fastest published book on the same file in the same minutes, and
 # writes the table of bench/RESULTS.md anew, between its two marks.
 #
-#   bench/results.sh [ROUNDS]        5 rounds take some 3 minutes; run nothing else meanwhile
+#   bench/results.sh [ROUNDS]            5 rounds take some 3 minutes; run nothing else meanwhile
+#   bench/results.sh latency [ROUNDS]    the latencies' table instead: see bench/latency.sh
+#   bench/results.sh all [ROUNDS]        both
 #
 # The peer (charles-cooper/itch-order-book, built by clang with its own flags, on huge pages) is
 # fetched; without a network, or with PEER=none, its columns say so. PEER=DIR takes it from there.
@@ -10,6 +12,16 @@
 # instructions it counts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+case ${1:-} in
+latency)
+  shift
+  exec bench/latency.sh "$@"
+  ;;
+all)
+  shift
+  bench/latency.sh "$@"
+  ;;
+esac
 rounds=${1:-5}
 work=${WORK:-${TMPDIR:-/tmp}/tapeline-results}
 mkdir -p "$work"

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use tapeline::config::{Span, Speed};
+use tapeline::config::{Durability, Model, Span, Speed};
 use tapeline::lab::units::{Rate, Rates};
 
 /// `tapeline bench ...`
@@ -43,9 +43,15 @@ pub struct Played {
     /// How many shards.
     #[arg(long)]
     pub shards: Option<usize>,
-    /// Cores: the reader's, then one for each shard.
+    /// Cores: the reader's, then one for each shard; or the one of all of them.
     #[arg(long, value_delimiter = ',')]
     pub cpus: Vec<usize>,
+    /// `pipeline` or `run-to-completion`, instead of what the settings say.
+    #[arg(long, value_parser = model)]
+    pub model: Option<Model>,
+    /// `durable` or `fast`, instead of what the settings say.
+    #[arg(long, value_parser = durability)]
+    pub durability: Option<Durability>,
     /// Settings; see `tapeline config show`.
     #[arg(short, long)]
     pub config: Option<PathBuf>,
@@ -56,6 +62,22 @@ pub struct Played {
     /// Stamp each so many batches event by event; chosen by the rate otherwise.
     #[arg(long)]
     pub stamp_every: Option<u32>,
+}
+
+fn model(text: &str) -> Result<Model, String> {
+    match text {
+        "pipeline" => Ok(Model::Pipeline),
+        "run-to-completion" => Ok(Model::RunToCompletion),
+        _ => Err("want pipeline or run-to-completion".into()),
+    }
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "durable" => Ok(Durability::Durable),
+        "fast" => Ok(Durability::Fast),
+        _ => Err("want durable or fast".into()),
+    }
 }
 
 /// `tapeline bench latency`

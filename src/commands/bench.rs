@@ -76,13 +76,14 @@ fn text(report: &Report) -> String {
     if !load.pacing.is_empty() {
         let _ = writeln!(
             out,
-            "{} {}; {} s measured after {} s, {} trials, {} shards, {} orders",
+            "{} {}; {} s measured after {} s, {} trials, {} shards, {}, {} orders",
             style.bold("load    "),
             load.pacing,
             load.duration_s,
             load.warmup_s,
             report.trials.len().max(1),
             load.shards,
+            load.model,
             load.durability
         );
     }

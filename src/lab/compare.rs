@@ -163,6 +163,10 @@ fn differences(base: &Report, head: &Report) -> Vec<String> {
         &base.load.shards.to_string(),
         &head.load.shards.to_string(),
     );
+    // Older reports do not say.
+    if !base.load.model.is_empty() && !head.load.model.is_empty() {
+        differ("threads", &base.load.model, &head.load.model);
+    }
     differ("durability", &base.load.durability, &head.load.durability);
     differ("log", &base.load.log_backend, &head.load.log_backend);
     let stamps = |report: &Report| format!("one batch in {}", report.load.stamp_every);

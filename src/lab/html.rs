@@ -571,6 +571,9 @@ fn conditions(out: &mut String, report: &Report) {
         let spans = format!("{} s after {} s of warm-up", load.duration_s, load.warmup_s);
         rows.push(("measured".into(), spans));
         rows.push(("shards".into(), load.shards.to_string()));
+        if !load.model.is_empty() {
+            rows.push(("threads".into(), load.model.clone()));
+        }
         rows.push(("orders leave".into(), load.durability.clone()));
         rows.push(("log".into(), load.log_backend.clone()));
     } else {

@@ -106,6 +106,9 @@ pub struct Load {
     pub duration_s: f64,
     /// Shards.
     pub shards: usize,
+    /// `pipeline` or `run-to-completion`.
+    #[serde(default)]
+    pub model: String,
     /// `durable` or `fast`.
     pub durability: String,
     /// How records reached the disk.

@@ -223,6 +223,12 @@ fn run(args: &cli::Ab, side: &Side, out: &Path) -> Result<Report, Failure> {
     for cpu in &played.cpus {
         command.args(["--cpus", &cpu.to_string()]);
     }
+    if let Some(model) = played.model {
+        command.args(["--model", model.name()]);
+    }
+    if let Some(durability) = played.durability {
+        command.args(["--durability", durability.name()]);
+    }
     if let Some(config) = &played.config {
         command.arg("--config").arg(config);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tapeline::config::{Config, Durability, Span};
+use tapeline::config::{Config, Span};
 use tapeline::lab::report::{Input, Load, Report};
 use tapeline::lab::tape::{Pacing, Sample, Tape};
 use tapeline::lab::units::Rate;
@@ -50,6 +50,13 @@ impl Setup {
             config.run.shards = shards;
             config.run.cpus.clear();
         }
+        if let Some(model) = played.model {
+            config.run.model = model;
+            config.run.cpus.clear();
+        }
+        if let Some(durability) = played.durability {
+            config.log.durability = durability;
+        }
         if !played.cpus.is_empty() {
             config.run.cpus.clone_from(&played.cpus);
         }
@@ -88,10 +95,8 @@ impl Setup {
         report.input = self.input.clone();
         report.load = Load {
             shards: self.config.run.shards,
-            durability: match self.config.log.durability {
-                Durability::Durable => "durable".into(),
-                Durability::Fast => "fast".into(),
-            },
+            model: self.config.run.model.name().into(),
+            durability: self.config.log.durability.name().into(),
             ..Load::default()
         };
         report

@@ -78,7 +78,7 @@ pub fn wire(args: &cli::Wire, talk: Talk) -> Result<(), Failure> {
         remarks.push("the strategy is set to trade often, so that there are orders to time".into());
     }
     let cpus = tuning::pin::allowed_cpus();
-    let threads = setup.config.run.shards + 1;
+    let threads = setup.config.run.hot_threads();
     let mut peer_cpu = cpus.first().copied().filter(|_| cpus.len() > 1);
     if setup.config.run.cpus.is_empty() && cpus.len() > 1 {
         if cpus.len() > threads {
@@ -129,12 +129,19 @@ pub fn wire(args: &cli::Wire, talk: Talk) -> Result<(), Failure> {
         products.push(wire.round(Some(number))?);
         floors.push(wire.round(None)?);
         let said = |round: &Round| round.wire.quantile_ns(0.5).map_or("n/a".into(), nanos);
+        let product = &products[products.len() - 1];
+        let own = product
+            .inside
+            .as_ref()
+            .map(|all| all.stage(Stage::Reaction));
         talk.say(format_args!(
-            "trial {} of {}: p50 {}, bare echo {}",
+            "trial {} of {}: p50 {}, bare echo {}, our own share {}",
             number + 1,
             args.trials,
-            said(&products[products.len() - 1]),
-            said(&floors[floors.len() - 1])
+            said(product),
+            said(&floors[floors.len() - 1]),
+            own.and_then(|own| own.quantile_ns(0.5))
+                .map_or("n/a".into(), nanos)
         ));
     }
     let _ = fs::remove_dir_all(&wire.folder);
@@ -501,11 +508,15 @@ fn describe(report: &mut Report, products: &[Round], floors: &[Round]) {
             Stage::Order,
             "inside: from the kernel's stamp until send returned",
         ),
+        (Stage::Reaction, Stage::Reaction.meaning()),
         (
             Stage::Service,
             "inside: work without waits, decode and apply",
         ),
-        (Stage::Receive, "inside: the kernel's stamp to picked up"),
+        (
+            Stage::Receive,
+            "inside: the kernel's stamp to received by us",
+        ),
         (Stage::Decode, Stage::Decode.meaning()),
         (Stage::Ring, Stage::Ring.meaning()),
         (Stage::Apply, Stage::Apply.meaning()),
