@@ -61,7 +61,7 @@ done
 bench jitter jitter --duration 5s
 
 {
-  echo "Commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo ' with changes'), $(date -u +%F),"
+  echo "Commit $(git rev-parse --short HEAD)$(git diff --quiet HEAD -- . ':!*.md' || echo ' with changes'), $(date -u +%F),"
   echo "$(awk -F': ' '/model name/ { print $2; exit }' /proc/cpuinfo), $(nproc) cores, Linux $(uname -r), $(rustc --version | cut -d' ' -f1,2)."
   echo "Command: \`bench/results.sh latency $rounds\`."
   echo
@@ -89,7 +89,7 @@ bench jitter jitter --duration 5s
   echo "What the machine did by itself (\`tapeline bench jitter --duration 5s\`), a thread that only spins:"
   echo
   echo '```text'
-  sed 's/\x1b\[[0-9;]*m//g' "$work/jitter.txt" | grep -v '^$' | head -20
+  sed 's/\x1b\[[0-9;]*m//g' "$work/jitter.txt" | grep -v '^$' | grep -v '^report' | head -20
   echo '```'
   echo
   echo "Why a verdict is not VALID:"
