@@ -870,15 +870,16 @@ impl Run<'_> {
         is_paced: &mut bool,
     ) -> Result<Step, ShardError> {
         let progress = &*self.shared.shards[index];
+        // Before the turn: a shard that is never idle would count nothing.
+        if !*is_paced && let Some(pace) = self.shared.pace.get() {
+            shard.set_pace(*pace);
+            *is_paced = true;
+        }
         if shard.turn()? > 0 {
             let (events, durable) = (shard.events_taken(), shard.durable_upto());
             progress.events.store(events, Ordering::Relaxed);
             progress.durable.store(durable, Ordering::Release);
             return Ok(Step::Worked);
-        }
-        if !*is_paced && let Some(pace) = self.shared.pace.get() {
-            shard.set_pace(*pace);
-            *is_paced = true;
         }
         if !shard.is_done() {
             return Ok(Step::Idle);
