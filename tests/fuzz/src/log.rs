@@ -5,9 +5,9 @@
 //! them. What it cannot do is put the cells of a record under a checksum made for them: a log is
 //! not signed, and whoever does that writes records.
 //!
-//! Then: nothing panics; every record that is read is the one that was written there; verifying,
-//! reading and resuming agree; a log that is refused is left as it is; and a log that is resumed
-//! goes on after the last record that was read.
+//! Then: nothing panics; every record that is read is the one that was written there, in frames of
+//! which each names the one before it; verifying, reading and resuming agree; a log that is refused
+//! is left as it is; and a log that is resumed goes on after the last record that was read.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -60,6 +60,31 @@ fn append(log: &mut Log<&mut SimDisk>) {
 }
 
 type Segments = BTreeMap<u64, Vec<u8>>;
+
+/// The header of the frame at `at`, if its checksum is that of its bytes.
+fn whole_frame(file: &[u8], at: usize) -> Option<FrameHeader> {
+    let header = FrameHeader::read(file.get(at..at + PAGE)?, 2 * PAGE)?;
+    let frame = file.get(at..at + header.frame_bytes as usize)?;
+    (header.close(&mut frame.to_vec()).to_le_bytes() == frame[..4]).then_some(header)
+}
+
+/// Where a frame of cells below `end` stands that does not name the frame before it.
+fn unchained(files: &Segments, end: u64) -> Option<(u64, usize)> {
+    files.iter().find_map(|(&segment, file)| {
+        let (mut at, mut before) = (PAGE, None);
+        // A whole frame of another segment ends this one, as zeros do.
+        while let Some(frame) = whole_frame(file, at).filter(|frame| frame.segment == segment) {
+            let cells = u64::from(frame.cell_count);
+            let is_read = cells > 0 && frame.first_cell.saturating_add(cells) <= end;
+            if is_read && before.is_some_and(|before| before != frame.prev_crc) {
+                return Some((segment, at));
+            }
+            before = file[at..at + 4].try_into().map(u32::from_le_bytes).ok();
+            at += frame.frame_bytes as usize;
+        }
+        None
+    })
+}
 
 /// What was written, before anything is changed.
 struct Whole {
@@ -153,6 +178,8 @@ pub fn check(bytes: &[u8]) {
     match (&verified, read(&disk, whole.cells)) {
         (Ok(found), Ok(end)) => {
             assert_eq!(found.cells, end, "both find the same end");
+            let loose = unchained(disk.files_mut(), end);
+            assert!(loose.is_none(), "no link to the frame before: {loose:?}");
             let proof = whole.proof_of_more(disk.files_mut(), end);
             assert!(
                 proof.is_none(),
@@ -333,20 +360,11 @@ fn forge_header(file: &mut [u8], input: &mut Input<'_>) {
 fn forge_frame(file: &mut [u8], input: &mut Input<'_>) {
     let pages = (file.len() / PAGE).max(1);
     let at = usize::from(input.byte().unwrap_or(0)) % pages * PAGE;
-    let Some(mut header) = file
-        .get(at..at + PAGE)
-        .and_then(|page| FrameHeader::read(page, 2 * PAGE))
-    else {
-        return;
-    };
-    let Some(frame) = file.get_mut(at..at + header.frame_bytes as usize) else {
-        return;
-    };
     // Only a whole one: bytes that were changed get no good checksum.
-    let was = frame[..4].to_vec();
-    if header.close(&mut frame.to_vec()).to_le_bytes() != was[..] {
+    let Some(mut header) = whole_frame(file, at) else {
         return;
-    }
+    };
+    let frame = &mut file[at..at + header.frame_bytes as usize];
     let (field, value) = (input.byte().unwrap_or(0), input.number());
     match field % 11 {
         0 => header.first_cell = value,
