@@ -249,7 +249,8 @@ fn wait_for_stillness(process: u32, disk: &Mount) -> Result<(), String> {
 }
 
 /// A loop device whose file lies in a full tmpfs takes writes, and fails to sync them: the
-/// kernel's own error, on a whole file system.
+/// kernel's own error, on a whole file system. Its blocks are the pages of the tmpfs: the loop
+/// driver (Linux 6.18) calls a write good of which a part found a page, and the rest no space.
 fn fail_one_sync(session: &Session, peer: &Peer, is_plain: bool) -> Result<Option<String>, String> {
     let at = session.folder.join("memory");
     let memory = match Mount::new(at, &["-t", "tmpfs", "-o", "size=48m", "tmpfs"]) {
@@ -268,6 +269,8 @@ fn fail_one_sync(session: &Session, peer: &Peer, is_plain: bool) -> Result<Optio
         "-F",
         "-O",
         "^has_journal",
+        "-b",
+        "4096",
         "-E",
         "nodiscard",
         image_text,
