@@ -16,7 +16,7 @@ table="$work/table.md"
 
 echo "building" >&2
 ${CARGO:-cargo} build --release --locked -q --bin tapeline
-${CARGO:-cargo} build --release --locked -q -p bench --example hop
+${CARGO:-cargo} build --release --locked -q -p bench --example hop --example receive
 programs=${CARGO_TARGET_DIR:-target}/release
 
 # A result that is INVALID (7) or SATURATED (8) has its figures too, and says so.
@@ -49,6 +49,10 @@ verdict() { awk -F'"' '/^  "verdict":/ { print $4 }' "$work/$1/report.json"; }
 hop() {
   echo "hop $rounds 2" >&2
   ${QUIET:-} "$programs/examples/hop" "$rounds" 2
+}
+receive() {
+  echo "receive $rounds" >&2
+  ${QUIET:-} "$programs/examples/receive" "$rounds"
 }
 
 rates=(20k 100k)
@@ -85,6 +89,13 @@ bench jitter jitter --duration 5s
       echo "| $rate/s, $durability | $(pair "$name" wire) | $(pair "$name" floor) | **$(times "$name" p50_ns)**, **$(times "$name" p99_ns)** | $(pair "$name" reaction) | $durable | $(verdict "$name") |"
     done
   done
+  echo
+  echo "Packets of one message from multicast over loopback, one core beside a bare loop of \`recvmmsg\`"
+  echo "that only counts, in turns (\`receive $rounds\`); what waits is taken with nobody sending:"
+  echo
+  echo '```text'
+  receive
+  echo '```'
   echo
   echo "What the machine did by itself (\`tapeline bench jitter --duration 5s\`), a thread that only spins:"
   echo
