@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes what reads stored bytes, from the shipped seeds: tests/fuzz.sh [seconds for each target]
+# Fuzzes what reads stored bytes, and what decodes messages, from the shipped seeds: tests/fuzz.sh [seconds for each target]
 # What is found lies in tests/fuzz/artifacts; what was learnt, in target/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,7 +18,7 @@ fuzz() { # target, seconds, folder for the corpus
         -print_final_stats=1 -verbosity=0
 }
 
-for target in log checkpoint; do
+for target in log checkpoint messages; do
     echo "-- $target, $seconds s"
     fuzz $target "$seconds" "target/fuzz/corpus/$target"
 done

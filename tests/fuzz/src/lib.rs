@@ -13,6 +13,7 @@
 pub mod checkpoint;
 pub mod input;
 pub mod log;
+pub mod messages;
 
 use bus::planted::{Bug, Planted, plant};
 

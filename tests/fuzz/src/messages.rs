@@ -1,0 +1,87 @@
+//! Messages of every protocol, made by the fuzzer, and what must hold: decoding ends, with an event
+//! or a fault; what comes of a message is bounded by the message; every event is one, and books take
+//! it.
+//!
+//! The first byte of the input chooses the protocol; then come messages, each behind its length in
+//! one byte, or segments of IEX-TP.
+
+use book::{Books, BooksConfig};
+use bus::{Event, Kind, Ts};
+use feed::iextp::Segments;
+use feed::moldudp64::{Blocks, Header};
+use feed::protocol::{Dbn, Iex, Itch, Lobster, Protocol};
+
+const BOOKS: BooksConfig = BooksConfig {
+    orders_max: 1024,
+    levels_max: 1024,
+    symbols_max: 64,
+};
+
+/// More than any message makes, but for one that clears a book.
+const EVENTS_MAX: usize = 41;
+
+/// Runs one input.
+pub fn check(data: &[u8]) {
+    let Some((&which, rest)) = data.split_first() else {
+        return;
+    };
+    match which % 5 {
+        0 => messages(Itch::new(Ts(0)), pieces(rest)),
+        1 => messages(Iex::new(), pieces(rest)),
+        2 => messages(Lobster::new(Ts(0)), pieces(rest)),
+        3 => messages(Dbn::new(), pieces(rest)),
+        _ => segments(rest),
+    }
+}
+
+/// What stands behind each length; the last piece may be shorter than it says.
+fn pieces(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (&len, behind) = rest.split_first()?;
+        let (piece, behind) = behind.split_at(behind.len().min(len.into()));
+        rest = behind;
+        Some(piece)
+    })
+}
+
+fn messages<'a, P: Protocol>(mut protocol: P, all: impl Iterator<Item = &'a [u8]>) {
+    let mut books = Books::new(BOOKS).expect("memory for small books");
+    let mut events = Vec::new();
+    for message in all {
+        let mut event = Event::new(Kind::Nothing);
+        protocol.ts_event(message);
+        protocol.symbol(message);
+        protocol.name(message);
+        if protocol.decode(message, &mut event).is_err() {
+            continue;
+        }
+        events.clear();
+        if !P::IS_TRANSLATED {
+            events.push(event);
+        } else if protocol.translate(message, &event, &mut events).is_err() {
+            continue;
+        }
+        assert!(event.code == b'R' || events.len() <= EVENTS_MAX);
+        for event in &events {
+            assert!(Event::from_bytes(event.as_bytes()).is_some());
+            books.apply(event);
+        }
+    }
+    let stats = books.stats();
+    assert!(stats.orders <= BOOKS.orders_max && stats.levels <= BOOKS.levels_max);
+}
+
+fn segments(rest: &[u8]) {
+    let mut segments = Segments::default();
+    let mut found = Vec::new();
+    for (index, payload) in pieces(rest).enumerate() {
+        let Ok(packet) = segments.as_mold(payload, index as u8 % 3) else {
+            continue;
+        };
+        assert!(packet.len() <= payload.len());
+        let (header, blocks) = Header::split(packet).expect("a packet has a header");
+        let all = Blocks::new(blocks).take(header.message_count().into());
+        found.extend(all.map(<[u8]>::to_vec));
+    }
+    messages(Iex::new(), found.iter().map(Vec::as_slice));
+}
