@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes what reads stored bytes, and what decodes messages, from the shipped seeds: tests/fuzz.sh [seconds for each target]
+# Fuzzes what reads stored bytes, files of captures and messages, from the shipped seeds:
+#   tests/fuzz.sh [seconds for each target]
 # What is found lies in tests/fuzz/artifacts; what was learnt, in target/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,12 +10,14 @@ if ! cargo fuzz --version > /dev/null 2>&1 &&
     echo "skipped: cargo-fuzz cannot be installed here: $(tail -n 1 target/cargo-fuzz.log)"
     exit 0
 fi
-export PATH="$PWD/target/tools/bin:$PATH" RUSTC_BOOTSTRAP=1
+found=$(mktemp -d -p /dev/shm 2> /dev/null || mktemp -d)
+trap 'rm -rf "$found"' EXIT
+export PATH="$PWD/target/tools/bin:$PATH" RUSTC_BOOTSTRAP=1 TMPDIR=$found
 
-fuzz() { # target, seconds, folder for the corpus
+fuzz() { # target, seconds, folder for the corpus, longest input
     mkdir -p "$3"
     cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz "$1" "$3" "tests/fuzz/seeds/$1" \
-        -- -dict="tests/fuzz/$1.dict" -max_total_time="$2" -max_len=256 -len_control=0 \
+        -- -dict="tests/fuzz/$1.dict" -max_total_time="$2" -max_len="${4:-256}" -len_control=0 \
         -print_final_stats=1 -verbosity=0
 }
 
@@ -22,10 +25,10 @@ for target in log checkpoint messages; do
     echo "-- $target, $seconds s"
     fuzz $target "$seconds" "target/fuzz/corpus/$target"
 done
+echo "-- captures, $seconds s"
+fuzz captures "$seconds" target/fuzz/corpus/captures 1024
 
 echo "-- with a bug planted, the same must find something"
-found=$(mktemp -d)
-trap 'rm -rf "$found"' EXIT
 for bug in ChecksumSkipped ChainUnchecked; do
     if TAPELINE_PLANTED=$bug fuzz log 120 "$found/$bug" > "$found/out" 2>&1; then
         echo "$bug was not found"

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod captures;
 pub mod checkpoint;
 pub mod input;
 pub mod log;

@@ -2,10 +2,10 @@
 //! or a fault; what comes of a message is bounded by the message; every event is one, and books take
 //! it.
 //!
-//! The first byte of the input chooses the protocol; then come messages, each behind its length in
-//! one byte, or segments of IEX-TP.
+//! The first byte of the input chooses the protocol, and its highest bit books without queues; then
+//! come messages, each behind its length in one byte, or segments of IEX-TP.
 
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind, Ts};
 use feed::iextp::Segments;
 use feed::moldudp64::{Blocks, Header};
@@ -15,6 +15,7 @@ const BOOKS: BooksConfig = BooksConfig {
     orders_max: 1024,
     levels_max: 1024,
     symbols_max: 64,
+    depth: Depth::L3,
 };
 
 /// More than any message makes, but for one that clears a book.
@@ -25,12 +26,17 @@ pub fn check(data: &[u8]) {
     let Some((&which, rest)) = data.split_first() else {
         return;
     };
-    match which % 5 {
-        0 => messages(Itch::new(Ts(0)), pieces(rest)),
-        1 => messages(Iex::new(), pieces(rest)),
-        2 => messages(Lobster::new(Ts(0)), pieces(rest)),
-        3 => messages(Dbn::new(), pieces(rest)),
-        _ => segments(rest),
+    let depth = if which & 0x80 == 0 {
+        Depth::L3
+    } else {
+        Depth::L2
+    };
+    match which % 0x80 % 5 {
+        0 => messages(Itch::new(Ts(0)), pieces(rest), depth),
+        1 => messages(Iex::new(), pieces(rest), depth),
+        2 => messages(Lobster::new(Ts(0)), pieces(rest), depth),
+        3 => messages(Dbn::new(), pieces(rest), depth),
+        _ => segments(rest, depth),
     }
 }
 
@@ -44,8 +50,8 @@ fn pieces(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn messages<'a, P: Protocol>(mut protocol: P, all: impl Iterator<Item = &'a [u8]>) {
-    let mut books = Books::new(BOOKS).expect("memory for small books");
+fn messages<'a, P: Protocol>(mut protocol: P, all: impl Iterator<Item = &'a [u8]>, depth: Depth) {
+    let mut books = Books::new(BooksConfig { depth, ..BOOKS }).expect("memory for small books");
     let mut events = Vec::new();
     for message in all {
         let mut event = Event::new(Kind::Nothing);
@@ -71,7 +77,7 @@ fn messages<'a, P: Protocol>(mut protocol: P, all: impl Iterator<Item = &'a [u8]
     assert!(stats.orders <= BOOKS.orders_max && stats.levels <= BOOKS.levels_max);
 }
 
-fn segments(rest: &[u8]) {
+fn segments(rest: &[u8], depth: Depth) {
     let mut segments = Segments::default();
     let mut found = Vec::new();
     for (index, payload) in pieces(rest).enumerate() {
@@ -83,5 +89,5 @@ fn segments(rest: &[u8]) {
         let all = Blocks::new(blocks).take(header.message_count().into());
         found.extend(all.map(<[u8]>::to_vec));
     }
-    messages(Iex::new(), found.iter().map(Vec::as_slice));
+    messages(Iex::new(), found.iter().map(Vec::as_slice), depth);
 }
