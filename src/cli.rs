@@ -6,7 +6,8 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use tapeline::config::{InDoubt, Speed};
+use tapeline::config::{InDoubt, Size, Span, Speed};
+use tapeline::lab::units::Rate;
 
 pub use bench::*;
 
@@ -44,7 +45,8 @@ pub enum Command {
     Replay(Replay),
     /// Run live multicast through the same pipeline, until the session or SIGINT ends it.
     Run(Run),
-    /// Send a capture's packets to their multicast groups again, at their own pace.
+    /// The other side of a live run: send a capture over multicast again, at its own pace or another,
+    /// with faults on request, and answer requests for what was lost.
     ServeFeed(ServeFeed),
     /// Show a symbol's book, at the end of a run or at any time of it.
     Book(Book),
@@ -321,18 +323,81 @@ pub struct Shadow {
 /// `tapeline serve-feed`
 #[derive(Debug, Args)]
 pub struct ServeFeed {
-    /// Captures of UDP packets.
+    /// Captures of UDP packets; or ITCH files, with --line.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// `max`, or a multiple of the recorded pace.
     #[arg(long, default_value = "1x")]
     pub speed: Speed,
+    /// So many messages a second, evenly, instead of a multiple of the recorded pace.
+    #[arg(long, conflicts_with = "speed", value_name = "N/s")]
+    pub rate: Option<Rate>,
     /// Address of the interface to send from.
     #[arg(long, default_value = "127.0.0.1")]
     pub interface: std::net::Ipv4Addr,
     /// Send packets for `OLD` to `NEW` instead, `OLD=NEW`; may be given several times.
     #[arg(long, value_parser = remap)]
     pub remap: Vec<(SocketAddrV4, SocketAddrV4)>,
+    /// Send the first copy of every packet to this group, whatever line it was captured on; once
+    /// for each line.
+    #[arg(long, conflicts_with = "remap", value_name = "GROUP:PORT")]
+    pub line: Vec<SocketAddrV4>,
+    /// Share of packets that a line loses, `5%` or `0.05`: one for all lines, or one for each.
+    #[arg(long, value_delimiter = ',', value_parser = share, value_name = "SHARE,..")]
+    pub loss: Vec<f64>,
+    /// Share of packets that come twice, likewise.
+    #[arg(long, value_delimiter = ',', value_parser = share, value_name = "SHARE,..")]
+    pub duplicate: Vec<f64>,
+    /// By how many packets one in twenty is overtaken at most, likewise.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(..=1000), value_name = "N,..")]
+    pub reorder: Vec<u32>,
+    /// Lose the packets with these sequence numbers on every line, `FROM..TO`, the last included;
+    /// may be given several times.
+    #[arg(long, value_parser = numbers, value_name = "FROM..TO")]
+    pub drop_both: Vec<(u64, u64)>,
+    /// Equal seeds give equal faults.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Answer MoldUDP64 retransmission requests at this address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub retransmit: Option<SocketAddrV4>,
+    /// Answer at most so many requests a second.
+    #[arg(long, default_value = "2000/s", value_name = "N/s")]
+    pub answers: Rate,
+    /// Keep at most so much of what was sent, to send it again.
+    #[arg(long, default_value = "256MiB", value_name = "SIZE")]
+    pub keep: Size,
+    /// With --retransmit: go on answering until nobody has asked for so long.
+    #[arg(long, default_value = "2s", value_name = "TIME")]
+    pub linger: Span,
+}
+
+/// `5%` or `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let (digits, scale) = match text.strip_suffix('%') {
+        Some(digits) => (digits, 100.0),
+        None => (text, 1.0),
+    };
+    match digits.parse::<f64>() {
+        Ok(value) if (0.0..=scale).contains(&value) => Ok(value / scale),
+        _ => Err(format!(
+            "`{text}` is not a share from 0 to 1 (like 5% or 0.05)"
+        )),
+    }
+}
+
+/// `100..200`.
+fn numbers(text: &str) -> Result<(u64, u64), String> {
+    let bad = || format!("`{text}` is not FROM..TO (like 1000..1200)");
+    let (from, to) = text.split_once("..").ok_or_else(bad)?;
+    let (from, to) = (
+        from.parse().map_err(|_| bad())?,
+        to.parse().map_err(|_| bad())?,
+    );
+    match from <= to {
+        true => Ok((from, to)),
+        false => Err(bad()),
+    }
 }
 
 fn remap(text: &str) -> Result<(SocketAddrV4, SocketAddrV4), String> {

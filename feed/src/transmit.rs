@@ -1,9 +1,22 @@
-//! Sends payloads to multicast groups: the other side of a live feed.
+//! The other side of a live feed: payloads to multicast groups, and what was lost again to who asks.
+//!
+//! Under it: `packed` (an ITCH file as packets), `faults` (what a line loses, doubles and swaps),
+//! `store` (what was sent, by its numbers).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
+
+use crate::moldudp64::{HEADER_BYTES, Header};
+
+mod faults;
+mod packed;
+mod store;
+
+pub use faults::{FaultCounts, FaultRule, Faults};
+pub use packed::Packed;
+pub use store::{ANSWER_BYTES_MAX, Store};
 
 /// Sends UDP multicast from one interface, looped back to receivers on this machine too.
 #[derive(Debug)]
@@ -44,5 +57,83 @@ impl Transmitter {
     /// How many packets the system had no room for.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+}
+
+/// Answers MoldUDP64 requests over unicast: session, first number, count.
+///
+/// A request is taken from the socket only when the rate allows an answer. So there are never more
+/// answers than that, and what asks too much waits in the kernel's bounded buffer, or is dropped
+/// there.
+#[derive(Debug)]
+pub struct Answers {
+    socket: UdpSocket,
+    interval_ns: u64,
+    free_ns: u64,
+    answer: Vec<u8>,
+    counts: AnswerCounts,
+}
+
+/// What was asked and answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AnswerCounts {
+    /// Requests.
+    pub requests: u64,
+    /// Messages in answers.
+    pub messages: u64,
+    /// Requests for what is not there, and datagrams that are no requests.
+    pub refused: u64,
+}
+
+impl Answers {
+    /// Listens on this address, and answers at most once in so many nanoseconds.
+    pub fn open(address: SocketAddrV4, interval_ns: u64) -> io::Result<Answers> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Answers {
+            socket,
+            interval_ns,
+            free_ns: 0,
+            answer: Vec::with_capacity(ANSWER_BYTES_MAX),
+            counts: AnswerCounts::default(),
+        })
+    }
+
+    /// Answers one request, if there is one; says whether there was.
+    pub fn turn(&mut self, store: &Store, now_ns: u64) -> io::Result<bool> {
+        if now_ns < self.free_ns {
+            return Ok(false);
+        }
+        // One byte more than a request has: what is longer is none.
+        let mut bytes = [0; HEADER_BYTES + 1];
+        let (len, from) = match self.socket.recv_from(&mut bytes) {
+            Ok(received) => received,
+            Err(error) => {
+                return match error.kind() {
+                    // Of an asker that is gone the kernel tells with the next call.
+                    io::ErrorKind::WouldBlock
+                    | io::ErrorKind::Interrupted
+                    | io::ErrorKind::ConnectionRefused => Ok(false),
+                    _ => Err(error),
+                };
+            }
+        };
+        self.free_ns = now_ns.saturating_add(self.interval_ns);
+        self.counts.requests += 1;
+        let request = Header::split(&bytes[..len]).filter(|(_, rest)| rest.is_empty());
+        let is_there = request.is_some_and(|(request, _)| store.answer(&request, &mut self.answer));
+        // An asker that cannot be reached now asks again.
+        if is_there && self.socket.send_to(&self.answer, from).is_ok() {
+            let count = [self.answer[18], self.answer[19]];
+            self.counts.messages += u64::from(u16::from_be_bytes(count));
+        } else {
+            self.counts.refused += 1;
+        }
+        Ok(true)
+    }
+
+    /// What was asked and answered so far.
+    pub fn counts(&self) -> AnswerCounts {
+        self.counts
     }
 }
