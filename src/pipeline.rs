@@ -27,8 +27,10 @@ use bus::oms::{
 use bus::ring::{self, Receiver, Sender};
 use bus::{Body, Signal, Ts};
 use crossbeam_utils::CachePadded;
+use feed::arbiter::RecoveryRule;
 use feed::protocol::{Dbn, Iex, Itch, Lobster, Protocol, Wire};
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
+use feed::retransmit::{AskCounts, Asked, Missing};
 use feed::source::{Capture, Pace, Paced, Polled, Source, SourceError, Speed};
 
 use crate::config::{Backend, Config, Durability, InDoubt, Model};
@@ -164,6 +166,14 @@ impl<S: Source> Source for Live<S> {
 
     fn lines(&self) -> &[feed::source::Line] {
         self.inner.lines()
+    }
+
+    fn recover(&mut self, missing: Option<&Missing>) -> Asked {
+        self.inner.recover(missing)
+    }
+
+    fn asked(&self) -> Option<AskCounts> {
+        self.inner.asked()
     }
 }
 
@@ -1150,8 +1160,8 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         if !self.run.job.is_live {
             // It can go on later, so it must not conclude as if this were the end.
             self.reader.halt();
-        } else if self.was_empty || since_ns > DRAIN_NS_MAX {
-            // What the kernel had received by then is taken first.
+        } else if (self.was_empty && !self.reader.is_recovering()) || since_ns > DRAIN_NS_MAX {
+            // What the kernel had received by then is taken first, and what was asked for.
             self.reader.finish();
         }
     }
@@ -1199,6 +1209,16 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
     reader.gaps.wait_ns = gaps.wait.0;
     reader.gaps.reorder_max = gaps.reorder_packets;
     reader.gaps.hold_packets = gaps.hold_packets as usize;
+    let retransmit = &config.source.retransmit;
+    if job.is_live && retransmit.server.is_some() {
+        reader.gaps.recovery = Some(RecoveryRule {
+            // Its answers come as the line behind the others.
+            line: config.source.lines.len() as u8,
+            messages_max: retransmit.messages_max,
+            // Where a run goes on, its own beginning is not to come again.
+            is_from_first: !job.resume,
+        });
+    }
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
     if job.is_live && config.run.model == Model::RunToCompletion {
         // To completion, before the next is asked for.

@@ -9,12 +9,14 @@ use std::fs;
 use bus::log::{LogError, LogReader, Record};
 use bus::signal::SignalKind;
 use bus::{Body, Side, Signal, Ts};
-use feed::reader::ReaderStats;
+use feed::reader::{ReaderStats, RecoveryStats};
 
 use crate::config::Config;
 use crate::latency::Latency;
 use crate::pipeline::Outcome;
-use crate::run_dir::{Counts, Digests, Gap, Line, Manifest, Piece, RunDir, State, SymbolResult};
+use crate::run_dir::{
+    Counts, Digests, Gap, Line, Manifest, Piece, Retransmission, RunDir, State, SymbolResult,
+};
 use crate::session::TradingDay;
 use crate::shard::Finished;
 use crate::tables::{self, BookRow, Names, Tables};
@@ -72,6 +74,7 @@ pub fn conclude(
     manifest.counts = counts(&outcome.reader, &outcome.shards, &symbols);
     manifest.lines = lines(&outcome.reader);
     manifest.gaps = gaps(&outcome.reader);
+    manifest.retransmission = outcome.reader.recovery.map(retransmission);
     manifest.anomalies = anomalies(&outcome.reader, &outcome.shards);
     manifest.anomaly_examples = examples(&names, day, outcome);
     dir.write_manifest(&manifest)?;
@@ -304,6 +307,16 @@ fn gaps(reader: &ReaderStats) -> Vec<Gap> {
         count: gap.count,
     })
     .collect()
+}
+
+fn retransmission(stats: RecoveryStats) -> Retransmission {
+    Retransmission {
+        requests: stats.asked.requests,
+        unsent: stats.asked.unsent,
+        asked: stats.asked.messages,
+        recovered: stats.recovered,
+        given_up: stats.given_up,
+    }
 }
 
 fn anomalies(reader: &ReaderStats, shards: &[Finished]) -> BTreeMap<String, u64> {

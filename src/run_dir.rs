@@ -81,6 +81,9 @@ pub struct Manifest {
     pub lines: Vec<Line>,
     /// Messages that no line brought: first sequence and count.
     pub gaps: Vec<Gap>,
+    /// What was asked for because no line brought it, where that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retransmission: Option<Retransmission>,
     /// What was wrong, and how often.
     pub anomalies: BTreeMap<String, u64>,
     /// The first of them in words.
@@ -197,6 +200,21 @@ pub struct Gap {
     pub first: u64,
     /// How many.
     pub count: u64,
+}
+
+/// What was asked for because no line brought it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Retransmission {
+    /// Requests.
+    pub requests: u64,
+    /// Those of them that the system did not take.
+    pub unsent: u64,
+    /// Messages in them, each counted once.
+    pub asked: u64,
+    /// Messages that an answer brought before any line did.
+    pub recovered: u64,
+    /// Messages that were lost all the same.
+    pub given_up: u64,
 }
 
 /// What became of one symbol.

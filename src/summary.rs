@@ -129,6 +129,17 @@ fn feed(out: &mut String, style: Style, results: &Results) {
         );
     }
     let manifest = &results.manifest;
+    if let Some(asked) = &manifest.retransmission {
+        let _ = writeln!(
+            out,
+            "{} {} messages in {} requests; {} recovered, {} given up",
+            style.bold("asked   "),
+            count(asked.asked),
+            count(asked.requests),
+            count(asked.recovered),
+            count(asked.given_up)
+        );
+    }
     if manifest.mode == "live" && manifest.resumed > 0 {
         let times = match manifest.resumed {
             1 => "once".to_string(),

@@ -23,6 +23,10 @@
 //! The wait starts anew when a packet shows the hole to be smaller, or a heartbeat says that
 //! nothing is missing: so a forged packet somewhat ahead is outlived by the true ones.
 //!
+//! Where messages can be asked for elsewhere ([`GapRule::recovery`]), a hole of not too many messages
+//! is not lost by the first two rules before [`Arbiter::give_up`] said that nobody has it. Who has
+//! it decides no result: what is recovered is delivered in its place.
+//!
 //! A session that is joined in its middle begins with such a hole in front of its first packet;
 //! it is given up by the same rules, but not before a second packet came, and nothing is counted
 //! as lost: so packets that are swapped at the join are still put in order.
@@ -35,6 +39,7 @@
 use bus::Ts;
 
 use crate::moldudp64::{END_OF_SESSION, Header, SessionId, whole};
+use crate::retransmit::Missing;
 use crate::source::{Packet, Place};
 
 mod hold;
@@ -64,6 +69,19 @@ pub struct GapRule {
     pub hold_packet_bytes: usize,
     /// How far ahead a packet may be without another that confirms it, in messages.
     pub jump_max: u64,
+    /// Whether missing messages can be asked for.
+    pub recovery: Option<RecoveryRule>,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryRule {
+    /// The line that brings the answers. It is not waited for like the others.
+    pub line: u8,
+    /// The largest hole, in messages.
+    pub messages_max: u64,
+    /// Whether the beginning of a session that was joined later is asked for, too.
+    pub is_from_first: bool,
 }
 
 impl Default for GapRule {
@@ -76,6 +94,7 @@ impl Default for GapRule {
             hold_packets: 1024,
             hold_packet_bytes: 9216,
             jump_max: 1_000_000,
+            recovery: None,
         }
     }
 }
@@ -350,6 +369,22 @@ impl Arbiter {
         !self.sessions.is_empty() && self.sessions.iter().all(Session::is_ended)
     }
 
+    /// The first hole that can be asked for.
+    pub fn missing(&self) -> Option<Missing> {
+        let rule = self.rule.recovery?;
+        self.sessions
+            .iter()
+            .find_map(|session| session.missing(&rule))
+    }
+
+    /// Nobody has what is missing: it is lost by the usual rules.
+    pub fn give_up(&mut self, missing: &Missing) {
+        let found = self.sessions.iter_mut().find(|s| s.id == missing.session);
+        let session = found.expect("what is missing is of a session");
+        session.unrecoverable = missing.first + missing.count;
+        self.has_work = true;
+    }
+
     /// The name of a session, as numbered in a [`Gap`].
     pub fn session_id(&self, session: u16) -> Option<SessionId> {
         self.sessions.get(usize::from(session)).map(|s| s.id)
@@ -358,10 +393,20 @@ impl Arbiter {
     /// What is known of each session. After [`Arbiter::finish`], what a line lacks at its end
     /// counts as missing on it too.
     pub fn sessions(&self) -> Vec<SessionStats> {
-        self.sessions
+        let mut all: Vec<SessionStats> = self
+            .sessions
             .iter()
             .map(|session| session.stats(self.is_ending))
-            .collect()
+            .collect();
+        let lines = all.iter_mut().flat_map(|session| &mut session.lines);
+        for (line, stats) in lines {
+            // Answers are pieces: what lies between them was not asked for.
+            if self.is_recovery(*line) {
+                (stats.gap_count, stats.missing) = (0, 0);
+                (stats.lost, stats.out_of_order) = (0, 0);
+            }
+        }
+        all
     }
 
     /// What each line brought, numbered or not, over all sessions; by the line's index.
@@ -375,6 +420,10 @@ impl Arbiter {
             }
         }
         lines
+    }
+
+    fn is_recovery(&self, line: u8) -> bool {
+        self.rule.recovery.is_some_and(|rule| rule.line == line)
     }
 
     /// Counts a packet that has no numbers at all, such as a piece of a file.

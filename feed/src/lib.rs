@@ -1,7 +1,8 @@
 //! Exchange bytes in, events out.
 //!
 //! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`,
-//! `iextp` and `arbiter` (sequence numbers, lines A and B), `protocol` (messages to events), `reader`
+//! `iextp` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to ask for what no
+//! line brought), `protocol` (messages to events), `reader`
 //! (all of it together, into the shards' rings), `inspect` (what a capture holds).
 //! Knows nothing of books, analytics or logs.
 
@@ -14,5 +15,6 @@ pub mod link;
 pub mod moldudp64;
 pub mod protocol;
 pub mod reader;
+pub mod retransmit;
 pub mod source;
 pub mod transmit;

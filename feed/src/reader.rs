@@ -23,6 +23,7 @@ use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionSt
 use crate::iextp::Segments;
 use crate::moldudp64::{Header, SessionId};
 use crate::protocol::{Itch, Protocol};
+use crate::retransmit::{AskCounts, Asked};
 use crate::source::{Framing, Line, Packet, Polled, Source, SourceError};
 
 mod intake;
@@ -201,6 +202,19 @@ pub struct ReaderStats {
     pub sessions: Vec<SessionStats>,
     /// The rings, by shard.
     pub rings: Vec<RingStats>,
+    /// What was asked for because no line brought it, where that is done at all.
+    pub recovery: Option<RecoveryStats>,
+}
+
+/// What became of messages that no line brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryStats {
+    /// What was asked for.
+    pub asked: AskCounts,
+    /// Messages that an answer brought first.
+    pub recovered: u64,
+    /// Messages that were lost all the same.
+    pub given_up: u64,
 }
 
 /// See the module.
@@ -212,6 +226,9 @@ pub struct Reader<S, P = Itch> {
     segments: Segments,
     phase: Phase,
     end_at_session_end: bool,
+    /// The line that brings what was asked for.
+    recovery_line: Option<u8>,
+    given_up: u64,
     packets: u64,
     bytes: u64,
     /// How many packets the next turn takes at most. One, after the source had nothing: then
@@ -262,6 +279,8 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             source,
             arbiter: Arbiter::new(config.gaps),
             end_at_session_end: config.end_at_session_end,
+            recovery_line: config.gaps.recovery.map(|rule| rule.line),
+            given_up: 0,
             intake,
             segments: Segments::default(),
             phase: Phase::Reading,
@@ -290,6 +309,9 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         }
         if self.phase == Phase::Ended {
             return Ok(Turned::Ended);
+        }
+        if self.recovery_line.is_some() && self.phase == Phase::Reading {
+            self.recover();
         }
         let before = self.intake.messages;
         let mut is_empty = false;
@@ -378,7 +400,33 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             line_names: self.source.lines().to_vec(),
             sessions: self.arbiter.sessions(),
             rings: intake.stage.stats(),
+            recovery: self.recovery(),
         }
+    }
+
+    /// Whether something is missing that may still come.
+    pub fn is_recovering(&self) -> bool {
+        self.arbiter.missing().is_some()
+    }
+
+    /// Says to the source what is missing.
+    #[cold]
+    fn recover(&mut self) {
+        let missing = self.arbiter.missing();
+        let asked = self.source.recover(missing.as_ref());
+        if let (Some(missing), Asked::GivenUp) = (missing, asked) {
+            self.arbiter.give_up(&missing);
+        }
+    }
+
+    fn recovery(&self) -> Option<RecoveryStats> {
+        let line = usize::from(self.recovery_line?);
+        let lines = self.arbiter.lines();
+        Some(RecoveryStats {
+            asked: self.source.asked().unwrap_or_default(),
+            recovered: lines.get(line).map_or(0, |line| line.first_copies),
+            given_up: self.given_up,
+        })
     }
 
     /// Takes one packet; says whether there was anything.
@@ -437,6 +485,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 self.intake.messages(packet.blocks, run);
             }
             Some(Release::Gap(gap)) => {
+                self.given_up += gap.count;
                 let session = self.arbiter.session_id(gap.session);
                 self.intake
                     .gap(&gap, session.expect("a gap is of a session"));

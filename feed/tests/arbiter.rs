@@ -3,7 +3,7 @@
 mod reference;
 
 use bus::Ts;
-use feed::arbiter::{Arbiter, Bad, Gap, GapRule, Offer, Release};
+use feed::arbiter::{Arbiter, Bad, Gap, GapRule, Offer, RecoveryRule, Release};
 use feed::moldudp64::{Blocks, END_OF_SESSION, Header, SessionId};
 use feed::source::{Framing, Packet, Place};
 use reference::lines::{Out, Sent, arbitrate};
@@ -242,6 +242,7 @@ fn scripts_come_out_as_the_twin_says() {
             hold_packets: 4096,
             hold_packet_bytes: 128,
             jump_max: 1_000_000,
+            recovery: None,
         };
         let script = script(&mut random, &weather, 400);
         let want = arbitrate(&rule, &script);
@@ -646,4 +647,153 @@ fn changed_packets_never_panic_and_never_break_the_order_of_a_session() {
             );
         }
     }
+}
+
+/// The line that brings what was asked for, behind all others.
+const ANSWERS: u8 = 3;
+
+fn recovering(messages_max: u64) -> GapRule {
+    GapRule {
+        reorder_max: 2,
+        wait_ns: 100_000,
+        hold_packets: 4096,
+        hold_packet_bytes: 128,
+        recovery: Some(RecoveryRule {
+            line: ANSWERS,
+            messages_max,
+            is_from_first: true,
+        }),
+        ..GapRule::default()
+    }
+}
+
+fn bad_weather(random: &mut Random) -> Weather {
+    Weather {
+        lines: 1 + random.below(3) as u8,
+        loss: [1, 5, 20, 60][random.below(4) as usize],
+        duplicate: 2,
+        swap: 5,
+        burst: 1,
+        first: 1,
+        skew_ns: 4_000,
+        step_ns: 100_000,
+    }
+}
+
+#[test]
+fn what_can_be_asked_for_is_never_lost_and_comes_in_its_place() {
+    for seed in 0..500 {
+        let mut random = Random(seed);
+        let weather = bad_weather(&mut random);
+        let script = script(&mut random, &weather, 300);
+        let mut bench = Bench::new(recovering(1_000_000));
+        for sent in &script {
+            bench.send(SESSION, sent);
+            // Answers take their time, and bring a part only.
+            if random.chance(70) {
+                continue;
+            }
+            while let Some(missing) = bench.arbiter.missing() {
+                assert_eq!(missing.session, SESSION, "seed {seed}");
+                let answer = Sent {
+                    ts: sent.ts,
+                    line: ANSWERS,
+                    first: missing.first,
+                    end: missing.first + missing.count.min(3),
+                    is_end: false,
+                };
+                bench.send(SESSION, &answer);
+            }
+        }
+        while let Some(missing) = bench.arbiter.missing() {
+            let answer = Sent {
+                ts: script[script.len() - 1].ts,
+                line: ANSWERS,
+                first: missing.first,
+                end: missing.first + missing.count.min(3),
+                is_end: false,
+            };
+            bench.send(SESSION, &answer);
+        }
+        bench.finish();
+        let end = script.iter().map(|sent| sent.end).max().unwrap();
+        let want: Vec<Out> = (1..end).map(Out::Message).collect();
+        assert_eq!(
+            joined(&bench.out),
+            joined(&want),
+            "seed {seed}: {weather:?}"
+        );
+        let [session] = &bench.arbiter.sessions()[..] else {
+            panic!("seed {seed}: one session")
+        };
+        assert_eq!((session.gap_count, session.lost), (0, 0), "seed {seed}");
+        let copies = session.lines.iter().map(|(_, line)| line.first_copies);
+        assert_eq!(copies.sum::<u64>(), end - 1, "seed {seed}");
+        for (line, stats) in &session.lines {
+            assert_eq!(stats.lost, 0, "seed {seed}");
+            assert!(*line != ANSWERS || stats.missing == 0, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_nobody_has_is_lost_as_if_nobody_could_be_asked() {
+    for seed in 0..500 {
+        let mut random = Random(seed);
+        let weather = bad_weather(&mut random);
+        let script = script(&mut random, &weather, 300);
+        let rule = recovering(1_000_000);
+        let want = arbitrate(
+            &GapRule {
+                recovery: None,
+                ..rule
+            },
+            &script,
+        );
+        let mut bench = Bench::new(rule);
+        for sent in &script {
+            bench.send(SESSION, sent);
+            while let Some(missing) = bench.arbiter.missing() {
+                bench.arbiter.give_up(&missing);
+                bench.release();
+            }
+        }
+        bench.finish();
+        assert_eq!(
+            joined(&bench.out),
+            joined(&want),
+            "seed {seed}: {weather:?}"
+        );
+        check_order(&bench.out, seed);
+    }
+}
+
+#[test]
+fn a_hole_that_is_too_large_to_be_asked_for_and_a_full_hold_are_lost_at_once() {
+    let sent = |line, first, count: u64| Sent {
+        ts: first as i64,
+        line,
+        first,
+        end: first + count,
+        is_end: false,
+    };
+    let mut bench = Bench::new(recovering(10));
+    bench.send(SESSION, &sent(0, 1, 1));
+    for first in 13..18 {
+        bench.send(SESSION, &sent(0, first, 1));
+    }
+    assert_eq!(bench.arbiter.missing(), None, "eleven are too many");
+    assert_eq!(bench.out[1], Out::Gap(2, 11));
+    let mut bench = Bench::new(GapRule {
+        hold_packets: 8,
+        ..recovering(10)
+    });
+    bench.send(SESSION, &sent(0, 1, 1));
+    for first in 3..10 {
+        assert_eq!(bench.out, [Out::Message(1)], "it may still come");
+        bench.send(SESSION, &sent(0, first, 1));
+    }
+    bench.send(SESSION, &sent(0, 10, 1));
+    assert_eq!(bench.out[1], Out::Gap(2, 1));
+    assert_eq!(bench.out.last(), Some(&Out::Message(10)));
 }

@@ -463,6 +463,17 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         receive_buffer_bytes: config.source.receive_buffer.0 as usize,
     })
     .map_err(Failure::io)?;
+    let retransmit = &config.source.retransmit;
+    let source = match retransmit.server {
+        Some(server) => source
+            .with_retransmission(
+                server,
+                retransmit.rule(),
+                config.source.receive_buffer.0 as usize,
+            )
+            .map_err(Failure::io)?,
+        None => source,
+    };
     let names: Vec<String> = lines.iter().map(ToString::to_string).collect();
     talk.say(format_args!(
         "listening on {}; SIGINT ends in order",
@@ -634,6 +645,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
         counts: run_dir::Counts::default(),
         lines: Vec::new(),
         gaps: Vec::new(),
+        retransmission: None,
         anomalies: Default::default(),
         anomaly_examples: Vec::new(),
         digest: String::new(),

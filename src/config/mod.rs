@@ -15,6 +15,7 @@ use std::time::Duration;
 use bus::log::Retention;
 use bus::oms::{Encoder, FixConfig};
 use feed::protocol::Wire;
+use feed::retransmit::AskRule;
 use serde::{Deserialize, Serialize};
 
 use crate::session::TradingDay;
@@ -80,6 +81,8 @@ pub struct Source {
     pub timezone: String,
     /// What to do about missing messages.
     pub gaps: Gaps,
+    /// Live only: whom to ask for what no line brought.
+    pub retransmit: Retransmit,
 }
 
 /// What to do about missing messages.
@@ -94,6 +97,37 @@ pub struct Gaps {
     pub reorder_packets: u32,
     /// How many packets to hold meanwhile.
     pub hold_packets: u32,
+}
+
+/// Asking for what no line brought, by MoldUDP64 requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retransmit {
+    /// Whom, `127.0.0.1:26500`; nobody is asked otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<SocketAddrV4>,
+    /// How long something is missing on every line before it is asked for.
+    pub after: Span,
+    /// How long the first answer is waited for; twice as long each further time.
+    pub timeout: Span,
+    /// How many requests in a row may bring nothing. Then the messages are lost.
+    pub tries: u32,
+    /// The most requests in a second.
+    pub requests_per_second: u32,
+    /// Do not ask for more than so many messages in a row.
+    pub messages_max: u64,
+}
+
+impl Retransmit {
+    /// When to ask.
+    pub fn rule(&self) -> AskRule {
+        AskRule {
+            after_ns: self.after.0.max(0) as u64,
+            timeout_ns: self.timeout.0.max(0) as u64,
+            tries_max: self.tries,
+            interval_ns: (SECOND / i64::from(self.requests_per_second.max(1))) as u64,
+        }
+    }
 }
 
 /// Threads and rings.
@@ -451,6 +485,7 @@ impl Default for Source {
             date: None,
             timezone: "America/New_York".into(),
             gaps: Gaps::default(),
+            retransmit: Retransmit::default(),
         }
     }
 }
@@ -461,6 +496,19 @@ impl Default for Gaps {
             wait: Span(SECOND),
             reorder_packets: 64,
             hold_packets: 1024,
+        }
+    }
+}
+
+impl Default for Retransmit {
+    fn default() -> Retransmit {
+        Retransmit {
+            server: None,
+            after: Span(2 * MILLI),
+            timeout: Span(20 * MILLI),
+            tries: 6,
+            requests_per_second: 1_000,
+            messages_max: 1_000_000,
         }
     }
 }
@@ -810,6 +858,32 @@ impl Config {
                 ));
             }
         }
+        let retransmit = &self.source.retransmit;
+        positive("source.retransmit.timeout", retransmit.timeout.0)?;
+        for (name, value, max) in [
+            ("tries", retransmit.tries, 100),
+            (
+                "requests_per_second",
+                retransmit.requests_per_second,
+                1_000_000,
+            ),
+        ] {
+            if !(1..=max).contains(&value) {
+                return Err(format!(
+                    "source.retransmit.{name} is {value}, want 1 to {max}"
+                ));
+            }
+        }
+        if retransmit.after.0 < 0 {
+            return Err("source.retransmit.after must not be below zero".into());
+        }
+        if let Some(server) = retransmit.server
+            && (server.ip().is_multicast() || server.port() == 0)
+        {
+            return Err(format!(
+                "source.retransmit.server: {server} is no address and port of one machine"
+            ));
+        }
         if self.source.gaps.hold_packets == 0 {
             return Err("source.gaps.hold_packets must be above zero".into());
         }
@@ -936,6 +1010,11 @@ mod tests {
         assert!(error("[spread]\nclear = \"30bps\"").contains("spread: clears at 30bps"));
         assert!(error("[windows.a]\nsize = \"0s\"").contains("windows.a.size"));
         assert!(error("[limits]\norders = 0").contains("limits.orders"));
+        let retransmit = |text: &str| error(&format!("[source.retransmit]\n{text}"));
+        assert!(retransmit("tries = 0").contains("source.retransmit.tries is 0, want 1 to 100"));
+        assert!(retransmit("server = \"239.1.1.1:9\"").contains("no address and port of one"));
+        assert!(retransmit("timeout = \"0s\"").contains("source.retransmit.timeout must be above"));
+        assert!(retransmit("serve = \"\"").contains("did you mean `server`?"));
         assert!(error("[host]\nfifo_priority = 99").contains("host.fifo_priority is 99"));
         assert!(error("[regime]\ncalm = 3.0").contains("regime: calm below 3"));
         // Stores of objects are opened by the program, where it has them; nothing here does.

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use bus::Ts;
 
 use super::line::{LineStats, SessionLine, Spans};
-use super::{Gap, GapRule};
+use super::{Gap, GapRule, RecoveryRule};
 use crate::moldudp64::SessionId;
+use crate::retransmit::Missing;
 use crate::source::Place;
 
 /// How near a second packet must be to confirm one that was put aside, in messages.
@@ -59,6 +60,8 @@ pub(super) struct Session {
     /// The number after the last one, once the session's end was announced.
     pub(super) end: Option<u64>,
     pub(super) must_give_up: bool,
+    /// What lies before this number is not asked for any more.
+    pub(super) unrecoverable: u64,
     pub(super) lines: Vec<SessionLine>,
     pub(super) given_up: Spans,
     pub(super) messages: u64,
@@ -115,6 +118,7 @@ impl Session {
             dropped: VecDeque::new(),
             end: None,
             must_give_up: false,
+            unrecoverable: 0,
             lines: Vec::new(),
             given_up: Spans::default(),
             messages: 0,
@@ -217,9 +221,27 @@ impl Session {
         }
     }
 
+    /// Its first hole, if that can be asked for.
+    pub(super) fn missing(&self, rule: &RecoveryRule) -> Option<Missing> {
+        let front = self.held.front()?.sequence;
+        // The only packet of a session may be a forged one.
+        let is_joined = !self.is_joining || (rule.is_from_first && self.agreeing >= 2);
+        let count = front.saturating_sub(self.expected);
+        let can_be_had = (1..=rule.messages_max).contains(&count);
+        let is_open = self.expected >= self.unrecoverable;
+        (is_joined && can_be_had && is_open).then_some(Missing {
+            session: self.id,
+            first: self.expected,
+            count,
+        })
+    }
+
     pub(super) fn is_hole_lost(&self, rule: &GapRule, now: Option<Ts>) -> bool {
         if self.is_joining && self.agreeing < 2 {
             // The only packet of a session may be a forged one.
+            return false;
+        }
+        if rule.recovery.is_some_and(|r| self.missing(&r).is_some()) {
             return false;
         }
         let waited_ns = match (now, self.hole.since) {
@@ -229,12 +251,13 @@ impl Session {
         if waited_ns >= rule.wait_ns {
             return true;
         }
-        let mut alive = self
-            .lines
-            .iter()
-            .filter(|line| line.is_alive(now, rule.alive_ns));
+        let answers = rule.recovery.map(|r| usize::from(r.line));
+        let mut alive =
+            self.lines.iter().enumerate().filter(|(index, line)| {
+                Some(*index) != answers && line.is_alive(now, rule.alive_ns)
+            });
         let mut has_line = false;
-        alive.all(|line| {
+        alive.all(|(_, line)| {
             has_line = true;
             line.beyond > rule.reorder_max
         }) && has_line

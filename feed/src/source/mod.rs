@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use bus::Ts;
 
+use crate::retransmit::{AskCounts, Asked, Missing};
+
 pub mod capture;
 mod dbn_file;
 mod file_info;
@@ -147,6 +149,15 @@ pub trait Source {
     /// The [`Packet::ts_due`] of what the next poll will bring, where that is known to be a
     /// packet with a time. Asking takes nothing out of the source.
     fn peek_ts(&mut self) -> Option<Ts> {
+        None
+    }
+    /// Says what is missing, or that nothing is, and does not wait: what comes of it are packets of
+    /// one more line. To be called often while something is missing.
+    fn recover(&mut self, _missing: Option<&Missing>) -> Asked {
+        Asked::GivenUp
+    }
+    /// What was asked for, where missing messages are asked for at all.
+    fn asked(&self) -> Option<AskCounts> {
         None
     }
 }

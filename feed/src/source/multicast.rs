@@ -5,6 +5,9 @@
 //! waited for. So two lines come in the order of arrival as long as we keep up, and nearly so
 //! when we do not.
 //!
+//! Where there is a server for it, what no line brought is asked for ([`Multicast::with_retransmission`])
+//! from one more socket, which the answers come to: one more line, listened to while answers may come.
+//!
 //! Only this module knows `nix` and `socket2`. Each packet is one `recvmsg`: the batched
 //! `recvmmsg` of `nix` 0.31 forgets to give the room for control messages back to the kernel
 //! between calls, which would lose times and drop counts.
@@ -15,9 +18,13 @@ use std::os::fd::AsRawFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bus::Ts;
+use bus::clock::{Clock, MachineClock};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::moldudp64::Header;
+use crate::retransmit::{Ask, AskCounts, AskRule, Asked, Asker, Missing};
 
 use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
 
@@ -52,6 +59,9 @@ pub struct Multicast {
     packets: u64,
     /// Some line dropped packets that were not told of yet.
     has_untold: bool,
+    /// Asks for what no line brought. The last of the sockets is then its own.
+    asker: Option<Asker>,
+    clock: MachineClock,
 }
 
 #[derive(Debug)]
@@ -84,6 +94,8 @@ impl Multicast {
             lines: Vec::new(),
             packets: 0,
             has_untold: false,
+            asker: None,
+            clock: MachineClock::new(),
         };
         for line in &options.lines {
             let name = SocketAddrV4::new(line.group, line.port).to_string();
@@ -114,6 +126,37 @@ impl Multicast {
         Ok(multicast)
     }
 
+    /// Asks this server for what no line brought; it answers over unicast.
+    pub fn with_retransmission(
+        mut self,
+        server: SocketAddrV4,
+        rule: AskRule,
+        receive_buffer_bytes: usize,
+    ) -> Result<Multicast, SourceError> {
+        let socket = LineSocket::to_server(server, receive_buffer_bytes);
+        let socket = socket.map_err(|(step, error)| SourceError {
+            path: server.to_string().into(),
+            offset_bytes: None,
+            what: format!("cannot {step}: {error}"),
+        })?;
+        self.sockets.push(socket);
+        let name = format!("{server} (retransmission)");
+        self.lines.push(Line { name });
+        self.asker = Some(Asker::new(rule));
+        Ok(self)
+    }
+
+    /// Sends a request, and does not wait.
+    #[cold]
+    fn request(&mut self, request: &Header) {
+        let socket = self.sockets.last().expect("the server's");
+        // A server that is away says so to a later call, and is asked again like a slow one.
+        let is_sent = socket.socket.send(&request.to_bytes()).is_ok();
+        if let (false, Some(asker)) = (is_sent, &mut self.asker) {
+            asker.note_unsent();
+        }
+    }
+
     /// How many bytes the kernel really holds for each line, which may be less than was wanted
     /// (`sysctl net.core.rmem_max`).
     pub fn receive_buffer_bytes(&self) -> impl Iterator<Item = usize> {
@@ -129,11 +172,18 @@ impl Multicast {
     /// Takes a packet in hand on each line that has none.
     #[inline]
     fn receive(&mut self) -> Result<(), SourceError> {
-        for (index, line) in self.sockets.iter_mut().enumerate() {
+        let count = match &self.asker {
+            Some(asker) if !asker.is_waiting() => self.sockets.len() - 1,
+            Some(_) | None => self.sockets.len(),
+        };
+        for (index, line) in self.sockets[..count].iter_mut().enumerate() {
             if line.in_hand.is_some() {
                 continue;
             }
             if let Err(error) = line.receive() {
+                if self.asker.is_some() && index + 1 == count && error == Errno::ECONNREFUSED {
+                    continue;
+                }
                 return Err(broken(&self.lines[index], error));
             }
             self.has_untold |= line.drops > line.drops_told;
@@ -209,6 +259,27 @@ impl Source for Multicast {
     fn lines(&self) -> &[Line] {
         &self.lines
     }
+
+    fn recover(&mut self, missing: Option<&Missing>) -> Asked {
+        let (Some(asker), Some(missing)) = (&mut self.asker, missing) else {
+            if let Some(asker) = &mut self.asker {
+                asker.rest();
+            }
+            return Asked::GivenUp;
+        };
+        match asker.ask(missing, self.clock.now_ns()) {
+            Ask::Wait => Asked::Waiting,
+            Ask::Send(request) => {
+                self.request(&request);
+                Asked::Waiting
+            }
+            Ask::GiveUp => Asked::GivenUp,
+        }
+    }
+
+    fn asked(&self) -> Option<AskCounts> {
+        self.asker.as_ref().map(Asker::counts)
+    }
 }
 
 impl LineSocket {
@@ -217,16 +288,42 @@ impl LineSocket {
         line: &MulticastLine,
         receive_buffer_bytes: usize,
     ) -> Result<LineSocket, (&'static str, io::Error)> {
-        let at = |step: &'static str| move |error: io::Error| (step, error);
+        let (socket, granted) = LineSocket::socket(receive_buffer_bytes)?;
+        socket
+            .set_reuse_address(true)
+            .map_err(at("share the port"))?;
+        // Bound to the group, so that other groups on the same port stay out, and without the
+        // groups that other sockets on this machine have joined.
+        let address = SocketAddrV4::new(line.group, line.port);
+        socket.bind(&address.into()).map_err(at("bind"))?;
+        socket
+            .set_multicast_all_v4(false)
+            .map_err(at("leave other groups out"))?;
+        socket
+            .join_multicast_v4(&line.group, &line.interface)
+            .map_err(at("join the group on that interface"))?;
+        Ok(LineSocket::new(socket, granted))
+    }
+
+    /// One that hears only this server. An error says at which step.
+    fn to_server(
+        server: SocketAddrV4,
+        receive_buffer_bytes: usize,
+    ) -> Result<LineSocket, (&'static str, io::Error)> {
+        let (socket, granted) = LineSocket::socket(receive_buffer_bytes)?;
+        let connected = socket.connect(&server.into());
+        connected.map_err(at("reach the retransmission server"))?;
+        Ok(LineSocket::new(socket, granted))
+    }
+
+    /// A socket that does not wait and says times and drops, and the size of its buffer.
+    fn socket(receive_buffer_bytes: usize) -> Result<(Socket, usize), (&'static str, io::Error)> {
         let at_option = |step: &'static str| move |error: Errno| (step, error.into());
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
             .map_err(at("open a socket"))?;
         socket
             .set_nonblocking(true)
             .map_err(at("make a socket that does not wait"))?;
-        socket
-            .set_reuse_address(true)
-            .map_err(at("share the port"))?;
         // The one that may pass the system's limit needs a privilege.
         if setsockopt(&socket, sockopt::RcvBufForce, &receive_buffer_bytes).is_err() {
             socket
@@ -238,17 +335,11 @@ impl LineSocket {
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
             .map_err(at_option("ask for the times of packets"))?;
         setsockopt(&socket, sockopt::RxqOvfl, &1).map_err(at_option("ask for drop counts"))?;
-        // Bound to the group, so that other groups on the same port stay out, and without the
-        // groups that other sockets on this machine have joined.
-        let address = SocketAddrV4::new(line.group, line.port);
-        socket.bind(&address.into()).map_err(at("bind"))?;
-        socket
-            .set_multicast_all_v4(false)
-            .map_err(at("leave other groups out"))?;
-        socket
-            .join_multicast_v4(&line.group, &line.interface)
-            .map_err(at("join the group on that interface"))?;
-        Ok(LineSocket {
+        Ok((socket, granted))
+    }
+
+    fn new(socket: Socket, granted: usize) -> LineSocket {
+        LineSocket {
             socket,
             receive_buffer_bytes: granted,
             buffer: vec![0; PACKET_BYTES_MAX].into_boxed_slice(),
@@ -257,7 +348,7 @@ impl LineSocket {
             drops_seen: 0,
             drops: 0,
             drops_told: 0,
-        })
+        }
     }
 
     /// Takes the next packet in hand, if there is one, and notes how many were dropped before it.
@@ -292,6 +383,10 @@ impl LineSocket {
         });
         Ok(())
     }
+}
+
+fn at(step: &'static str) -> impl Fn(io::Error) -> (&'static str, io::Error) {
+    move |error| (step, error)
 }
 
 /// The time of day, for a packet to which the kernel gave none.
