@@ -16,6 +16,7 @@ pub mod lab;
 pub mod latency;
 pub mod pipeline;
 pub mod recovery;
+pub mod reference;
 pub mod rest;
 pub mod results;
 pub mod run_dir;

@@ -14,6 +14,7 @@ use feed::reader::{ReaderStats, RecoveryStats};
 use crate::config::Config;
 use crate::latency::Latency;
 use crate::pipeline::Outcome;
+use crate::reference::Reference;
 use crate::run_dir::{
     Counts, Digests, Gap, Line, Manifest, Piece, Retransmission, RunDir, State, SymbolResult,
 };
@@ -49,7 +50,7 @@ pub fn conclude(
     let pieces = dir.pieces(&manifest.parts);
     write_tables(dir, &names, &pieces, &outcome.shards)?;
     let digests = digests(&names, &pieces)?;
-    let symbols = symbols(&names, &outcome.shards);
+    let symbols = symbols(&names, &dir.read_reference()?, &outcome.shards);
     dir.write_symbols(&symbols)?;
     bus::failpoint!("results-symbols");
     let mut latency = Latency::new();
@@ -211,7 +212,7 @@ fn symbol_name(names: &Names, number: u32) -> String {
     name.unwrap_or_else(|| format!("#{number}"))
 }
 
-fn symbols(names: &Names, shards: &[Finished]) -> Vec<SymbolResult> {
+fn symbols(names: &Names, reference: &Reference, shards: &[Finished]) -> Vec<SymbolResult> {
     let mut results = Vec::new();
     for (index, shard) in shards.iter().enumerate() {
         for number in shard.core.symbols() {
@@ -220,8 +221,10 @@ fn symbols(names: &Names, shards: &[Finished]) -> Vec<SymbolResult> {
             let side = |price: bus::Price, qty: bus::Qty| {
                 price.is_some().then(|| (price.to_string(), qty.0))
             };
+            let symbol = symbol_name(names, number);
             results.push(SymbolResult {
-                symbol: symbol_name(names, number),
+                reference: reference.get(&symbol).cloned(),
+                symbol,
                 number,
                 shard: index,
                 stale: shard.core.books().is_stale(number),

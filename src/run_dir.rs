@@ -9,6 +9,7 @@
 //! RUN/savepoints/NAME/     a state of the whole run, for any number of shards
 //! RUN/orders/shard-N.fix   the FIX messages as sent
 //! RUN/tables/*.parquet     windows, alerts, regimes, signals, orders, books: made from the log
+//! RUN/reference.csv        the reference data the run had, if any
 //! RUN/symbols.json         what became of each symbol
 //! RUN/digests.csv          a digest for each symbol and minute
 //! RUN/latency/             HdrHistogram files
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
+use crate::reference::{Instrument, Reference};
 
 /// In the directory of a log that was cut by hand.
 const REPAIRED: &str = "REPAIRED";
@@ -242,6 +244,9 @@ pub struct SymbolResult {
     pub last: Option<String>,
     /// Volatility regime at the end.
     pub regime: String,
+    /// What the reference data say of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Instrument>,
     /// Best bid and ask with sizes, at the end.
     pub bid: Option<(String, i64)>,
     #[allow(missing_docs)]
@@ -483,6 +488,20 @@ impl RunDir {
     /// Reads the configuration the run had.
     pub fn read_config(&self) -> Result<Config, String> {
         Config::read(&self.config_path()).map_err(|e| e.to_string())
+    }
+
+    /// `reference.csv`
+    pub fn reference_path(&self) -> PathBuf {
+        self.path.join("reference.csv")
+    }
+
+    /// Reads the reference data that the run began with; none if it had none.
+    pub fn read_reference(&self) -> Result<Reference, String> {
+        let path = self.reference_path();
+        match path.exists() {
+            true => Reference::read(&path).map(|(reference, _)| reference),
+            false => Ok(Reference::default()),
+        }
     }
 
     /// Writes what became of the symbols.

@@ -506,6 +506,11 @@ pub fn restore(
     let config = run.config_path();
     let text = fs::read(&config).map_err(|e| fail(&config, e))?;
     new.write_whole("config.toml", &text)?;
+    let reference = run.reference_path();
+    if reference.exists() {
+        let text = fs::read(&reference).map_err(|e| fail(&reference, e))?;
+        new.write_whole("reference.csv", &text)?;
+    }
     let mut parts = manifest.parts[..=savepoint.part].to_vec();
     for (part, Part { shards, .. }) in parts.iter().enumerate() {
         for shard in 0..*shards {

@@ -838,3 +838,41 @@ fn a_kill_file_is_found_from_wherever_the_run_goes_on() {
     let absolute = folder.path().canonicalize().unwrap().join("KILL");
     assert!(kept.contains(absolute.to_str().unwrap()), "{kept}");
 }
+
+#[test]
+fn reference_data_stand_beside_their_symbols_and_bad_ones_are_refused() {
+    let folder = Folder::quick("reference");
+    let file = folder.write("s.itch", itch_file(&little_session()));
+    let list = folder.write(
+        "list.csv",
+        "symbol,tick,currency,isin\nAAA,0.01,USD,US0378331005\nCCC,,,\n",
+    );
+    let text = format!("[source]\nreference = {list:?}\n{SMALL}");
+    let config = folder.write("c.toml", text);
+    let (ended, run) = replay(&folder, &file, &["-c", config.to_str().unwrap()]);
+    ended.expect(0);
+    let wanted = serde_json::json!({ "tick": "0.01", "currency": "USD", "isin": "US0378331005" });
+    assert_eq!(symbol(&run, "AAA")["reference"], wanted);
+    assert!(symbol(&run, "BBB")["reference"].is_null());
+    assert_eq!(
+        fs::read(run.join("reference.csv")).unwrap(),
+        fs::read(&list).unwrap(),
+        "the run keeps its own"
+    );
+
+    // Decides nothing.
+    let with = digests(&run);
+    let (ended, run) = replay(&folder, &file, &[]);
+    ended.expect(0);
+    assert_eq!(digests(&run), with);
+    assert!(!run.join("reference.csv").exists());
+
+    fs::write(&list, "symbol,tick\nAAA,0.01\nBBB,cheap\n").unwrap();
+    let said = format!("{}, line 3: tick \"cheap\"", list.display());
+    let (ended, run) = replay(&folder, &file, &["-c", config.to_str().unwrap()]);
+    ended.expect(2).says(&[&said]);
+    assert!(!run.exists(), "a run directory of nothing");
+    tapeline(["config", "check", config.to_str().unwrap()])
+        .expect(2)
+        .says(&[&said]);
+}

@@ -1,6 +1,7 @@
 //! `tapeline config check|show`
 
 use tapeline::config::Config;
+use tapeline::reference::Reference;
 
 use super::{Failure, Talk};
 use crate::cli::ConfigCommand;
@@ -8,7 +9,10 @@ use crate::cli::ConfigCommand;
 pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
     match args {
         ConfigCommand::Check { file } => {
-            Config::read(file).map_err(Failure::usage)?;
+            let config = Config::read(file).map_err(Failure::usage)?;
+            if let Some(path) = &config.source.reference {
+                Reference::read(path).map_err(Failure::usage)?;
+            }
             talk.say(format_args!("{}: can be used", file.display()));
             Ok(())
         }

@@ -13,6 +13,7 @@ use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Paced, Polled, Source};
 use tapeline::config::{Config, InDoubt, Speed};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
+use tapeline::reference::Reference;
 use tapeline::results::{self, Results};
 use tapeline::run_dir::{self, Input, Manifest, Options, Part, RunDir, State};
 use tapeline::savepoint::{self, Origin, Savepoint};
@@ -225,6 +226,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     {
         return Err(Failure::usage("--from is after --to"));
     }
+    let reference = reference(&config)?;
     let inputs = inputs(&files, &source)?;
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
     let mut manifest = manifest("replay", &config, &day);
@@ -234,10 +236,34 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
         from_ns: from.map(|ts| ts.0),
         to_ns: until.map(|ts| ts.0),
     };
-    dir.write_whole("config.toml", config.show().as_bytes())
-        .map_err(Failure::io)?;
-    dir.write_manifest(&manifest).map_err(Failure::io)?;
+    begin(&dir, &config, reference.as_deref(), &manifest)?;
     go(source, dir, config, day, manifest, false, talk, stop)
+}
+
+/// The reference data that the configuration names, as they stand in their file, once they are
+/// seen to be good.
+fn reference(config: &Config) -> Result<Option<Vec<u8>>, Failure> {
+    let path = config.source.reference.as_deref();
+    path.map(|path| Reference::read(path).map(|(_, bytes)| bytes))
+        .transpose()
+        .map_err(Failure::usage)
+}
+
+/// What a new run's directory holds before anything is sent; the manifest last.
+fn begin(
+    dir: &RunDir,
+    config: &Config,
+    reference: Option<&[u8]>,
+    manifest: &Manifest,
+) -> Result<(), Failure> {
+    let write = || {
+        dir.write_whole("config.toml", config.show().as_bytes())?;
+        if let Some(bytes) = reference {
+            dir.write_whole("reference.csv", bytes)?;
+        }
+        dir.write_manifest(manifest)
+    };
+    write().map_err(Failure::io)
 }
 
 /// Makes the configuration's paths absolute: a run can be resumed from anywhere, and must find its
@@ -523,6 +549,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
         None => TradingDay::at(clock.wall(), timezone),
     }
     .map_err(Failure::usage)?;
+    let reference = reference(&config)?;
     let output = args.output.clone().unwrap_or_else(|| {
         let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
         Path::new("runs").join(stamp)
@@ -537,9 +564,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
             ..Input::default()
         })
         .collect();
-    dir.write_whole("config.toml", config.show().as_bytes())
-        .map_err(Failure::io)?;
-    dir.write_manifest(&manifest).map_err(Failure::io)?;
+    begin(&dir, &config, reference.as_deref(), &manifest)?;
     Ok(Resumed {
         dir,
         manifest,

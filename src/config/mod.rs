@@ -77,6 +77,10 @@ pub struct Source {
     /// Trading date, `2026-01-05`; otherwise from the capture, the file's name, or today.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// Reference data of instruments: a CSV with a column `symbol`, and of `tick`, `lot`, `currency`
+    /// and `isin` those there are. Stands beside the symbols' results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<PathBuf>,
     /// The exchange's time zone.
     pub timezone: String,
     /// What to do about missing messages.
@@ -483,6 +487,7 @@ impl Default for Source {
             ports: Vec::new(),
             protocol: None,
             date: None,
+            reference: None,
             timezone: "America/New_York".into(),
             gaps: Gaps::default(),
             retransmit: Retransmit::default(),
