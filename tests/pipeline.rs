@@ -246,7 +246,7 @@ fn diff_finds_the_first_event_that_is_not_the_same() {
         said["right"].as_str().unwrap(),
     );
     assert!(
-        left.contains("Add") && right.contains("Add") && left != right,
+        left.contains(" add ") && right.contains(" add ") && left != right,
         "{left} / {right}"
     );
     assert_eq!(said["context"].as_array().unwrap().len(), 3);

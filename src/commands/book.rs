@@ -39,6 +39,18 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
         rebuild(&pieces, &wanted, at, &mut met, config.books())?
     };
     if let Some(found) = found {
+        if let (Some(at), None) = (at, &found.last) {
+            return Err(Failure::usage(format!(
+                "{wanted}: nothing happened to it up to {}; its first event in the run is later",
+                day.clock(at)
+            )));
+        }
+        if let (Some(at), true) = (at, found.is_past) {
+            talk.say(format_args!(
+                "the run ends before {}: this is the book at its end",
+                day.clock(at)
+            ));
+        }
         return show(&found, args, &wanted, &day, talk);
     }
     let near = met
@@ -56,6 +68,8 @@ struct Found {
     books: Books,
     symbol: u32,
     last: Option<Event>,
+    /// All of the run is before the time that was asked for.
+    is_past: bool,
 }
 
 /// The book at the end, from the newest checkpoint and what the log has since.
@@ -92,6 +106,7 @@ fn restored(
                 books: core.into_books(),
                 symbol,
                 last: None,
+                is_past: false,
             }));
         }
     }
@@ -108,6 +123,7 @@ fn rebuild(
     let mut books = Books::new(config).map_err(Failure::io)?;
     let mut symbol = None;
     let mut last = None;
+    let mut end = Ts::MIN;
     let logs = pieces.iter().map(Piece::records);
     let logs: Vec<_> = logs.collect::<Result<_, _>>().map_err(Failure::io)?;
     for item in logs.into_iter().flatten() {
@@ -124,6 +140,7 @@ fn rebuild(
             }
             met.push(name);
         }
+        end = end.max(event.ts_event);
         if at.is_some_and(|at| event.ts_event > at && !event.kind.is_for_all()) {
             // Times may go back, so what comes later is not after `at` for certain; but a book
             // has no other order than the feed's.
@@ -145,6 +162,7 @@ fn rebuild(
         books,
         symbol,
         last,
+        is_past: at.is_some_and(|at| end < at),
     }))
 }
 
@@ -159,6 +177,7 @@ fn show(
         books,
         symbol,
         last,
+        ..
     } = found;
     let (mut bids, mut asks) = (Vec::new(), Vec::new());
     books.depth(*symbol, Side::Buy, args.depth, &mut bids);

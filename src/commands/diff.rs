@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 
 use bus::log::{LogError, Record};
-use bus::{Event, Kind, Signal, SignalKind, Ts};
+use bus::{Event, Signal, SignalKind, Ts};
 use tapeline::digest;
 use tapeline::run_dir::{Digests, Manifest, Piece, RunDir};
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count};
 
+use super::words::{Words, name_of};
 use super::{Failure, Talk};
 use crate::cli;
 
@@ -106,7 +107,7 @@ fn divergence(left: &Side, right: &Side, symbol: &str) -> Result<Divergence, Fai
     loop {
         let (a, b) = (ours.next()?, theirs.next()?);
         let text = |side: &Side, record: &Option<Record>| match record {
-            Some(record) => describe(record, &side.day),
+            Some(record) => Words::new(&side.day).line(record),
             None => "ends here".to_string(),
         };
         if a.is_none() && b.is_none() {
@@ -163,7 +164,7 @@ impl Records {
                 match &record {
                     Record::Event(event) if event.kind.is_for_all() => continue,
                     Record::Event(event) => {
-                        if event.kind == Kind::Symbol && name_of(event) == self.wanted {
+                        if name_of(event).as_ref() == Some(&self.wanted) {
                             self.symbol = Some(event.symbol);
                         }
                         if self.symbol == Some(event.symbol) {
@@ -182,12 +183,6 @@ impl Records {
         }
         Ok(None)
     }
-}
-
-fn name_of(event: &Event) -> String {
-    String::from_utf8_lossy(&event.order.to_be_bytes())
-        .trim_end()
-        .to_string()
 }
 
 /// Equal but for the date and for when packets arrived.
@@ -211,36 +206,5 @@ fn is_same(a: &Option<Record>, a_midnight: Ts, b: &Option<Record>, b_midnight: T
         }
         (None, None) => true,
         _ => false,
-    }
-}
-
-fn describe(record: &Record, day: &TradingDay) -> String {
-    match record {
-        Record::Event(event) => format!(
-            "{} seq {} {:?} {:?} order {} {} price {} qty {}",
-            day.clock(event.ts_event),
-            event.seq,
-            event.kind,
-            event.side,
-            event.order,
-            event.order_b,
-            event.price,
-            event.qty
-        ),
-        Record::Signal(signal) => match signal.body() {
-            Some(body) => {
-                format!(
-                    "{} seq {} said {body:?}",
-                    day.clock(signal.ts_event),
-                    signal.seq
-                )
-            }
-            None => format!(
-                "{} seq {} {:?}",
-                day.clock(signal.ts_event),
-                signal.seq,
-                signal.kind
-            ),
-        },
     }
 }

@@ -138,6 +138,7 @@ fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
     logs.say_part(args.log.part, talk);
     let from = logs.time(args.from_time.as_ref())?;
     let to = logs.time(args.to_time.as_ref())?;
+    let mut is_empty = true;
     for (shard, dir) in &logs.shards {
         let cell = match from {
             Some(ts) => {
@@ -166,11 +167,15 @@ fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
                 break;
             }
             printer.print(cell, &record);
+            is_empty = false;
             if printer.count() >= BATCH && !printer.flush()? {
                 return Ok(());
             }
         }
         printer.flush()?;
+    }
+    if is_empty {
+        talk.say("no record in this range; `tapeline log index` shows what the log has");
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod savepoint;
 mod serve_feed;
 mod shadow;
 mod verify;
+mod words;
 
 use std::fmt;
 use std::io::Write;

@@ -14,6 +14,7 @@ use tapeline::savepoint::Origin;
 use tapeline::session::TradingDay;
 use tapeline::term::count;
 
+use super::words::Words;
 use super::{Failure, Talk};
 use crate::cli;
 
@@ -209,15 +210,10 @@ fn report(shadows: &[Shadow], day: &TradingDay, talk: Talk) -> Result<(), Failur
     }
     let events: u64 = shadows.iter().map(|shadow| shadow.events).sum();
     let differing: u64 = all.values().map(|k| k.only_run + k.only_shadow).sum();
+    let words = Words::new(day);
     let describe = |what: &str, shadow: &Shadow, signal: &Signal| {
         let name = String::from_utf8_lossy(shadow.core.name(signal.symbol)).into_owned();
-        format!(
-            "{what}: message {} at {}, {}: {:?}",
-            signal.seq,
-            day.clock(signal.ts_event),
-            name.trim_end(),
-            signal.body()
-        )
+        format!("{what}: {}: {}", name.trim_end(), words.signal(signal))
     };
     let mut shown = Vec::new();
     for shadow in shadows {
