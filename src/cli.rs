@@ -50,7 +50,7 @@ pub enum Command {
     ServeFeed(ServeFeed),
     /// Show a symbol's book, at the end of a run or at any time of it.
     Book(Book),
-    /// Compare a run with the truth that came with its session.
+    /// Compare a run with the truth that came with its session, or its books with others.
     Verify(Verify),
     /// Compare two runs: equal, or the first divergence with its context.
     Diff(Diff),
@@ -430,8 +430,10 @@ pub struct Book {
 pub struct Verify {
     /// The run directory.
     pub run: PathBuf,
-    /// The truth file that `tapeline sample` wrote.
-    #[arg(long)]
+    /// A truth file that `tapeline sample` wrote, or `reference`: the run's events once more
+    /// through books and through a second, plain implementation of them, compared after each event;
+    /// or `lobster:DIR`: the rows of LOBSTER's order book file, compared after each message.
+    #[arg(long, value_name = "ORACLE")]
     pub against: PathBuf,
 }
 

@@ -4,7 +4,7 @@
 //! the log before it and the gateway behind it; `pipeline` runs the threads, which `rest`. `run_dir` is what a
 //! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `host`
 //! what of them is asked of the machine, `session` the trading day, `term` what people see.
-//! `lab` measures all of that and is no part of it.
+//! `lockstep` holds books against their plain twin. `lab` measures all of that and is no part of it.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod digest;
 pub mod host;
 pub mod lab;
 pub mod latency;
+pub mod lockstep;
 pub mod pipeline;
 pub mod recovery;
 pub mod reference;

@@ -24,6 +24,17 @@ impl Books {
         }));
     }
 
+    /// What is shown at one price, if anything is.
+    pub fn level(&self, symbol: u32, side: Side, price: Price) -> Option<Level> {
+        let id = self.level_of(symbol, index_of(side)?, price)?;
+        let level = self.levels.get(id);
+        Some(Level {
+            price,
+            qty: Qty(level.qty),
+            orders: level.count,
+        })
+    }
+
     /// The orders at one price, the first to be executed first: reference and what is left of it.
     /// None where no queues are kept.
     pub fn queue(

@@ -4,7 +4,8 @@
 //! of later events on its way meanwhile. Under them, `book` is what is kept of one symbol, `orders`
 //! finds an order by its reference, `levels` holds what is shown at one price, `ladder` has the
 //! prices near the best one of a side and `far` the others, and `prices` brings them there and away.
-//! `inspect` reads whole books for people and tests, `state` saves and loads them.
+//! `inspect` reads whole books for people and tests, `state` saves and loads them. `reference` is the
+//! same once more in the plainest way, to hold the others against.
 //! Knows nothing of exchanges, time, threads or files.
 
 #![forbid(unsafe_code)]
@@ -18,7 +19,9 @@ mod ladder;
 mod levels;
 mod orders;
 mod prices;
+mod reference;
 mod state;
 
 pub use books::{Books, BooksConfig, BooksStats, Depth};
+pub use reference::{Queued, Reference};
 pub use state::Saving;

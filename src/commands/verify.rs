@@ -1,11 +1,18 @@
 //! `tapeline verify`
 
+mod divergence;
+mod lobster;
+mod reference;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use bus::log::LogReader;
 use bus::{Level, Price, Qty};
 use exchange::{Depth, SymbolTruth, Truth};
-use tapeline::run_dir::{RunDir, SymbolResult};
+use tapeline::config::Config;
+use tapeline::run_dir::{Piece, RunDir, SymbolResult};
+use tapeline::session::TradingDay;
 use tapeline::tables;
 use tapeline::term::{Style, count};
 
@@ -41,12 +48,64 @@ impl Verified {
 }
 
 pub fn verify(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
+    match args.against.to_str() {
+        Some("reference") => against_reference(&args.run, talk),
+        Some(text) if text.starts_with("lobster:") => {
+            let folder = Path::new(&text["lobster:".len()..]);
+            let run = Whole::open(&args.run)?;
+            let outcome = lobster::compare(folder, &run.pieces, &run.config)?;
+            divergence::report(&outcome, &run.pieces, &run.day, talk)
+        }
+        _ => against_truth(args, talk),
+    }
+}
+
+/// A run of which the log has everything.
+struct Whole {
+    dir: RunDir,
+    pieces: Vec<Piece>,
+    config: Config,
+    day: TradingDay,
+}
+
+impl Whole {
+    fn open(run: &Path) -> Result<Whole, Failure> {
+        let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
+        let config = dir.read_config().map_err(Failure::usage)?;
+        let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+        let pieces = dir.pieces(&manifest.parts);
+        for piece in &pieces {
+            let log = LogReader::open(&piece.dir).map_err(Failure::io)?;
+            if log.first_cell() != 0 {
+                return Err(Failure::usage(format!(
+                    "{}: the log's first segments were removed (log.keep, log.keep_age), so its \
+                     books cannot be built again from their beginning",
+                    piece.dir.display()
+                )));
+            }
+        }
+        Ok(Whole {
+            dir,
+            pieces,
+            config,
+            day,
+        })
+    }
+}
+
+fn against_reference(run: &Path, talk: Talk) -> Result<(), Failure> {
+    let run = Whole::open(run)?;
+    let outcome = reference::compare(&run.dir, &run.pieces, &run.config)?;
+    divergence::report(&outcome, &run.pieces, &run.day, talk)
+}
+
+fn against_truth(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
     let truth = Truth::read(&args.against)
         .map_err(|e| Failure::usage(format!("{}: {e}", args.against.display())))?;
     let verified = compare(&args.run, &truth)?;
     if talk.json {
         let said = serde_json::json!({
-            "schema": "tapeline-verify/1", "equal": verified.is_equal(),
+            "schema": "tapeline-verify/1", "oracle": "truth", "equal": verified.is_equal(),
             "symbols": verified.symbols, "levels": verified.levels, "trades": verified.trades,
             "windows": verified.windows, "marked_stale": verified.marked,
             "lost_symbols": verified.lost_symbols, "unmarked": verified.unmarked,
@@ -151,8 +210,12 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
         let vwap = row.notional.per(row.volume).map(Price::to_f64);
         if vwap != row.vwap {
             return Err(Failure::verification(format!(
-                "{} {} at {}: VWAP {:?} in the table, {vwap:?} by its own sums",
-                key.0, key.1, key.2, row.vwap
+                "{} {} at {}: VWAP {} in the table, {} by its own sums",
+                key.0,
+                key.1,
+                key.2,
+                or_none(row.vwap),
+                or_none(vwap)
             )));
         }
         windows.insert(key, (row.volume.0, row.notional.0, row.trade_count));
@@ -226,7 +289,9 @@ fn symbol(
         for (depth, (expected, found)) in expected.iter().zip(found).enumerate() {
             if level(expected) != *found {
                 differ(format!(
-                    "{side} level {depth}: {found:?}, the truth has {expected:?}"
+                    "{side} level {depth}: {}, the truth has {}",
+                    level_text(found),
+                    level_text(&level(expected))
                 ));
             }
         }
@@ -234,6 +299,17 @@ fn symbol(
     verified.symbols += 1;
     verified.levels += book[0].len() + book[1].len();
     verified.trades += found.trades;
+}
+
+fn or_none(number: Option<f64>) -> String {
+    number.map_or("none".into(), |number| number.to_string())
+}
+
+fn level_text(level: &Level) -> String {
+    format!(
+        "{} in {} orders at {}",
+        level.qty, level.orders, level.price
+    )
 }
 
 fn level(depth: &Depth) -> Level {
@@ -262,10 +338,14 @@ fn window_rows(verified: &mut Verified, expected: &SymbolTruth, windows: &mut Wi
             let found = windows.remove(&key);
             verified.windows += 1;
             if found != Some(want) {
+                let text = |(volume, notional, trades): (i64, i128, u64)| {
+                    format!("volume {volume}, notional {notional}, {trades} trades")
+                };
                 let what = format!(
-                    "window {size} at {} ns: {found:?}, the truth has {want:?} (volume, notional, \
-                     trades)",
-                    window.start_ns
+                    "window {size} at {} ns: {}, the truth has {}",
+                    window.start_ns,
+                    found.map_or("none".into(), text),
+                    text(want)
                 );
                 verified.differences.push((expected.symbol.clone(), what));
             }

@@ -107,6 +107,70 @@ fn row(line: &[u8]) -> Result<Row, usize> {
     })
 }
 
+/// What a line of a message file says of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The digit of its kind.
+    pub code: u8,
+    /// The order's number.
+    pub order: u64,
+    /// Its quantity.
+    pub qty: Qty,
+    /// The order's price.
+    pub price: Price,
+    /// The order's side.
+    pub side: Side,
+}
+
+/// A line of a message file, or the byte where it has something else.
+pub fn message(line: &[u8]) -> Result<Message, usize> {
+    let row = row(line)?;
+    Ok(Message {
+        code: row.kind,
+        order: row.order,
+        qty: Qty(row.size),
+        price: price(row.price).ok_or(0usize)?,
+        side: row.side,
+    })
+}
+
+/// What a line of an order book file shows: bids and asks with their sizes, each from the best on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The bids.
+    pub bids: Vec<(Price, Qty)>,
+    /// The asks.
+    pub asks: Vec<(Price, Qty)>,
+    /// Levels of a side that the file has room for.
+    pub depth: usize,
+}
+
+/// A line of an order book file, or the byte where it has something else: ask price, ask size, bid
+/// price, bid size of each level; the price of a level that is not there is 9999999999 or its negative.
+pub fn shown(line: &[u8]) -> Result<Shown, usize> {
+    const NOTHING: i64 = 9_999_999_999;
+    let mut columns = Columns { line, at: 0 };
+    let mut shown = Shown::default();
+    while columns.at < line.len() {
+        for side in [&mut shown.asks, &mut shown.bids] {
+            let at = columns.at;
+            let (e4, size) = (columns.number()?, columns.number()?);
+            let price = price(e4).ok_or(at)?;
+            if e4.abs() != NOTHING {
+                side.push((price, Qty(size)));
+            }
+        }
+        shown.depth += 1;
+    }
+    if shown.depth == 0 { Err(0) } else { Ok(shown) }
+}
+
+/// A price in 1e-4.
+fn price(e4: i64) -> Option<Price> {
+    let price = e4.checked_mul(100_000).map(Price);
+    price.filter(|price| price.is_some())
+}
+
 /// Columns of a line, one after another. An error is the byte where something else was expected.
 struct Columns<'a> {
     line: &'a [u8],
@@ -184,11 +248,11 @@ impl Protocol for Lobster {
             got: line.get(at).copied().unwrap_or(b'\n'),
         };
         let row = row(line).map_err(wrong)?;
-        let price = row.price.checked_mul(100_000).map(Price);
+        let price = price(row.price);
         *event = Event {
             ts_event: self.midnight.plus_ns(row.ns),
             order: row.order,
-            price: price.filter(|price| price.is_some()).ok_or(wrong(0))?,
+            price: price.ok_or(wrong(0))?,
             qty: Qty(row.size),
             side: row.side,
             code: row.kind,

@@ -25,11 +25,13 @@ mod pcap;
 mod pcapng;
 mod record;
 pub mod sim;
+mod text;
 
 pub use capture::{Capture, CaptureOptions};
 pub use multicast::{Multicast, MulticastLine, MulticastOptions};
 pub use paced::{Pace, Paced, Speed};
 pub use sim::{SimSource, SimStep};
+pub use text::TextFile;
 
 /// One payload, with where and when it was met. Borrows from the source until the next poll.
 #[derive(Clone, Copy, Debug)]

@@ -1,16 +1,21 @@
-//! The plain twin of `Books`: maps and queues, written to be read against `bus::Kind`.
+//! The plain twin of `Books`: maps and queues, slow and obvious, written to be read against
+//! `bus::Kind`. It has no code of the fast one, so that what both say is twice concluded.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use book::BooksConfig;
 use bus::{
     Anomalies, Anomaly, Applied, Event, Fill, Flags, Kind, Level, Phase, Price, Qty, Quote, Side,
 };
 
+use crate::books::BooksConfig;
+
+/// A level, and the orders in it in their turns.
+pub type Queued = (Level, Vec<(u64, Qty)>);
+
 type Queue = VecDeque<(u64, i64)>;
 
-#[derive(Default)]
-struct TwinBook {
+#[derive(Debug, Default)]
+struct PlainBook {
     bids: BTreeMap<i64, Queue>,
     asks: BTreeMap<i64, Queue>,
     phase: Phase,
@@ -19,7 +24,7 @@ struct TwinBook {
     evidence: u32,
 }
 
-impl TwinBook {
+impl PlainBook {
     fn side(&mut self, side: Side) -> &mut BTreeMap<i64, Queue> {
         if side == Side::Buy {
             &mut self.bids
@@ -44,12 +49,16 @@ impl TwinBook {
     }
 }
 
-pub(crate) struct Twin {
+/// The books of all symbols, kept in the plainest way.
+#[derive(Debug)]
+pub struct Reference {
     config: BooksConfig,
-    books: BTreeMap<u32, TwinBook>,
+    books: BTreeMap<u32, PlainBook>,
     /// Symbol, side and price of each live order.
     orders: HashMap<u64, (u32, Side, i64)>,
-    pub(crate) anomalies: Anomalies,
+    /// Prices with orders.
+    levels: u32,
+    anomalies: Anomalies,
     gap_passed: bool,
     found: Vec<Anomaly>,
 }
@@ -58,19 +67,22 @@ fn is_valid(price: Price) -> bool {
     price.0 > 0 && price.0 < i64::MAX
 }
 
-impl Twin {
-    pub(crate) fn new(config: BooksConfig) -> Twin {
-        Twin {
+impl Reference {
+    /// No orders yet.
+    pub fn new(config: BooksConfig) -> Reference {
+        Reference {
             config,
             books: BTreeMap::new(),
             orders: HashMap::new(),
+            levels: 0,
             anomalies: Anomalies::default(),
             gap_passed: false,
             found: Vec::new(),
         }
     }
 
-    pub(crate) fn apply(&mut self, event: &Event) -> Applied {
+    /// Applies one event.
+    pub fn apply(&mut self, event: &Event) -> Applied {
         self.found.clear();
         let mut symbol = event.symbol;
         if event.kind == Kind::Gap {
@@ -95,24 +107,36 @@ impl Twin {
         {
             symbol = own;
         }
+        // Of several changes that are one, only the last tells of a quote or of a crossed book.
+        let is_more = event.flags.has(Flags::MORE);
+        let is_part = event.kind != Kind::Status && (is_more || event.flags.has(Flags::ENDS));
         let before = self.quote(symbol);
         let fill = self.change(event, symbol);
         let after = self.quote(symbol);
-
-        let book = self.books.get_mut(&symbol).unwrap();
-        let is_crossed = book.phase == Phase::Trading && after.is_crossed();
-        if is_crossed && !book.was_crossed {
-            self.found.push(Anomaly::Crossed);
-        }
-        book.was_crossed = is_crossed;
-        for anomaly in std::mem::take(&mut self.found) {
+        for anomaly in self.found.clone() {
             self.count(symbol, anomaly);
-            self.found.push(anomaly);
+        }
+        if !is_part || symbol != event.symbol {
+            self.settle(symbol);
+        }
+        if is_part && !is_more {
+            self.settle(event.symbol);
         }
         Applied {
             fill,
-            quote_changed: before != after,
+            quote_changed: if is_part { !is_more } else { before != after },
             anomaly: self.found.first().copied(),
+        }
+    }
+
+    /// Counts a book that becomes crossed while trading.
+    fn settle(&mut self, symbol: u32) {
+        let is_crossed = self.quote(symbol).is_crossed() && self.phase(symbol) == Phase::Trading;
+        let book = self.books.entry(symbol).or_default();
+        let was_crossed = std::mem::replace(&mut book.was_crossed, is_crossed);
+        if is_crossed && !was_crossed {
+            self.found.push(Anomaly::Crossed);
+            self.count(symbol, Anomaly::Crossed);
         }
     }
 
@@ -147,7 +171,7 @@ impl Twin {
                 };
             }
             Kind::Status => {
-                self.books.get_mut(&symbol).unwrap().phase = match event.order {
+                self.books.entry(symbol).or_default().phase = match event.order {
                     0x54 => Phase::Trading,
                     0x48 | 0x50 => Phase::Halted,
                     0x51 => Phase::QuoteOnly,
@@ -172,20 +196,16 @@ impl Twin {
         if self.orders.contains_key(&id) {
             return self.found.push(Anomaly::DuplicateOrder);
         }
-        let levels = self.levels();
-        let level_is_there = self
-            .books
-            .get_mut(&symbol)
-            .unwrap()
-            .side(side)
-            .contains_key(&price.0);
+        let levels = self.levels;
+        let level_is_there = self.side_of(symbol, side).contains_key(&price.0);
         if self.orders.len() == self.config.orders_max as usize
             || (levels == self.config.levels_max && !level_is_there)
         {
             return self.found.push(Anomaly::Full);
         }
         self.orders.insert(id, (symbol, side, price.0));
-        let side = self.books.get_mut(&symbol).unwrap().side(side);
+        self.levels += u32::from(!level_is_there);
+        let side = self.side_of(symbol, side);
         side.entry(price.0).or_default().push_back((id, qty.0));
     }
 
@@ -233,19 +253,25 @@ impl Twin {
     /// Takes up to `asked` from a live order; says how much that was.
     fn remove(&mut self, id: u64, asked: i64) -> i64 {
         let (symbol, side, price) = self.orders[&id];
-        let levels = self.books.get_mut(&symbol).unwrap().side(side);
-        let queue = levels.get_mut(&price).unwrap();
-        let place = queue.iter().position(|order| order.0 == id).unwrap();
+        let levels = self.side_of(symbol, side);
+        let queue = levels.get_mut(&price).expect("a live order has a level");
+        let place = queue.iter().position(|order| order.0 == id);
+        let place = place.expect("a live order is in its queue");
         let taken = asked.min(queue[place].1);
         queue[place].1 -= taken;
         if queue[place].1 == 0 {
             queue.remove(place);
-            self.orders.remove(&id);
             if queue.is_empty() {
                 levels.remove(&price);
+                self.levels -= 1;
             }
+            self.orders.remove(&id);
         }
         taken
+    }
+
+    fn side_of(&mut self, symbol: u32, side: Side) -> &mut BTreeMap<i64, Queue> {
+        self.books.entry(symbol).or_default().side(side)
     }
 
     fn count(&mut self, symbol: u32, anomaly: Anomaly) {
@@ -261,75 +287,88 @@ impl Twin {
         book.evidence += u32::from(self.gap_passed && tells);
     }
 
-    pub(crate) fn quote(&self, symbol: u32) -> Quote {
+    /// Best bid and ask.
+    pub fn quote(&self, symbol: u32) -> Quote {
         self.books
             .get(&symbol)
-            .map_or(Quote::EMPTY, TwinBook::quote)
+            .map_or(Quote::EMPTY, PlainBook::quote)
     }
 
-    pub(crate) fn phase(&self, symbol: u32) -> Phase {
+    /// Whether it trades.
+    pub fn phase(&self, symbol: u32) -> Phase {
         self.books
             .get(&symbol)
             .map_or(Phase::Unknown, |book| book.phase)
     }
 
-    pub(crate) fn is_stale(&self, symbol: u32) -> bool {
+    /// Whether the book may lack something.
+    pub fn is_stale(&self, symbol: u32) -> bool {
         self.gap_passed
             || symbol >= self.config.symbols_max
             || self.books.get(&symbol).is_some_and(|book| book.is_cut)
     }
 
-    pub(crate) fn evidence(&self, symbol: u32) -> u32 {
+    /// How often, after messages were lost, something told that this symbol was concerned.
+    pub fn evidence(&self, symbol: u32) -> u32 {
         self.books.get(&symbol).map_or(0, |book| book.evidence)
     }
 
     /// A side, best first, with the queue of each level.
-    pub(crate) fn side(&self, symbol: u32, side: Side) -> Vec<(Level, Vec<(u64, Qty)>)> {
+    pub fn side(&self, symbol: u32, side: Side) -> Vec<Queued> {
         let Some(book) = self.books.get(&symbol) else {
             return Vec::new();
         };
-        let describe = |(&price, queue): (&i64, &Queue)| {
-            let qty = queue.iter().map(|order| order.1).sum();
-            let level = Level {
-                price: Price(price),
-                qty: Qty(qty),
-                orders: queue.len() as u32,
-            };
-            (
-                level,
-                queue.iter().map(|&(id, qty)| (id, Qty(qty))).collect(),
-            )
-        };
         match side {
-            Side::Buy => book.bids.iter().rev().map(describe).collect(),
-            Side::Sell => book.asks.iter().map(describe).collect(),
+            Side::Buy => book.bids.iter().rev().map(queued).collect(),
+            Side::Sell => book.asks.iter().map(queued).collect(),
             Side::None => Vec::new(),
         }
     }
 
-    pub(crate) fn orders(&self) -> u32 {
+    /// What is at one price.
+    pub fn level(&self, symbol: u32, side: Side, price: Price) -> Option<Queued> {
+        let book = self.books.get(&symbol)?;
+        let levels = match side {
+            Side::Buy => &book.bids,
+            Side::Sell => &book.asks,
+            Side::None => return None,
+        };
+        levels.get_key_value(&price.0).map(queued)
+    }
+
+    /// Symbol, side and price of a live order.
+    pub fn order(&self, id: u64) -> Option<(u32, Side, Price)> {
+        let &(symbol, side, price) = self.orders.get(&id)?;
+        Some((symbol, side, Price(price)))
+    }
+
+    /// How many orders live.
+    pub fn orders(&self) -> u32 {
         self.orders.len() as u32
     }
 
-    pub(crate) fn levels(&self) -> u32 {
-        self.books
-            .values()
-            .map(|book| (book.bids.len() + book.asks.len()) as u32)
-            .sum()
+    /// How many prices have orders.
+    pub fn levels(&self) -> u32 {
+        self.levels
     }
 
-    pub(crate) fn symbols(&self) -> Vec<u32> {
+    /// What was wrong so far.
+    pub fn anomalies(&self) -> Anomalies {
+        self.anomalies
+    }
+
+    /// The symbols that any event named so far, ascending.
+    pub fn symbols(&self) -> Vec<u32> {
         self.books.keys().copied().collect()
     }
+}
 
-    /// Some live order, picked by this number.
-    pub(crate) fn some_order(&self, pick: u64) -> Option<u64> {
-        let symbols: Vec<_> = self.books.values().filter(|b| !b.bids.is_empty()).collect();
-        let book = symbols.get(pick as usize % symbols.len().max(1))?;
-        let queue = book
-            .bids
-            .values()
-            .nth(pick as usize / 7 % book.bids.len())?;
-        Some(queue[pick as usize / 77 % queue.len()].0)
-    }
+fn queued((&price, queue): (&i64, &Queue)) -> Queued {
+    let level = Level {
+        price: Price(price),
+        qty: Qty(queue.iter().map(|order| order.1).sum()),
+        orders: queue.len() as u32,
+    };
+    let orders = queue.iter().map(|&(id, qty)| (id, Qty(qty)));
+    (level, orders.collect())
 }
