@@ -750,8 +750,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 self.matched_seq = stamp.seq;
                 continue;
             };
+            // The end of the input comes in no packet that was due.
+            let pace = self.exit.pace.filter(|_| event.kind != Kind::End);
             let way = Way {
-                due_ns: self.exit.pace.map(|pace| pace.due_ns(event.ts_recv)),
+                due_ns: pace.map(|pace| pace.due_ns(event.ts_recv)),
                 read_ns: stamp.read_ns,
                 pushed_ns: stamp.pushed_ns,
                 popped_ns,
