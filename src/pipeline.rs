@@ -28,7 +28,7 @@ use bus::ring::{self, Receiver, Sender};
 use bus::{Body, Signal, Ts};
 use crossbeam_utils::CachePadded;
 use feed::arbiter::RecoveryRule;
-use feed::protocol::{Dbn, Iex, Itch, Lobster, Protocol, Wire};
+use feed::protocol::{Dbn, Iex, Itch, Lobster, Mdp3, Protocol, Wire};
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
 use feed::retransmit::{AskCounts, Asked, Missing};
 use feed::source::{Capture, Pace, Paced, Polled, Source, SourceError, Speed};
@@ -408,6 +408,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                         one_thread(&run, lobster, source, senders, ends, ready, wrap)
                     }
                     Wire::Dbn => one_thread(&run, Dbn::new(), source, senders, ends, ready, wrap),
+                    Wire::Mdp3 => one_thread(&run, Mdp3::new(), source, senders, ends, ready, wrap),
                 };
                 hot.push(spawn(scope, "one".into(), body)?);
             }
@@ -484,6 +485,17 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     reader_thread(Reading::new(
                         &run,
                         dbn,
+                        source,
+                        senders,
+                        resume_after,
+                        last_ts,
+                    ))
+                }
+                Wire::Mdp3 => {
+                    let mdp3 = Mdp3::new();
+                    reader_thread(Reading::new(
+                        &run,
+                        mdp3,
                         source,
                         senders,
                         resume_after,

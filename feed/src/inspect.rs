@@ -5,11 +5,11 @@
 use bus::{Anomalies, Anomaly, Event, Kind, Ts};
 
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
-use crate::iextp::Segments;
 use crate::moldudp64::{Blocks, Header};
 use crate::protocol::Protocol;
 use crate::reader::{EXAMPLES_MAX, GAPS_LISTED_MAX, not_ours};
 use crate::source::{Framing, Line, Packet, Place, Polled, Source, SourceError};
+use crate::transport::Transports;
 
 /// How many of the busiest symbols are listed.
 pub const BUSIEST_MAX: usize = 20;
@@ -120,7 +120,7 @@ pub fn inspect<S: Source, P: Protocol>(
 /// The counts in the making.
 struct Survey<P> {
     protocol: P,
-    segments: Segments,
+    transports: Transports,
     translated: Vec<Event>,
     report: Report,
     /// Messages and name, by symbol.
@@ -138,7 +138,7 @@ impl<P: Protocol> Survey<P> {
         });
         Survey {
             protocol,
-            segments: Segments::default(),
+            transports: Transports::default(),
             translated: Vec::new(),
             report: Report {
                 packets: 0,
@@ -180,15 +180,6 @@ impl<P: Protocol> Survey<P> {
             Framing::MoldUdp64 if P::FRAMING == Framing::MoldUdp64 => {
                 self.datagram(arbiter, packet);
             }
-            Framing::IexTp if P::FRAMING == Framing::IexTp => {
-                let mut segments = std::mem::take(&mut self.segments);
-                match segments.as_mold(packet.payload, packet.line) {
-                    Ok(payload) => self.datagram(arbiter, &packet.with(payload)),
-                    Err(what) => self.anomaly(Anomaly::BadPacket, packet.place, what.into()),
-                }
-                self.segments = segments;
-            }
-            Framing::MoldUdp64 | Framing::IexTp => self.bad_packet(packet.place, not_ours::<P>()),
             Framing::LengthPrefixed | Framing::Records(_) => {
                 self.report.pieces += 1;
                 let (found, left) = self.messages(packet.payload, 0, u64::MAX, packet.place);
@@ -201,6 +192,17 @@ impl<P: Protocol> Survey<P> {
                     );
                 }
             }
+            other if other.is_like(P::FRAMING) => {
+                let mut transports = std::mem::take(&mut self.transports);
+                match transports.as_mold(packet) {
+                    Ok(packet) => self.datagram(arbiter, &packet),
+                    Err(what) => self.anomaly(Anomaly::BadPacket, packet.place, what.into()),
+                }
+                self.transports = transports;
+            }
+            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => {
+                self.bad_packet(packet.place, not_ours::<P>());
+            }
         }
     }
 
@@ -209,7 +211,7 @@ impl<P: Protocol> Survey<P> {
             Offer::Now(turn) => {
                 let (_, blocks) = Header::split(packet.payload).expect("it was offered");
                 let count = u64::from(turn.count);
-                let (found, left) = self.messages(blocks, turn.skip.into(), count, packet.place);
+                let (found, left) = self.blocks(blocks, turn.skip.into(), count, packet.place);
                 arbiter.accept(turn, found as u16);
                 if found < count || left > 0 {
                     self.bad_packet(packet.place, Bad::Cut);
@@ -225,7 +227,7 @@ impl<P: Protocol> Survey<P> {
             match release {
                 Release::Packet(packet) => {
                     let (skip, count) = (packet.skip.into(), packet.count.into());
-                    self.messages(packet.blocks, skip, count, packet.place);
+                    self.blocks(packet.blocks, skip, count, packet.place);
                 }
                 Release::Gap(gap) => {
                     self.report.anomalies.count(Anomaly::Gap);
@@ -239,6 +241,23 @@ impl<P: Protocol> Survey<P> {
                 }
             }
         }
+    }
+
+    /// As the reader does, whose numbers may be those of packets.
+    fn blocks(&mut self, blocks: &[u8], skip: u64, count: u64, place: Place) -> (u64, usize) {
+        if !P::NUMBERS_PACKETS {
+            return self.messages(blocks, skip, count, place);
+        }
+        let mut walk = Blocks::new(blocks);
+        let (mut found, mut left) = (0, 0);
+        while found < count {
+            let Some(packet) = walk.next() else { break };
+            found += 1;
+            if found > skip {
+                left += self.messages(packet, 0, u64::MAX, place).1;
+            }
+        }
+        (found, left + walk.rest().len())
     }
 
     /// Counts messages; says how many whole ones there were, and how many bytes are left.
@@ -272,25 +291,29 @@ impl<P: Protocol> Survey<P> {
             return;
         }
         if P::IS_TRANSLATED {
-            self.translate(message, &mut event, place, index);
-        }
-        let symbol = &mut self.symbols[event.symbol as usize];
-        symbol.0 += 1;
-        if let Some(name) = self.protocol.name(message) {
-            symbol.1 = name;
+            self.translate(message, &event, place, index);
+        } else {
+            let symbol = &mut self.symbols[event.symbol as usize];
+            symbol.0 += 1;
+            if let Some(name) = self.protocol.name(message) {
+                symbol.1 = name;
+            }
         }
         self.time(event.ts_event);
     }
 
-    /// Whose symbol a message is about, and what its name is, by the events it makes.
-    fn translate(&mut self, message: &[u8], event: &mut Event, place: Place, index: u64) {
+    /// Whose symbols a message is about, and what their names are, by the events it makes.
+    fn translate(&mut self, message: &[u8], event: &Event, place: Place, index: u64) {
         let mut events = std::mem::take(&mut self.translated);
         let result = self.protocol.translate(message, event, &mut events);
+        let mut before = None;
         for made in events.drain(..) {
-            event.symbol = made.symbol;
+            let symbol = &mut self.symbols[made.symbol as usize];
+            symbol.0 += u64::from(before != Some(made.symbol));
             if made.kind == Kind::Symbol {
-                self.symbols[made.symbol as usize].1 = made.order;
+                symbol.1 = made.order;
             }
+            before = Some(made.symbol);
         }
         self.translated = events;
         if let Err(fault) = result {
@@ -321,7 +344,10 @@ impl<P: Protocol> Survey<P> {
     }
 
     fn bad_packet(&mut self, place: Place, bad: Bad) {
-        if matches!(bad, Bad::Short | Bad::NotMoldUdp64 | Bad::NotIexTp) {
+        if matches!(
+            bad,
+            Bad::Short | Bad::NotMoldUdp64 | Bad::NotIexTp | Bad::NotMdp3
+        ) {
             self.report.not_moldudp64 += 1;
             self.report.first_not_moldudp64.get_or_insert(place);
         }

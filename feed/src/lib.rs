@@ -1,8 +1,8 @@
 //! Exchange bytes in, events out.
 //!
 //! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`,
-//! `iextp` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to ask for what no
-//! line brought), `protocol` (messages to events), `reader`
+//! `iextp`, `mdp3`, `transport` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to
+//! ask for what no line brought), `protocol` (messages to events), `reader`
 //! (all of it together, into the shards' rings), `inspect` (what a capture holds).
 //! Knows nothing of books, analytics or logs.
 
@@ -12,9 +12,11 @@ pub mod arbiter;
 pub mod iextp;
 pub mod inspect;
 pub mod link;
+pub mod mdp3;
 pub mod moldudp64;
 pub mod protocol;
 pub mod reader;
 pub mod retransmit;
 pub mod source;
 pub mod transmit;
+pub mod transport;

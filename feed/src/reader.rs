@@ -20,11 +20,11 @@ use bus::ring::Sender;
 use bus::{Anomalies, Anomaly, Ts};
 
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
-use crate::iextp::Segments;
 use crate::moldudp64::{Header, SessionId};
 use crate::protocol::{Itch, Protocol};
 use crate::retransmit::{AskCounts, Asked};
 use crate::source::{Framing, Line, Packet, Polled, Source, SourceError};
+use crate::transport::Transports;
 
 mod intake;
 mod stage;
@@ -223,7 +223,7 @@ pub struct Reader<S, P = Itch> {
     source: S,
     arbiter: Arbiter,
     intake: Intake<P>,
-    segments: Segments,
+    transports: Transports,
     phase: Phase,
     end_at_session_end: bool,
     /// The line that brings what was asked for.
@@ -282,7 +282,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             recovery_line: config.gaps.recovery.map(|rule| rule.line),
             given_up: 0,
             intake,
-            segments: Segments::default(),
+            transports: Transports::default(),
             phase: Phase::Reading,
             packets: 0,
             bytes: 0,
@@ -440,10 +440,14 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                     Framing::MoldUdp64 if P::FRAMING == Framing::MoldUdp64 => {
                         take_packet(&mut self.arbiter, &mut self.intake, &packet);
                     }
-                    Framing::IexTp if P::FRAMING == Framing::IexTp => {
+                    Framing::LengthPrefixed | Framing::Records(_) => {
+                        let found = self.intake.piece(&packet);
+                        self.arbiter.count_unnumbered(&packet, found);
+                    }
+                    other if other.is_like(P::FRAMING) => {
                         let (arbiter, intake) = (&mut self.arbiter, &mut self.intake);
-                        match self.segments.as_mold(packet.payload, packet.line) {
-                            Ok(payload) => take_packet(arbiter, intake, &packet.with(payload)),
+                        match self.transports.as_mold(&packet) {
+                            Ok(packet) => take_packet(arbiter, intake, &packet),
                             Err(what) => intake.anomaly(
                                 Anomaly::BadPacket,
                                 packet.place,
@@ -451,12 +455,8 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                             ),
                         }
                     }
-                    Framing::MoldUdp64 | Framing::IexTp => {
+                    Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => {
                         self.intake.bad_packet(packet.place, not_ours::<P>());
-                    }
-                    Framing::LengthPrefixed | Framing::Records(_) => {
-                        let found = self.intake.piece(&packet);
-                        self.arbiter.count_unnumbered(&packet, found);
                     }
                 }
                 if self.end_at_session_end && self.arbiter.is_ended() {
@@ -482,7 +482,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                     skip: packet.skip.into(),
                     count: packet.count.into(),
                 };
-                self.intake.messages(packet.blocks, run);
+                self.intake.blocks(packet.blocks, run);
             }
             Some(Release::Gap(gap)) => {
                 self.given_up += gap.count;
@@ -504,6 +504,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
 pub(crate) fn not_ours<P: Protocol>() -> Bad {
     match P::FRAMING {
         Framing::IexTp => Bad::NotIexTp,
+        Framing::Mdp3(_) => Bad::NotMdp3,
         Framing::MoldUdp64 | Framing::LengthPrefixed | Framing::Records(_) => Bad::NotMoldUdp64,
     }
 }
@@ -521,7 +522,7 @@ fn take_packet<P: Protocol>(arbiter: &mut Arbiter, intake: &mut Intake<P>, packe
                 skip: turn.skip.into(),
                 count: turn.count.into(),
             };
-            let (whole, left) = intake.messages(blocks, run);
+            let (whole, left) = intake.blocks(blocks, run);
             arbiter.accept(turn, whole as u16);
             let is_right = whole == u64::from(turn.count) && left == 0;
             if !is_right && !intake.is_cut {

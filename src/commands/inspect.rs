@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use feed::arbiter::GapRule;
 use feed::inspect::{Peak, Report, inspect as survey};
 use feed::link::link_type;
-use feed::protocol::{Dbn, Iex, Itch, Lobster, Wire};
+use feed::protocol::{Dbn, Iex, Itch, Lobster, Mdp3, Wire};
 use feed::source::{Capture, CaptureOptions, Place};
 use tapeline::config::Config;
 use tapeline::session::TradingDay;
@@ -39,6 +39,7 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
         Wire::Iex => survey(&mut capture, Iex::new(), rule),
         Wire::Lobster => survey(&mut capture, Lobster::new(day.midnight), rule),
         Wire::Dbn => survey(&mut capture, Dbn::new(), rule),
+        Wire::Mdp3 => survey(&mut capture, Mdp3::new(), rule),
     }
     .map_err(Failure::io)?;
     let seen = Seen {

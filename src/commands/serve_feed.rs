@@ -196,7 +196,10 @@ impl<'a> Serving<'a> {
             let due_ns = due(&mut source);
             let line = match source.poll().map_err(Failure::io)? {
                 Polled::Packet(packet)
-                    if matches!(packet.framing, Framing::MoldUdp64 | Framing::IexTp) =>
+                    if matches!(
+                        packet.framing,
+                        Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_)
+                    ) =>
                 {
                     payload.clear();
                     payload.extend_from_slice(packet.payload);

@@ -120,7 +120,9 @@ pub fn datagrams(tape: &Tape) -> Vec<Vec<u8>> {
     for entry in tape.entries.iter().filter(|entry| entry.line == 0) {
         let payload = &tape.bytes[entry.at..entry.at + entry.bytes as usize];
         match entry.framing {
-            Framing::MoldUdp64 | Framing::IexTp => datagrams.push(payload.to_vec()),
+            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => {
+                datagrams.push(payload.to_vec());
+            }
             Framing::LengthPrefixed | Framing::Records(_) => {
                 let header = Header {
                     session,

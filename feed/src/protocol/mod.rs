@@ -12,6 +12,8 @@ pub mod dbn;
 pub mod iex;
 pub mod itch;
 pub mod lobster;
+pub mod mdp3;
+mod mdp3_table;
 mod shown;
 mod symbols;
 
@@ -19,6 +21,7 @@ pub use dbn::Dbn;
 pub use iex::Iex;
 pub use itch::Itch;
 pub use lobster::Lobster;
+pub use mdp3::Mdp3;
 
 /// The protocols, for whoever has to choose one: [`Capture::wire`](crate::source::Capture::wire)
 /// does by how the input begins.
@@ -32,11 +35,13 @@ pub enum Wire {
     Lobster,
     /// Databento Binary Encoding.
     Dbn,
+    /// CME MDP 3.0.
+    Mdp3,
 }
 
 impl Wire {
     /// All there are.
-    pub const ALL: [Wire; 4] = [Wire::Itch, Wire::Iex, Wire::Lobster, Wire::Dbn];
+    pub const ALL: [Wire; 5] = [Wire::Itch, Wire::Iex, Wire::Lobster, Wire::Dbn, Wire::Mdp3];
 
     /// The name by which it is chosen.
     pub const fn name(self) -> &'static str {
@@ -45,6 +50,7 @@ impl Wire {
             Wire::Iex => "iex",
             Wire::Lobster => "lobster",
             Wire::Dbn => "dbn",
+            Wire::Mdp3 => "mdp3",
         }
     }
 
@@ -60,6 +66,7 @@ impl Wire {
             Wire::Iex => "IEX",
             Wire::Lobster => "LOBSTER",
             Wire::Dbn => "DBN",
+            Wire::Mdp3 => "MDP 3.0",
         }
     }
 }
@@ -77,6 +84,10 @@ pub const AHEAD_BYTES: usize = 72;
 pub trait Protocol {
     /// How its datagrams are laid out; those of another layout are none of ours.
     const FRAMING: Framing = Framing::MoldUdp64;
+
+    /// Whether numbers count packets: what the arbiter has as one message is all messages of a
+    /// packet, each behind its length.
+    const NUMBERS_PACKETS: bool = false;
 
     /// Whether an accepted message goes through [`Protocol::translate`].
     const IS_TRANSLATED: bool = false;

@@ -193,6 +193,32 @@ impl<P: Protocol> Intake<P> {
         found
     }
 
+    /// Reads what the arbiter numbers; says how many whole ones there were, those to skip included,
+    /// and how many bytes are left behind them, or in them behind their messages.
+    #[inline]
+    pub(super) fn blocks(&mut self, blocks: &[u8], run: Run) -> (u64, usize) {
+        if P::NUMBERS_PACKETS {
+            self.packets(blocks, run)
+        } else {
+            self.messages(blocks, run)
+        }
+    }
+
+    /// The messages of packets that are numbered as a whole.
+    fn packets(&mut self, blocks: &[u8], run: Run) -> (u64, usize) {
+        let mut walk = Blocks::new(blocks);
+        let (mut found, mut left) = (0, 0);
+        while found < run.count && !self.is_cut {
+            let Some(packet) = walk.next() else { break };
+            found += 1;
+            if found > run.skip {
+                let (skip, count) = (0, u64::MAX);
+                left += self.messages(packet, Run { skip, count, ..run }).1;
+            }
+        }
+        (found, left + walk.rest().len())
+    }
+
     /// Reads messages; says how many whole ones there were, those to skip included, and how many
     /// bytes are left behind them.
     #[inline]

@@ -23,9 +23,9 @@ use super::pcap::Pcap;
 use super::pcapng::Pcapng;
 use super::record::{Record, Step};
 use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
-use crate::iextp;
 use crate::link::{self, NotUdp};
 use crate::protocol::Wire;
+use crate::{iextp, mdp3};
 
 pub use super::file_info::{Counts, FileInfo, Format};
 pub use super::input::Compression;
@@ -204,6 +204,7 @@ impl Capture {
         for (index, file) in self.files.iter().enumerate().filter(|(_, f)| f.is_ready) {
             let wire = match file.head.framing {
                 Framing::IexTp => Wire::Iex,
+                Framing::Mdp3(_) => Wire::Mdp3,
                 Framing::Records(_) if self.infos[index].format == Format::Dbn => Wire::Dbn,
                 Framing::Records(_) => Wire::Lobster,
                 Framing::MoldUdp64 | Framing::LengthPrefixed => Wire::Itch,
@@ -291,7 +292,7 @@ impl Source for Capture {
         file.is_ready = false;
         let head = &file.head;
         let (ts_recv, bytes) = match head.framing {
-            Framing::MoldUdp64 | Framing::IexTp => (head.ts, file.input.bytes()),
+            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => (head.ts, file.input.bytes()),
             Framing::LengthPrefixed => (None, file.input.bytes()),
             Framing::Records(_) => (None, &file.framed[..]),
         };
@@ -434,6 +435,8 @@ impl OpenFile {
             line,
             framing: if iextp::is_iextp(udp.payload) {
                 Framing::IexTp
+            } else if mdp3::is_mdp3(udp.payload) {
+                Framing::Mdp3(udp.dst_port)
             } else {
                 Framing::MoldUdp64
             },

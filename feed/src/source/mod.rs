@@ -72,7 +72,7 @@ impl Packet<'_> {
             (Some(ts), _) => Some(ts),
             (None, Framing::LengthPrefixed) => itch_time(self.payload),
             (None, Framing::Records(due)) => due,
-            (None, Framing::MoldUdp64 | Framing::IexTp) => None,
+            (None, Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_)) => None,
         }
     }
 }
@@ -93,12 +93,22 @@ pub enum Framing {
     MoldUdp64,
     /// A segment of IEX-TP.
     IexTp,
+    /// A packet of CME MDP 3.0, with the port it was sent to.
+    Mdp3(u16),
     /// Messages one after another, each behind its length in two big-endian bytes; whole messages
     /// only. The bytes of an ITCH file come in such pieces.
     LengthPrefixed,
     /// The same for what other files hold, which the source frames; with the time that orders and
     /// paces them, if they have one.
     Records(Option<Ts>),
+}
+
+impl Framing {
+    /// Whether both are of one kind, whatever else they say.
+    #[inline]
+    pub fn is_like(self, other: Framing) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
 }
 
 /// Where in the input something stands.

@@ -1,0 +1,1332 @@
+//! CME MDP 3.0, schema 1 of Simple Binary Encoding, little-endian.
+//!
+//! ```text
+//! templates       what they say                            letter  becomes
+//! 32 46           price levels, and the orders in them     B       Add, Replace, Delete, Cancel
+//! 43 47           orders                                   O       the same
+//! 42 48           trades                                   T       Trade, Break
+//! 37              volume                                   V       Info
+//! 33 49  34 50  35 51  daily, limits, session statistics   D L S   Info
+//! 38 52           snapshot of the price levels             W       as 46
+//! 44 53           snapshot of the orders                   w       as 47
+//! 27 54  29 56  41 55  future, spread, option              F C P   Symbol
+//! 30              trading status                           H       Status
+//! 39              request for quotes                       q       Info
+//! 4               channel reset                            R       Delete of all there is
+//! 12  15  16      heartbeat, login, logout                 h i o   nothing; its time counts
+//! ```
+//!
+//! Where the fields are is in `mdp3_table`, which is made from `mdp3.xml`. Blocks and entries are as
+//! long as the message says, and what a newer version has behind the known fields is passed over; a
+//! field that is too new for the message's version, or behind the end of its block, is not there.
+//! Templates that the table lacks are counted and passed over.
+//!
+//! An instrument whose orders are shown is a book of orders from the first of them on; before, and
+//! where none are, it is one of price levels, each an order with a number of its own (`shown`). Levels
+//! are told by their place: what a new one pushes beyond the market's depth is gone, though nobody
+//! says so. An order that comes into the middle of its price's queue, by its priority, is put there by
+//! queueing again what is behind it. Implied levels are Info, and so is all that has a price of zero or
+//! below, as spreads have: books hold prices above zero.
+//!
+//! What was matched in one event is one change of each book that it touched: the last message of the
+//! event says so, which may touch none of them.
+//!
+//! A snapshot is taken where a packet was missed, or none was seen, since the last: if it is not
+//! older than what the instrument was last told, it is the book, and messages that it knows of
+//! already change nothing.
+//!
+//! A message's time is when the event was matched, that of the packet where it does not say. Prices
+//! are in 1e-7 in older templates, in 1e-9 in newer ones.
+
+use std::collections::HashMap;
+
+use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
+
+use super::dbn::short_name;
+use super::mdp3_table::{At, Fields, Group, TEMPLATES, Template};
+use super::shown::Shown;
+use super::symbols::Symbols;
+use super::{Fault, Notes, Protocol};
+use crate::mdp3::PREFIX_BYTES;
+use crate::source::Framing;
+
+/// What each message begins with: the prefix, then block length, template, schema and version.
+const HEADER_BYTES: usize = PREFIX_BYTES + 8;
+/// The number of CME's schema.
+const SCHEMA: u16 = 1;
+
+/// So many orders are remembered at most, over all instruments.
+const ORDERS_MAX: usize = 1 << 24;
+/// An order with more than so many others behind it goes to the end instead.
+const MOVES_MAX: usize = 1 << 10;
+/// How many levels a side has where nothing says.
+const DEPTH: usize = 10;
+
+/// The bit of the match event indicator that ends an event.
+const END_OF_EVENT: u8 = 0x80;
+
+/// What was done to a level or an order.
+mod action {
+    pub(super) const NEW: u8 = 0;
+    pub(super) const CHANGE: u8 = 1;
+    pub(super) const DELETE: u8 = 2;
+    /// The whole side.
+    pub(super) const DELETE_THRU: u8 = 3;
+    /// The best level and the others up to this.
+    pub(super) const DELETE_FROM: u8 = 4;
+    pub(super) const OVERLAY: u8 = 5;
+}
+
+/// Where in the table each template is, by its number; one past the end where it is not there.
+const PLACES: [u8; 256] = {
+    let mut places = [TEMPLATES.len() as u8; 256];
+    let mut place = 0;
+    while place < TEMPLATES.len() {
+        places[TEMPLATES[place].id as usize] = place as u8;
+        place += 1;
+    }
+    places
+};
+
+fn template(id: u16) -> Option<&'static Template> {
+    TEMPLATES.get(usize::from(*PLACES.get(usize::from(id))?))
+}
+
+/// Whether there is a template of this number.
+pub(crate) fn is_template(id: u16) -> bool {
+    template(id).is_some()
+}
+
+/// The template's letter for reports: older and newer ones of a kind have the same.
+const fn letter(id: u16) -> u8 {
+    match id {
+        32 | 46 => b'B',
+        43 | 47 => b'O',
+        42 | 48 => b'T',
+        37 => b'V',
+        33 | 49 => b'D',
+        34 | 50 => b'L',
+        35 | 51 => b'S',
+        38 | 52 => b'W',
+        44 | 53 => b'w',
+        27 | 54 => b'F',
+        29 | 56 => b'C',
+        41 | 55 => b'P',
+        30 => b'H',
+        39 => b'q',
+        4 => b'R',
+        12 => b'h',
+        15 => b'i',
+        16 => b'o',
+        _ => b'?',
+    }
+}
+
+/// Fields with their names.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    bytes: &'a [u8],
+    fields: &'static Fields,
+    version: u16,
+}
+
+impl Block<'_> {
+    #[inline]
+    fn get<const N: usize>(&self, at: At) -> Option<[u8; N]> {
+        if self.version < u16::from(at.since) {
+            return None;
+        }
+        let from = usize::from(at.offset);
+        let bytes = self.bytes.get(from..from + N)?;
+        Some(bytes.try_into().expect("as many"))
+    }
+
+    #[inline]
+    fn byte(&self, at: At) -> Option<u8> {
+        self.get(at).map(|[byte]| byte)
+    }
+
+    #[inline]
+    fn u32(&self, at: At) -> Option<u32> {
+        self.get(at).map(u32::from_le_bytes)
+    }
+
+    /// `None` for the null value too.
+    #[inline]
+    fn i32(&self, at: At) -> Option<i32> {
+        let value = self.get(at).map(i32::from_le_bytes);
+        value.filter(|value| *value != i32::MAX)
+    }
+
+    /// `None` for the null value too.
+    #[inline]
+    fn u64(&self, at: At) -> Option<u64> {
+        let value = self.get(at).map(u64::from_le_bytes);
+        value.filter(|value| *value != u64::MAX)
+    }
+
+    /// The price; [`Price::NONE`] where there is none, or beyond what ours can say.
+    #[inline]
+    fn price(&self) -> Price {
+        let units = self.get(self.fields.md_entry_px).map(i64::from_le_bytes);
+        let units = units.filter(|units| *units != i64::MAX);
+        let price = units.and_then(|units| units.checked_mul(self.fields.price_unit));
+        price.map_or(Price::NONE, Price)
+    }
+
+    /// A quantity; 0 where there is none.
+    #[inline]
+    fn qty(&self, at: At) -> i64 {
+        self.i32(at).unwrap_or(0).max(0).into()
+    }
+}
+
+/// The entries of a group.
+#[derive(Clone, Copy)]
+struct Entries<'a> {
+    bytes: &'a [u8],
+    each: usize,
+    count: usize,
+    fields: &'static Fields,
+    version: u16,
+}
+
+impl<'a> Entries<'a> {
+    fn get(&self, index: usize) -> Option<Block<'a>> {
+        let bytes = self.bytes.get(index * self.each..(index + 1) * self.each);
+        bytes.filter(|_| index < self.count).map(|bytes| Block {
+            bytes,
+            fields: self.fields,
+            version: self.version,
+        })
+    }
+
+    fn iter(self) -> impl Iterator<Item = Block<'a>> {
+        (0..self.count).filter_map(move |index| self.get(index))
+    }
+}
+
+/// A message taken apart.
+struct Message<'a> {
+    code: u8,
+    sent: u64,
+    sequence: u32,
+    channel: u16,
+    block: Block<'a>,
+    /// The first groups; more are not read.
+    groups: [Option<Entries<'a>>; 2],
+}
+
+impl<'a> Message<'a> {
+    fn parse(message: &'a [u8]) -> Result<Message<'a>, Fault> {
+        if message.is_empty() {
+            return Err(Fault::Empty);
+        }
+        let got = message.len() as u16;
+        let Some((header, rest)) = message.split_first_chunk::<HEADER_BYTES>() else {
+            let (code, want) = (0, HEADER_BYTES as u16);
+            return Err(Fault::Length { code, got, want });
+        };
+        let word = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+        let at = PREFIX_BYTES;
+        let (len, id, schema, version) = (word(at), word(at + 2), word(at + 4), word(at + 6));
+        let Some(template) = template(id).filter(|_| schema == SCHEMA) else {
+            return Err(Fault::UnknownType {
+                code: u8::try_from(id).unwrap_or(0),
+                len_bytes: got,
+            });
+        };
+        let code = letter(id);
+        let length = |want: usize| Fault::Length {
+            code,
+            got,
+            want: u16::try_from(want).unwrap_or(u16::MAX),
+        };
+        let len = usize::from(len);
+        let Some((block, mut rest)) = rest.split_at_checked(len) else {
+            return Err(length(HEADER_BYTES + len));
+        };
+        let mut groups = [None; 2];
+        for (index, group) in template.groups.iter().enumerate() {
+            let Some((entries, behind)) = group_at(group, rest, version) else {
+                break;
+            };
+            let want = entries.each * entries.count;
+            let Some((bytes, behind)) = behind.split_at_checked(want) else {
+                return Err(length(message.len() - behind.len() + want));
+            };
+            if let Some(slot) = groups.get_mut(index) {
+                *slot = Some(Entries { bytes, ..entries });
+            }
+            rest = behind;
+        }
+        Ok(Message {
+            code,
+            sent: u64::from_le_bytes(header[..8].try_into().expect("eight bytes")),
+            sequence: u32::from_le_bytes(header[8..12].try_into().expect("four bytes")),
+            channel: word(12),
+            block: Block {
+                bytes: block,
+                fields: &template.block,
+                version,
+            },
+            groups,
+        })
+    }
+
+    fn ts_event(&self) -> Option<Ts> {
+        let said = self.block.u64(self.block.fields.transact_time);
+        i64::try_from(said.unwrap_or(self.sent)).ok().map(Ts)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Block<'a>> + use<'a> {
+        self.groups[0].into_iter().flat_map(Entries::iter)
+    }
+
+    fn ends_event(&self) -> bool {
+        let indicator = self.block.byte(self.block.fields.match_event_indicator);
+        indicator.is_some_and(|bits| bits & END_OF_EVENT != 0)
+    }
+
+    /// A field that does not say what it must.
+    fn wrong(&self, entry: &Block<'_>, at: At) -> Fault {
+        Fault::Field {
+            code: self.code,
+            offset_bytes: at.offset as u8,
+            got: entry.byte(at).unwrap_or(0),
+        }
+    }
+}
+
+/// The group that begins here, without its entries, and what is behind its dimensions. A message
+/// of an older version ends before the groups that came later.
+fn group_at<'a>(
+    group: &'static Group,
+    bytes: &'a [u8],
+    version: u16,
+) -> Option<(Entries<'a>, &'a [u8])> {
+    let (dimensions, behind) = bytes.split_at_checked(if group.is_wide { 8 } else { 3 })?;
+    let entries = Entries {
+        bytes: &[],
+        each: u16::from_le_bytes([dimensions[0], dimensions[1]]).into(),
+        count: (*dimensions.last().expect("three or eight")).into(),
+        fields: &group.fields,
+        version,
+    };
+    Some((entries, behind))
+}
+
+/// The decoder, and what has to be remembered of the messages before.
+#[derive(Debug)]
+pub struct Mdp3 {
+    symbols: Symbols,
+    instruments: Vec<Instrument>,
+    channels: Vec<Channel>,
+    shown: Shown,
+    orders: HashMap<u64, Resting>,
+    /// By symbol, side and price, priority and number of each order.
+    queues: HashMap<Key, Vec<(u64, u64)>>,
+    /// Queues that were emptied.
+    spare: Vec<Vec<(u64, u64)>>,
+    /// How many messages there were.
+    messages: u64,
+    /// How often packets were missed on any channel, and 1.
+    epoch: u32,
+}
+
+type Key = (u32, u8, i64);
+
+/// What is remembered of an instrument.
+#[derive(Clone, Debug)]
+struct Instrument {
+    name: u64,
+    group: [u8; 6],
+    depth: usize,
+    /// The channel, and its last packet, that told of it.
+    channel: u16,
+    seen: u32,
+    /// The last packet that its snapshot knew of.
+    known_to: u32,
+    /// The epoch for which there was a snapshot.
+    whole: u32,
+    /// The last part of a snapshot in several.
+    chunk: u32,
+    has_orders: bool,
+    /// The prices that each side shows, best first; none where it was not said.
+    levels: [Vec<Price>; 2],
+    /// It was changed in an event that goes on; how often, and by which message's which event last.
+    is_open: bool,
+    changes: u32,
+    last: (u64, usize),
+}
+
+/// An order as it rests.
+#[derive(Clone, Copy, Debug)]
+struct Resting {
+    symbol: u32,
+    side: Side,
+    price: Price,
+    qty: i64,
+    priority: u64,
+}
+
+impl Resting {
+    fn key(&self) -> Key {
+        (self.symbol, self.side as u8, self.price.0)
+    }
+}
+
+/// What is remembered of a channel.
+#[derive(Debug)]
+struct Channel {
+    port: u16,
+    sequence: u32,
+    /// The symbols that were changed in the event that goes on.
+    open: Vec<u32>,
+}
+
+impl Default for Mdp3 {
+    fn default() -> Mdp3 {
+        Mdp3 {
+            symbols: Symbols::default(),
+            instruments: Vec::new(),
+            channels: Vec::new(),
+            shown: Shown::default(),
+            orders: HashMap::new(),
+            queues: HashMap::new(),
+            spare: Vec::new(),
+            messages: 0,
+            epoch: 1,
+        }
+    }
+}
+
+impl Protocol for Mdp3 {
+    const FRAMING: Framing = Framing::Mdp3(0);
+    const NUMBERS_PACKETS: bool = true;
+    const IS_TRANSLATED: bool = true;
+
+    #[inline]
+    fn decode(&self, message: &[u8], event: &mut Event) -> Result<Notes, Fault> {
+        let message = Message::parse(message)?;
+        let block = &message.block;
+        let time = message.ts_event();
+        *event = Event {
+            ts_event: time.ok_or_else(|| message.wrong(block, block.fields.transact_time))?,
+            code: message.code,
+            ..Event::new(Kind::Info)
+        };
+        Ok(Notes(0))
+    }
+
+    fn code(&self, message: &[u8]) -> Option<u8> {
+        let id = message.get(PREFIX_BYTES + 2..PREFIX_BYTES + 4)?;
+        let id = u16::from_le_bytes([id[0], id[1]]);
+        Some(match letter(id) {
+            b'?' => u8::try_from(id).unwrap_or(0),
+            letter => letter,
+        })
+    }
+
+    fn ts_event(&self, message: &[u8]) -> Option<Ts> {
+        Message::parse(message).ok()?.ts_event()
+    }
+
+    #[inline]
+    fn translate(
+        &mut self,
+        message: &[u8],
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let message = &Message::parse(message)?;
+        self.messages += 1;
+        let channel = self.channel(message.channel);
+        let mut ends = message.ends_event();
+        if !matches!(message.code, b'W' | b'w' | b'F' | b'C' | b'P') {
+            self.follow(channel, message.sequence);
+        }
+        let result = match message.code {
+            b'B' => self.book(message, event, out),
+            b'O' => each(message.entries(), |entry| {
+                self.order_entry(message, event, &entry, &entry, out)
+            }),
+            b'T' => each(message.entries(), |entry| {
+                self.trade(message, event, &entry, out)
+            }),
+            b'V' | b'D' | b'L' | b'S' | b'q' => each(message.entries(), |entry| {
+                let (symbol, _) = self.instrument(message, event, &entry, out)?;
+                out.push(info(message, event, &entry, symbol));
+                Ok(())
+            }),
+            b'W' => {
+                ends = true;
+                self.snapshot(message, event, out)
+            }
+            b'w' => {
+                let (result, is_last) = self.order_snapshot(message, event, out);
+                ends = is_last;
+                result
+            }
+            b'F' | b'C' | b'P' => self.definition(message, event, out),
+            b'H' => self.status(message, event, out),
+            b'R' => {
+                self.reset(message.channel, event, out);
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        if ends {
+            self.end_event(channel, event, out);
+        }
+        result
+    }
+}
+
+/// Does all, and says what was wrong last.
+fn each<'a>(
+    entries: impl Iterator<Item = Block<'a>>,
+    mut take: impl FnMut(Block<'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut result = Ok(());
+    for entry in entries {
+        let done = take(entry);
+        if done.is_err() {
+            result = done;
+        }
+    }
+    result
+}
+
+/// What an entry says that changes no book.
+fn info(message: &Message<'_>, event: &Event, entry: &Block<'_>, symbol: u32) -> Event {
+    let fields = entry.fields;
+    let price = entry.price();
+    Event {
+        symbol,
+        order: entry.byte(fields.md_entry_type).unwrap_or(0).into(),
+        price: if price.is_some() { price } else { Price(0) },
+        qty: Qty(entry.qty(fields.md_entry_size)),
+        code: message.code,
+        ..*event
+    }
+}
+
+/// The side of an entry of the book itself; `None` for what is implied, and for a reset.
+fn side_of(entry_type: u8) -> Option<Side> {
+    match entry_type {
+        b'0' => Some(Side::Buy),
+        b'1' => Some(Side::Sell),
+        _ => None,
+    }
+}
+
+/// Whether books can hold it.
+fn is_held(price: Price) -> bool {
+    price.0 > 0 && price.is_some()
+}
+
+/// An order goes, whatever is left of it.
+fn gone(event: &Event, id: u64) -> Event {
+    Event {
+        kind: Kind::Delete,
+        order: id,
+        price: Price(0),
+        qty: Qty(0),
+        ..*event
+    }
+}
+
+impl Mdp3 {
+    /// Before the first message.
+    pub fn new() -> Mdp3 {
+        Mdp3::default()
+    }
+
+    /// Which of the channels this is.
+    fn channel(&mut self, port: u16) -> usize {
+        let found = self.channels.iter().position(|c| c.port == port);
+        found.unwrap_or_else(|| {
+            self.channels.push(Channel {
+                port,
+                sequence: 0,
+                open: Vec::new(),
+            });
+            self.channels.len() - 1
+        })
+    }
+
+    /// Sees whether a packet of the channel was missed, or the channel started anew.
+    fn follow(&mut self, channel: usize, sequence: u32) {
+        let channel = &mut self.channels[channel];
+        let before = std::mem::replace(&mut channel.sequence, sequence);
+        if sequence == before || Some(sequence) == before.checked_add(1) {
+            return;
+        }
+        self.epoch = self.epoch.saturating_add(1);
+        if sequence < before {
+            let of_channel = self.instruments.iter_mut();
+            for instrument in of_channel.filter(|i| i.channel == channel.port) {
+                (instrument.seen, instrument.known_to) = (0, 0);
+            }
+        }
+    }
+
+    /// The number of an entry's instrument, and whether the message is news to its book.
+    fn instrument(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        entry: &Block<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<(u32, bool), Fault> {
+        let at = entry.fields.security_id;
+        let security = entry.i32(at).ok_or_else(|| message.wrong(entry, at))?;
+        let symbol = self.symbol(security, None, event, out)?;
+        let instrument = &mut self.instruments[symbol as usize];
+        (instrument.channel, instrument.seen) = (message.channel, message.sequence);
+        Ok((symbol, message.sequence > instrument.known_to))
+    }
+
+    /// The number of an instrument, which is named when it is met first, or by another name.
+    fn symbol(
+        &mut self,
+        security: i32,
+        defined: Option<u64>,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<u32, Fault> {
+        let (symbol, is_new) = self.symbols.number(u64::from(security as u32))?;
+        let index = symbol as usize;
+        if index >= self.instruments.len() {
+            self.instruments.resize(index + 1, NEW);
+        }
+        let instrument = &mut self.instruments[index];
+        let is_renamed = defined.is_some_and(|name| name != instrument.name);
+        if is_new || is_renamed {
+            instrument.name = defined.unwrap_or_else(|| number_name(security));
+            out.push(Event {
+                order: instrument.name,
+                symbol,
+                ts_event: event.ts_event,
+                ts_recv: event.ts_recv,
+                code: event.code,
+                ..Event::new(Kind::Symbol)
+            });
+        }
+        Ok(symbol)
+    }
+
+    /// Price levels, and maybe the orders in them.
+    fn book(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let [Some(entries), orders] = message.groups else {
+            return Ok(());
+        };
+        let Some(orders) = orders else {
+            return each(entries.iter(), |e| self.entry(message, event, &e, out));
+        };
+        let at = orders.fields.reference_id;
+        let of = |order: &Block<'_>| {
+            let index = usize::from(order.byte(at).unwrap_or(0));
+            let entry = index.checked_sub(1).and_then(|index| entries.get(index));
+            entry.ok_or_else(|| message.wrong(order, at))
+        };
+        let mut result = each(orders.iter(), |order| {
+            let entry = of(&order)?;
+            let (symbol, _) = self.instrument(message, event, &entry, out)?;
+            self.show_orders(symbol, event, message, out);
+            Ok(())
+        });
+        result = each(entries.iter(), |e| self.entry(message, event, &e, out)).and(result);
+        let ordered = each(orders.iter(), |order| {
+            // That there is no such entry was told above.
+            match of(&order) {
+                Ok(entry) => self.order_entry(message, event, &entry, &order, out),
+                Err(_) => Ok(()),
+            }
+        });
+        ordered.and(result)
+    }
+
+    /// From now on the instrument's book is one of orders.
+    fn show_orders(
+        &mut self,
+        symbol: u32,
+        event: &Event,
+        message: &Message<'_>,
+        out: &mut Vec<Event>,
+    ) {
+        let instrument = &mut self.instruments[symbol as usize];
+        if instrument.has_orders {
+            return;
+        }
+        let from = out.len();
+        self.clear(symbol, event, out);
+        self.instruments[symbol as usize].has_orders = true;
+        self.changed(symbol, message, from, out);
+    }
+
+    /// A price level.
+    fn entry(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        entry: &Block<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let fields = entry.fields;
+        let (symbol, is_news) = self.instrument(message, event, entry, out)?;
+        let entry_type = entry.byte(fields.md_entry_type).unwrap_or(0);
+        let from = out.len();
+        let result = match (entry_type, side_of(entry_type)) {
+            (b'J', _) => {
+                let event = Event { symbol, ..*event };
+                self.clear(symbol, &event, out);
+                Ok(())
+            }
+            (b'E' | b'F', _) => {
+                out.push(info(message, event, entry, symbol));
+                Ok(())
+            }
+            (_, None) => Err(message.wrong(entry, fields.md_entry_type)),
+            (_, Some(_)) if !is_news || self.instruments[symbol as usize].has_orders => Ok(()),
+            (_, Some(side)) => {
+                let event = Event {
+                    symbol,
+                    side,
+                    ..*event
+                };
+                self.level(message, &event, entry, out)
+            }
+        };
+        self.changed(symbol, message, from, out);
+        result
+    }
+
+    /// A level comes, changes or goes; `event` has its symbol and side.
+    fn level(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        entry: &Block<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let fields = entry.fields;
+        let (price, qty) = (entry.price(), entry.qty(fields.md_entry_size));
+        let level = usize::from(entry.byte(fields.md_price_level).unwrap_or(0));
+        let Some(place) = level.checked_sub(1) else {
+            return Err(message.wrong(entry, fields.md_price_level));
+        };
+        let instrument = &mut self.instruments[event.symbol as usize];
+        // A level that is named shows that there are as many.
+        instrument.depth = instrument.depth.max(level);
+        let depth = instrument.depth;
+        let levels = &mut instrument.levels[usize::from(event.side == Side::Sell)];
+        let shown = &mut self.shown;
+        let set = &mut |price: Price, qty: i64| show(shown, event, price, qty, out);
+        match entry.byte(fields.md_update_action) {
+            Some(action::NEW) => {
+                levels.resize(levels.len().max(place), Price::NONE);
+                levels.insert(place, price);
+                let beyond = levels.drain(depth.min(levels.len())..);
+                let mut result = Ok(());
+                for price in beyond {
+                    result = result.and(set(price, 0));
+                }
+                result.and(set(price, qty))
+            }
+            Some(action::CHANGE | action::OVERLAY) => {
+                levels.resize(levels.len().max(level), Price::NONE);
+                let before = std::mem::replace(&mut levels[place], price);
+                if before != price && !levels.contains(&before) {
+                    set(before, 0)?;
+                }
+                set(price, qty)
+            }
+            Some(action::DELETE) => {
+                let known = (place < levels.len()).then(|| levels.remove(place));
+                let known = known.filter(|known| known.is_some()).unwrap_or(price);
+                if levels.contains(&known) {
+                    return Ok(());
+                }
+                set(known, 0)
+            }
+            Some(action @ (action::DELETE_THRU | action::DELETE_FROM)) => {
+                let end = match action {
+                    action::DELETE_THRU => levels.len(),
+                    _ => levels.len().min(level),
+                };
+                levels.drain(..end).try_for_each(|price| set(price, 0))
+            }
+            _ => Err(message.wrong(entry, fields.md_update_action)),
+        }
+    }
+
+    /// An order comes, changes or goes. `entry` says of which instrument, side and price, `order` the
+    /// rest; they may be one.
+    fn order_entry(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        entry: &Block<'_>,
+        order: &Block<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let (fields, of) = (order.fields, entry.fields);
+        let (symbol, is_news) = self.instrument(message, event, entry, out)?;
+        let entry_type = entry.byte(of.md_entry_type).unwrap_or(0);
+        if entry_type == b'J' {
+            let from = out.len();
+            let event = Event { symbol, ..*event };
+            self.clear(symbol, &event, out);
+            self.changed(symbol, message, from, out);
+            return Ok(());
+        }
+        let (Some(side), Some(id)) = (side_of(entry_type), order.u64(fields.order_id)) else {
+            return Err(message.wrong(entry, of.md_entry_type));
+        };
+        let said = order.byte(fields.order_update_action);
+        let said = said.or_else(|| order.byte(fields.md_update_action));
+        let Some(action @ action::NEW..=action::DELETE) = said else {
+            return Err(message.wrong(order, fields.order_update_action));
+        };
+        self.show_orders(symbol, event, message, out);
+        if !is_news {
+            return Ok(());
+        }
+        let from = out.len();
+        let event = Event {
+            symbol,
+            side,
+            order: id,
+            price: entry.price(),
+            qty: Qty(order.qty(fields.md_display_qty)),
+            ..*event
+        };
+        let priority = order.u64(fields.md_order_priority);
+        let result = self.order(&event, action == action::DELETE, priority, out);
+        self.changed(symbol, message, from, out);
+        result
+    }
+
+    /// An order is as `event` has it from now on, or gone.
+    fn order(
+        &mut self,
+        event: &Event,
+        is_deleted: bool,
+        priority: Option<u64>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let (id, price, qty) = (event.order, event.price, event.qty.0);
+        let found = self.orders.get(&id).copied();
+        if is_deleted || qty == 0 || !is_held(price) {
+            let is_negative = price.is_some() && price.0 <= 0;
+            if let Some(before) = found {
+                self.orders.remove(&id);
+                self.dequeue(&before, id);
+                out.push(gone(event, id));
+            } else if is_deleted && !is_negative {
+                // An order that was never shown, which the book then tells of.
+                out.push(gone(event, id));
+            } else {
+                out.push(Event {
+                    kind: Kind::Info,
+                    price: if price.is_some() { price } else { Price(0) },
+                    ..*event
+                });
+            }
+            return Ok(());
+        }
+        let priority = priority.or(found.map(|before| before.priority));
+        let rests = Resting {
+            symbol: event.symbol,
+            side: event.side,
+            price,
+            qty,
+            priority: priority.unwrap_or(u64::MAX),
+        };
+        if found.is_none() && self.orders.len() == ORDERS_MAX {
+            let (what, max) = ("orders", ORDERS_MAX as u32);
+            return Err(Fault::Full { what, max });
+        }
+        self.orders.insert(id, rests);
+        let replace = Event {
+            kind: Kind::Replace,
+            order_b: id,
+            ..*event
+        };
+        let add = Event {
+            kind: Kind::Add,
+            ..*event
+        };
+        let Some(before) = found else {
+            out.push(add);
+            let behind = self.enqueue(&rests, id);
+            self.queue_again(&rests, behind, event, out);
+            return Ok(());
+        };
+        if before.key() == rests.key() && before.priority == rests.priority {
+            if qty < before.qty {
+                out.push(Event {
+                    kind: Kind::Cancel,
+                    price: Price(0),
+                    qty: Qty(before.qty - qty),
+                    ..*event
+                });
+            } else if qty > before.qty {
+                out.push(replace);
+                self.dequeue(&before, id);
+                let behind = self.enqueue(&rests, id);
+                self.queue_again(&rests, behind, event, out);
+            }
+            return Ok(());
+        }
+        self.dequeue(&before, id);
+        if before.symbol == rests.symbol && before.side == rests.side {
+            out.push(replace);
+        } else {
+            out.push(gone(event, id));
+            out.push(add);
+        }
+        let behind = self.enqueue(&rests, id);
+        self.queue_again(&rests, behind, event, out);
+        Ok(())
+    }
+
+    /// Takes the order's place among those of its price; says where the next one's is.
+    fn enqueue(&mut self, order: &Resting, id: u64) -> usize {
+        let spare = &mut self.spare;
+        let queue = self.queues.entry(order.key());
+        let queue = queue.or_insert_with(|| spare.pop().unwrap_or_default());
+        let place = queue.partition_point(|(priority, _)| *priority <= order.priority);
+        queue.insert(place, (order.priority, id));
+        place + 1
+    }
+
+    fn dequeue(&mut self, order: &Resting, id: u64) {
+        let key = order.key();
+        let Some(queue) = self.queues.get_mut(&key) else {
+            return;
+        };
+        let from = queue.partition_point(|(priority, _)| *priority < order.priority);
+        if let Some(place) = queue[from..].iter().position(|(_, other)| *other == id) {
+            queue.remove(from + place);
+        }
+        if queue.is_empty() {
+            self.spare.extend(self.queues.remove(&key));
+        }
+    }
+
+    /// A book puts what comes at the end of its price's queue: what belongs behind follows.
+    fn queue_again(&self, order: &Resting, behind: usize, event: &Event, out: &mut Vec<Event>) {
+        let Some(queue) = self.queues.get(&order.key()) else {
+            return;
+        };
+        let behind = &queue[behind..];
+        if behind.len() > MOVES_MAX {
+            return;
+        }
+        for (_, id) in behind {
+            out.push(Event {
+                kind: Kind::Replace,
+                order: *id,
+                order_b: *id,
+                qty: Qty(self.orders[id].qty),
+                ..*event
+            });
+        }
+    }
+
+    /// All that an instrument shows goes.
+    fn clear(&mut self, symbol: u32, event: &Event, out: &mut Vec<Event>) {
+        let instrument = &mut self.instruments[symbol as usize];
+        for (side, levels) in [Side::Buy, Side::Sell]
+            .into_iter()
+            .zip(&mut instrument.levels)
+        {
+            let event = Event {
+                symbol,
+                side,
+                order: 0,
+                ..*event
+            };
+            for price in levels.drain(..) {
+                if is_held(price) {
+                    let set = self.shown.set(&event, price, Qty(0), out);
+                    set.expect("what goes takes no room");
+                }
+            }
+        }
+        if !instrument.has_orders {
+            return;
+        }
+        let orders = self.orders.iter();
+        let of_symbol = orders.filter(|(_, order)| order.symbol == symbol);
+        let mut ids: Vec<(u64, Resting)> = of_symbol.map(|(id, order)| (*id, *order)).collect();
+        ids.sort_unstable_by_key(|(id, _)| *id);
+        for (id, order) in ids {
+            self.orders.remove(&id);
+            self.dequeue(&order, id);
+            let (symbol, side) = (order.symbol, order.side);
+            out.push(gone(
+                &Event {
+                    symbol,
+                    side,
+                    ..*event
+                },
+                id,
+            ));
+        }
+    }
+
+    /// All books of a channel are empty, and its numbers start anew.
+    fn reset(&mut self, channel: u16, event: &Event, out: &mut Vec<Event>) {
+        for symbol in 1..self.instruments.len() {
+            if self.instruments[symbol].channel == channel {
+                self.clear(symbol as u32, event, out);
+                let instrument = &mut self.instruments[symbol];
+                (instrument.seen, instrument.known_to) = (0, 0);
+            }
+        }
+    }
+
+    fn trade(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        entry: &Block<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let fields = entry.fields;
+        let (symbol, _) = self.instrument(message, event, entry, out)?;
+        let said = info(message, event, entry, symbol);
+        let id = entry.u32(fields.md_trade_entry_id);
+        let (kind, flags) = match entry.byte(fields.md_update_action) {
+            Some(action::NEW) if said.price.0 > 0 && said.qty.0 > 0 => {
+                (Kind::Trade, Flags::PRINTABLE)
+            }
+            Some(action::DELETE) => (Kind::Break, Flags(0)),
+            _ => (Kind::Info, Flags(0)),
+        };
+        let is_break = kind == Kind::Break;
+        out.push(Event {
+            kind,
+            flags,
+            order: 0,
+            order_b: id.filter(|id| *id != u32::MAX).unwrap_or(0).into(),
+            price: if is_break { Price(0) } else { said.price },
+            qty: if is_break { Qty(0) } else { said.qty },
+            side: match entry.byte(fields.aggressor_side) {
+                Some(1) => Side::Buy,
+                Some(2) => Side::Sell,
+                _ => Side::None,
+            },
+            ..said
+        });
+        Ok(())
+    }
+
+    /// The instrument of a snapshot, if that is news.
+    fn snapshot_of(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<Option<(u32, u32)>, Fault> {
+        let (block, fields) = (&message.block, message.block.fields);
+        let security = block.i32(fields.security_id);
+        let known_to = block.u32(fields.last_msg_seq_num_processed);
+        let (Some(security), Some(known_to)) = (security, known_to) else {
+            return Err(message.wrong(block, fields.security_id));
+        };
+        let symbol = self.symbol(security, None, event, out)?;
+        let instrument = &self.instruments[symbol as usize];
+        let is_news = instrument.whole != self.epoch && instrument.seen <= known_to;
+        Ok(is_news.then_some((symbol, known_to)))
+    }
+
+    /// All levels of an instrument.
+    fn snapshot(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let Some((symbol, known_to)) = self.snapshot_of(message, event, out)? else {
+            return Ok(());
+        };
+        let instrument = &mut self.instruments[symbol as usize];
+        if instrument.has_orders {
+            return Ok(());
+        }
+        (instrument.known_to, instrument.whole) = (known_to, self.epoch);
+        let from = out.len();
+        let mut result = Ok(());
+        for (index, (letter, side)) in [(b'0', Side::Buy), (b'1', Side::Sell)]
+            .into_iter()
+            .enumerate()
+        {
+            let event = Event {
+                symbol,
+                side,
+                ..*event
+            };
+            let of_side = || {
+                let all = message.entries();
+                all.filter(|e| e.byte(e.fields.md_entry_type) == Some(letter))
+            };
+            let levels = &mut instrument.levels[index];
+            for price in levels.drain(..) {
+                if !of_side().any(|entry| entry.price() == price) {
+                    result = result.and(show(&mut self.shown, &event, price, 0, out));
+                }
+            }
+            for entry in of_side() {
+                let (price, fields) = (entry.price(), entry.fields);
+                let level = usize::from(entry.byte(fields.md_price_level).unwrap_or(0));
+                if level > 0 {
+                    levels.resize(levels.len().max(level), Price::NONE);
+                    levels[level - 1] = price;
+                    let qty = entry.qty(fields.md_entry_size);
+                    result = result.and(show(&mut self.shown, &event, price, qty, out));
+                }
+            }
+            instrument.depth = instrument.depth.max(levels.len());
+        }
+        self.changed(symbol, message, from, out);
+        result
+    }
+
+    /// Some or all orders of an instrument; says whether they were the last.
+    fn order_snapshot(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> (Result<(), Fault>, bool) {
+        let (symbol, known_to) = match self.snapshot_of(message, event, out) {
+            Ok(Some(news)) => news,
+            Ok(None) => return (Ok(()), true),
+            Err(fault) => return (Err(fault), true),
+        };
+        let (block, fields) = (&message.block, message.block.fields);
+        let part = block.u32(fields.current_chunk).unwrap_or(1);
+        let parts = block.u32(fields.no_chunks).unwrap_or(1);
+        let instrument = &mut self.instruments[symbol as usize];
+        if part == 1 {
+            instrument.known_to = known_to;
+            self.show_orders(symbol, event, message, out);
+            let from = out.len();
+            self.clear(symbol, event, out);
+            self.changed(symbol, message, from, out);
+        } else if instrument.chunk.checked_add(1) != Some(part) || instrument.known_to != known_to {
+            instrument.chunk = 0;
+            return (Ok(()), true);
+        }
+        let instrument = &mut self.instruments[symbol as usize];
+        instrument.chunk = part;
+        let is_last = part >= parts;
+        if is_last {
+            instrument.whole = self.epoch;
+        }
+        let from = out.len();
+        let result = each(message.entries(), |entry| {
+            let fields = entry.fields;
+            let side = side_of(entry.byte(fields.md_entry_type).unwrap_or(0));
+            let (Some(side), Some(id)) = (side, entry.u64(fields.order_id)) else {
+                return Err(message.wrong(&entry, fields.md_entry_type));
+            };
+            let event = Event {
+                symbol,
+                side,
+                order: id,
+                price: entry.price(),
+                qty: Qty(entry.qty(fields.md_display_qty)),
+                ..*event
+            };
+            self.order(&event, false, entry.u64(fields.md_order_priority), out)
+        });
+        self.changed(symbol, message, from, out);
+        (result, is_last)
+    }
+
+    fn definition(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let (block, fields) = (&message.block, message.block.fields);
+        let Some(security) = block.i32(fields.security_id) else {
+            return Err(message.wrong(block, fields.security_id));
+        };
+        let name = block.get::<20>(fields.symbol);
+        let name = name.and_then(|name| short_name(&name));
+        let symbol = self.symbol(security, name, event, out)?;
+        let instrument = &mut self.instruments[symbol as usize];
+        instrument.group = block.get(fields.security_group).unwrap_or_default();
+        for feed in message.groups[1].into_iter().flat_map(Entries::iter) {
+            let depth = feed.byte(feed.fields.market_depth).map_or(0, |d| d as i8);
+            if feed.get(feed.fields.md_feed_type) == Some(*b"GBX") && depth > 0 {
+                instrument.depth = depth as usize;
+            }
+        }
+        Ok(())
+    }
+
+    /// The trading status of an instrument, or of all of a group as far as they were defined.
+    fn status(
+        &mut self,
+        message: &Message<'_>,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let (block, fields) = (&message.block, message.block.fields);
+        let status = block.byte(fields.security_trading_status).unwrap_or(0);
+        let letter = match status {
+            17 | 24 | 25 => b'T',
+            2 | 4 | 18 | 26 => b'H',
+            15 | 21 => b'Q',
+            _ => 0,
+        };
+        let event = Event {
+            kind: if letter == 0 {
+                Kind::Info
+            } else {
+                Kind::Status
+            },
+            order: if letter == 0 { status } else { letter }.into(),
+            ..*event
+        };
+        if let Some(security) = block.i32(fields.security_id) {
+            let symbol = self.symbol(security, None, &event, out)?;
+            out.push(Event { symbol, ..event });
+            return Ok(());
+        }
+        let group = block.get::<6>(fields.security_group).unwrap_or_default();
+        let all = self.instruments.iter().enumerate().skip(1);
+        let from = out.len();
+        out.extend(
+            all.filter(|(_, instrument)| group != [0; 6] && instrument.group == group)
+                .map(|(symbol, _)| Event {
+                    symbol: symbol as u32,
+                    ..event
+                }),
+        );
+        if out.len() == from {
+            // Whose status that is was not said.
+            out.push(Event {
+                kind: Kind::Info,
+                ..event
+            });
+        }
+        Ok(())
+    }
+
+    /// Marks the changes of a book, `out[from..]`, as some of more.
+    fn changed(&mut self, symbol: u32, message: &Message<'_>, from: usize, out: &mut [Event]) {
+        for (index, event) in out.iter_mut().enumerate().skip(from) {
+            let is_change = matches!(
+                event.kind,
+                Kind::Add | Kind::Replace | Kind::Delete | Kind::Cancel
+            );
+            if !is_change {
+                continue;
+            }
+            event.flags = event.flags.with(Flags::MORE);
+            let instrument = &mut self.instruments[symbol as usize];
+            instrument.changes = instrument.changes.saturating_add(1);
+            instrument.last = (self.messages, index);
+            if !instrument.is_open {
+                instrument.is_open = true;
+                let channel = self.channels.iter_mut().find(|c| c.port == message.channel);
+                channel.expect("it is followed").open.push(symbol);
+            }
+        }
+    }
+
+    /// The event is over: each book that it touched is as it will be.
+    fn end_event(&mut self, channel: usize, event: &Event, out: &mut Vec<Event>) {
+        let messages = self.messages;
+        for symbol in self.channels[channel].open.drain(..) {
+            let instrument = &mut self.instruments[symbol as usize];
+            let (changes, last) = (instrument.changes, instrument.last);
+            (instrument.is_open, instrument.changes) = (false, 0);
+            match out.get_mut(last.1).filter(|_| last.0 == messages) {
+                Some(change) => {
+                    let several = if changes > 1 { Flags::ENDS.0 } else { 0 };
+                    change.flags = Flags(change.flags.0 & !Flags::MORE.0 | several);
+                }
+                None => out.push(Event {
+                    kind: Kind::Info,
+                    symbol,
+                    flags: Flags::ENDS,
+                    ..*event
+                }),
+            }
+        }
+    }
+}
+
+const NEW: Instrument = Instrument {
+    name: 0,
+    group: [0; 6],
+    depth: DEPTH,
+    channel: 0,
+    seen: 0,
+    known_to: 0,
+    whole: 0,
+    chunk: 0,
+    has_orders: false,
+    levels: [Vec::new(), Vec::new()],
+    is_open: false,
+    changes: 0,
+    last: (0, 0),
+};
+
+/// A level shows `qty` from now on, if books can hold its price.
+fn show(
+    shown: &mut Shown,
+    event: &Event,
+    price: Price,
+    qty: i64,
+    out: &mut Vec<Event>,
+) -> Result<(), Fault> {
+    if is_held(price) {
+        return shown.set(event, price, Qty(qty), out);
+    }
+    if price.is_some() {
+        out.push(Event {
+            price,
+            qty: Qty(qty),
+            ..*event
+        });
+    }
+    Ok(())
+}
+
+/// The name of an instrument that was not defined, as [`Kind::Symbol`] has it: its number; where
+/// eight letters are not enough, to the base 36 behind a small `x`.
+fn number_name(security: i32) -> u64 {
+    let mut rest = security as u32;
+    let is_long = rest > 99_999_999;
+    let base = if is_long { 36 } else { 10 };
+    let mut letters = Vec::with_capacity(8);
+    while letters.is_empty() || rest > 0 {
+        let digit = char::from_digit(rest % base, 36).expect("below its base");
+        letters.push(digit as u8);
+        rest /= base;
+    }
+    letters.extend(is_long.then_some(b'x'));
+    let mut name = [b' '; 8];
+    let letters = letters.iter().rev();
+    name.iter_mut()
+        .zip(letters)
+        .for_each(|(to, from)| *to = *from);
+    u64::from_be_bytes(name)
+}
