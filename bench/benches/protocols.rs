@@ -6,7 +6,7 @@ use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use feed::moldudp64::Blocks;
-use feed::protocol::{Dbn, Iex, Lobster, Protocol};
+use feed::protocol::{Dbn, Iex, Lobster, Mdp3, Protocol};
 
 const CONFIG: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
@@ -149,6 +149,59 @@ fn mbp_10(random: &mut Random, number: u64, out: &mut Vec<u8>) {
     }
 }
 
+/// What CME writes in front of a message of one entry that ends its event, as the reader has it.
+fn mdp3(number: u64, template: u16, each: u16, out: &mut Vec<u8>) {
+    out.extend(time(number).to_le_bytes());
+    out.extend((number as u32).to_le_bytes());
+    out.extend(14_310u16.to_le_bytes());
+    for word in [11, template, 1, 9] {
+        out.extend(u16::to_le_bytes(word));
+    }
+    out.extend((time(number) - 900).to_le_bytes());
+    out.extend([0x80, 0, 0]);
+    out.extend(each.to_le_bytes());
+    out.push(1);
+}
+
+/// MDP 3.0's price levels: 100 instruments, a change at one of ten levels.
+fn mdp3_levels(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    mdp3(number, 46, 32, out);
+    let (security, level, side) = (random.below(100), random.below(10), random.below(2));
+    let steps = 1 + level as i64;
+    let price = 4_800_000_000_000 + 250_000_000 * if side == 0 { -steps } else { steps };
+    out.extend(price.to_le_bytes());
+    out.extend((1 + random.below(90) as u32).to_le_bytes());
+    out.extend((7_000 + security as u32).to_le_bytes());
+    out.extend([0; 8]);
+    out.extend([1 + level as u8, 1, b'0' + side as u8, 0, 0, 0, 0, 0]);
+    out.extend([0; 8]);
+}
+
+/// MDP 3.0's orders, which come, change and go.
+fn mdp3_orders(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    mdp3(number, 47, 40, out);
+    let action = match number % 5 {
+        0 | 2 => 0,
+        1 | 3 => 2,
+        _ => 1,
+    };
+    let near = number.saturating_sub(5 * random.below(400)) / 5 * 5;
+    let order = match action {
+        0 => number,
+        2 => near + number % 5 - 1,
+        _ => near,
+    };
+    let is_bid = order.is_multiple_of(2);
+    let steps = 1 + random.below(30) as i64;
+    let price = 4_800_000_000_000 + 250_000_000 * if is_bid { -steps } else { steps };
+    out.extend((order + 1).to_le_bytes());
+    out.extend((number + 1).to_le_bytes());
+    out.extend(price.to_le_bytes());
+    out.extend(10u32.to_le_bytes());
+    out.extend((7_000 + order as u32 % 100).to_le_bytes());
+    out.extend([action, if is_bid { b'0' } else { b'1' }, 0, 0, 0, 0, 0, 0]);
+}
+
 fn decode<P: Protocol>(protocol: &P, tape: &Tape) -> u64 {
     let mut event = Event::new(Kind::Nothing);
     let mut sum = 0;
@@ -216,6 +269,8 @@ fn protocols(criterion: &mut Criterion) {
     });
     measure(criterion, "dbn_mbo", &tape(mbo), Dbn::new);
     measure(criterion, "dbn_mbp_10", &tape(mbp_10), Dbn::new);
+    measure(criterion, "mdp3_levels", &tape(mdp3_levels), Mdp3::new);
+    measure(criterion, "mdp3_orders", &tape(mdp3_orders), Mdp3::new);
 }
 
 criterion_group!(benches, protocols);
