@@ -168,8 +168,12 @@ impl<S: Source> Source for Live<S> {
         self.inner.lines()
     }
 
-    fn recover(&mut self, missing: Option<&Missing>) -> Asked {
-        self.inner.recover(missing)
+    fn recover(&mut self, missing: Option<&Missing>, only_answers: bool) -> Asked {
+        self.inner.recover(missing, only_answers)
+    }
+
+    fn dropped(&self) -> Vec<u64> {
+        self.inner.dropped()
     }
 
     fn asked(&self) -> Option<AskCounts> {

@@ -289,9 +289,9 @@ pub fn by_type(reader: &ReaderStats) -> BTreeMap<String, u64> {
 
 /// The lines' counts by name.
 pub fn lines(reader: &ReaderStats) -> Vec<Line> {
-    let named = reader.line_names.iter().zip(&reader.lines);
+    let named = reader.line_names.iter().zip(&reader.lines).enumerate();
     named
-        .map(|(line, stats)| Line {
+        .map(|(index, (line, stats))| Line {
             name: line.name.clone(),
             packets: stats.packets,
             messages: stats.messages,
@@ -299,6 +299,7 @@ pub fn lines(reader: &ReaderStats) -> Vec<Line> {
             gap_messages: stats.missing,
             filled_by_other: stats.filled_by_others(),
             lost: stats.lost,
+            kernel_drops: reader.dropped.get(index).copied().unwrap_or(0),
         })
         .collect()
 }

@@ -193,6 +193,9 @@ pub struct Line {
     pub gap_messages: u64,
     pub filled_by_other: u64,
     pub lost: u64,
+    /// Packets that the kernel dropped because the reader did not keep up.
+    #[serde(default)]
+    pub kernel_drops: u64,
 }
 
 /// Messages that no line brought.

@@ -119,9 +119,13 @@ fn feed(out: &mut String, style: Style, results: &Results) {
                 count(line.lost)
             )
         };
+        let dropped = match line.kernel_drops {
+            0 => String::new(),
+            drops => format!(", {} packets dropped by the kernel", count(drops)),
+        };
         let _ = writeln!(
             out,
-            "{} {:<22} {:>10} packets, {} duplicate messages, {missing}",
+            "{} {:<22} {:>10} packets, {} duplicate messages, {missing}{dropped}",
             style.bold("line    "),
             line.name,
             count(line.packets),

@@ -229,6 +229,11 @@ fn check_recovered(session: &Session, run: &Path) {
     let asked = |name: &str| live["retransmission"][name].as_u64().unwrap();
     assert!(asked("recovered") >= 401, "{}", live["retransmission"]);
     assert!(asked("asked") >= asked("recovered"));
+    let lines = live["lines"].as_array().unwrap().iter();
+    let drops: u64 = lines
+        .map(|line| line["kernel_drops"].as_u64().unwrap())
+        .sum();
+    assert_eq!(drops > 0, live["anomalies"].get("input_trouble").is_some());
     assert_eq!(asked("given_up"), 0);
 }
 
@@ -283,7 +288,8 @@ fn an_itch_file_over_lines_that_lose_gives_what_its_replay_gives() {
     .expect(0);
     session.replay = replay;
     let (run, server) = (session.folder.join("live"), free_address());
-    let mut listening = session.listen_with(&run, &asking(server));
+    // With little room for packets that wait, what there is no room for waits in the kernel.
+    let mut listening = session.listen_for(&run, "hold_packets = 16\n", &asking(server));
     let server = server.to_string();
     let more = ["--retransmit", &server, "--linger", "1h"];
     let serving = session.serve_with(&file, &[&FAULTS[..], &more].concat());

@@ -380,6 +380,11 @@ impl Arbiter {
             .find_map(|session| session.missing(&rule))
     }
 
+    /// Whether there may be no room to hold so many packets more.
+    pub fn is_full(&self, packets: usize) -> bool {
+        self.hold.free.len() <= packets
+    }
+
     /// Nobody has what is missing: it is lost by the usual rules.
     pub fn give_up(&mut self, missing: &Missing) {
         let found = self.sessions.iter_mut().find(|s| s.id == missing.session);

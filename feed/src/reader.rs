@@ -198,6 +198,8 @@ pub struct ReaderStats {
     pub lines: Vec<LineStats>,
     /// The lines' names.
     pub line_names: Vec<Line>,
+    /// Packets that the system dropped, by line; empty for files.
+    pub dropped: Vec<u64>,
     /// The MoldUDP64 sessions.
     pub sessions: Vec<SessionStats>,
     /// The rings, by shard.
@@ -287,7 +289,13 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             packets: 0,
             bytes: 0,
             turn_packets: 1,
-            turn_packets_max: config.turn_packets_max,
+            turn_packets_max: match config.gaps.recovery {
+                // A turn that begins with room for its packets must not run out of it.
+                Some(_) => config
+                    .turn_packets_max
+                    .min(config.gaps.hold_packets.div_ceil(4)),
+                None => config.turn_packets_max,
+            },
         }
     }
 
@@ -398,6 +406,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             gaps: intake.gaps.clone(),
             lines: self.arbiter.lines(),
             line_names: self.source.lines().to_vec(),
+            dropped: self.source.dropped(),
             sessions: self.arbiter.sessions(),
             rings: intake.stage.stats(),
             recovery: self.recovery(),
@@ -413,7 +422,11 @@ impl<S: Source, P: Protocol> Reader<S, P> {
     #[cold]
     fn recover(&mut self) {
         let missing = self.arbiter.missing();
-        let asked = self.source.recover(missing.as_ref());
+        // A busy machine takes in at once what came in a while, sooner than any answer. What there
+        // is no room for waits where it is.
+        let is_full = self.arbiter.is_full(self.turn_packets_max);
+        let only_answers = missing.is_some() && is_full;
+        let asked = self.source.recover(missing.as_ref(), only_answers);
         if let (Some(missing), Asked::GivenUp) = (missing, asked) {
             self.arbiter.give_up(&missing);
         }

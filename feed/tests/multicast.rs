@@ -186,6 +186,7 @@ fn packets_that_the_kernel_dropped_are_told_of() {
     assert!(told.starts_with(&want), "{told}");
     assert_eq!(next(&mut multicast), Some("0 after".into()));
     assert_eq!(multicast.drops().collect::<Vec<_>>(), [dropped]);
+    assert_eq!(multicast.dropped(), [dropped]);
 }
 
 #[test]

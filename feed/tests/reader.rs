@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 
 use bus::ring::{Receiver, ring};
 use bus::{Anomaly, Event, Flags, Kind, Ts};
+use feed::arbiter::RecoveryRule;
 use feed::moldudp64::{END_OF_SESSION, Header, SessionId};
 use feed::protocol::{Itch, Protocol};
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned, shard_of};
-use feed::source::{SimSource, SimStep};
+use feed::retransmit::{self, AskCounts, Missing};
+use feed::source::{Framing, Line, Packet, Place, Polled, SimSource, SimStep, Source, SourceError};
 use reference::{Random, blocks, sample_messages};
 
 const MIDNIGHT: Ts = Ts(1_767_589_200_000_000_000);
@@ -642,5 +644,148 @@ fn changed_packets_never_panic_and_every_message_is_read_once() {
             "seed {seed}"
         );
         assert_eq!(seqs.len() as u64, stats.seq, "seed {seed}");
+    }
+}
+
+/// A line that lost packets, and a server of what it lost that takes its time.
+struct Asked {
+    lines: Vec<Line>,
+    all: Vec<Vec<u8>>,
+    next: usize,
+    is_lost: fn(usize) -> bool,
+    only_answers: bool,
+    /// The answer to come, and after how many polls.
+    answer: Option<(u32, usize)>,
+    asked: u64,
+    polls_of_answer: u32,
+}
+
+impl Source for Asked {
+    fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
+        let (line, index) = match &mut self.answer {
+            Some((0, index)) => {
+                let index = *index;
+                self.answer = None;
+                (1, index)
+            }
+            Some((polls, _)) if self.only_answers => {
+                *polls -= 1;
+                return Ok(Polled::Empty);
+            }
+            answer => {
+                if let Some((polls, _)) = answer {
+                    *polls -= 1;
+                }
+                while self.next < self.all.len() && (self.is_lost)(self.next) {
+                    self.next += 1;
+                }
+                if self.next == self.all.len() {
+                    return match answer {
+                        Some(_) => Ok(Polled::Empty),
+                        None => Ok(Polled::End),
+                    };
+                }
+                self.next += 1;
+                (0, self.next - 1)
+            }
+        };
+        let payload = &self.all[index];
+        Ok(Polled::Packet(Packet {
+            ts_recv: Some(Ts(index as i64)),
+            line,
+            framing: Framing::MoldUdp64,
+            payload,
+            wire_bytes: payload.len() as u32,
+            place: Place::default(),
+        }))
+    }
+
+    fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    fn recover(&mut self, missing: Option<&Missing>, only_answers: bool) -> retransmit::Asked {
+        self.only_answers = only_answers;
+        let Some(missing) = missing else {
+            return retransmit::Asked::GivenUp;
+        };
+        if self.answer.is_none() {
+            let starts = |payload: &Vec<u8>| Header::split(payload).unwrap().0.sequence;
+            let index = self.all.iter().position(|p| starts(p) == missing.first);
+            let index = index.expect("what is missing begins with a packet");
+            self.answer = Some((self.polls_of_answer, index));
+            self.asked += 1;
+        }
+        retransmit::Asked::Waiting
+    }
+
+    fn asked(&self) -> Option<AskCounts> {
+        Some(AskCounts {
+            requests: self.asked,
+            ..AskCounts::default()
+        })
+    }
+}
+
+#[test]
+fn a_slow_answer_is_waited_for_though_there_is_room_for_few_packets_only() {
+    let messages = sample_messages(2_000);
+    let all: Vec<Vec<u8>> = packets(&messages, 0, 5)
+        .into_iter()
+        .map(|step| match step {
+            SimStep::Packet { payload, .. } => payload,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let whole: Vec<SimStep> = all
+        .iter()
+        .enumerate()
+        .map(|(index, payload)| SimStep::packet(Some(Ts(index as i64)), 0, payload))
+        .collect();
+    let (want, _) = read(whole, config());
+    for (hold_packets, polls_of_answer) in [(2, 0), (8, 500), (64, 500), (1_024, 20)] {
+        let mut config = config();
+        config.gaps.hold_packets = hold_packets;
+        config.gaps.reorder_max = 1;
+        config.gaps.recovery = Some(RecoveryRule {
+            line: 1,
+            messages_max: 1_000,
+            is_from_first: true,
+        });
+        let source = Asked {
+            lines: ["A", "answers"]
+                .map(|name| Line { name: name.into() })
+                .into(),
+            all: all.clone(),
+            next: 0,
+            is_lost: |index| index % 7 == 3 || (100..140).contains(&index),
+            only_answers: false,
+            answer: None,
+            asked: 0,
+            polls_of_answer,
+        };
+        let lost = (0..all.len()).filter(|index| (source.is_lost)(*index));
+        let lost = lost.count() as u64;
+        let (sender, mut receiver) = ring::<Event>(1 << 16);
+        let mut reader = Reader::new(source, config, vec![sender]);
+        let mut got = Vec::new();
+        while reader.turn().unwrap() != Turned::Ended {
+            take(&mut receiver, usize::MAX, &mut got);
+        }
+        take(&mut receiver, usize::MAX, &mut got);
+        let stats = reader.stats();
+        assert_eq!(stats.gaps.first(), None, "{hold_packets}");
+        let bare = |events: &[Event]| -> Vec<Event> {
+            let timeless = |event: &Event| Event {
+                ts_recv: Ts(0),
+                ..*event
+            };
+            events.iter().map(timeless).collect()
+        };
+        assert!(bare(&got) == bare(&want), "{hold_packets}: other events");
+        let recovery = stats.recovery.unwrap();
+        assert_eq!(recovery.given_up, 0);
+        assert_eq!(recovery.recovered, 5 * lost);
+        assert!(recovery.asked.requests >= lost);
     }
 }

@@ -164,9 +164,15 @@ pub trait Source {
         None
     }
     /// Says what is missing, or that nothing is, and does not wait: what comes of it are packets of
-    /// one more line. To be called often while something is missing.
-    fn recover(&mut self, _missing: Option<&Missing>) -> Asked {
+    /// one more line. To be called often while something is missing. With `only_answers` the next
+    /// polls bring nothing else: there is no room for what cannot be delivered before.
+    fn recover(&mut self, _missing: Option<&Missing>, _only_answers: bool) -> Asked {
         Asked::GivenUp
+    }
+    /// How many packets of each line the system dropped because we did not keep up; empty where it
+    /// cannot.
+    fn dropped(&self) -> Vec<u64> {
+        Vec::new()
     }
     /// What was asked for, where missing messages are asked for at all.
     fn asked(&self) -> Option<AskCounts> {

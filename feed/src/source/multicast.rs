@@ -61,6 +61,8 @@ pub struct Multicast {
     has_untold: bool,
     /// Asks for what no line brought. The last of the sockets is then its own.
     asker: Option<Asker>,
+    /// Everything but answers stays in the kernel.
+    only_answers: bool,
     clock: MachineClock,
 }
 
@@ -95,6 +97,7 @@ impl Multicast {
             packets: 0,
             has_untold: false,
             asker: None,
+            only_answers: false,
             clock: MachineClock::new(),
         };
         for line in &options.lines {
@@ -176,7 +179,12 @@ impl Multicast {
             Some(asker) if !asker.is_waiting() => self.sockets.len() - 1,
             Some(_) | None => self.sockets.len(),
         };
-        for (index, line) in self.sockets[..count].iter_mut().enumerate() {
+        let first = if self.only_answers {
+            self.sockets.len() - 1
+        } else {
+            0
+        };
+        for (index, line) in self.sockets[..count].iter_mut().enumerate().skip(first) {
             if line.in_hand.is_some() {
                 continue;
             }
@@ -216,7 +224,12 @@ impl Multicast {
     #[inline]
     fn first(&self) -> Option<(usize, InHand)> {
         let mut first: Option<(usize, InHand)> = None;
-        for (index, line) in self.sockets.iter().enumerate() {
+        let from = if self.only_answers {
+            self.sockets.len() - 1
+        } else {
+            0
+        };
+        for (index, line) in self.sockets.iter().enumerate().skip(from) {
             if let Some(packet) = line.in_hand
                 && first.is_none_or(|(_, other)| packet.ts < other.ts)
             {
@@ -260,7 +273,8 @@ impl Source for Multicast {
         &self.lines
     }
 
-    fn recover(&mut self, missing: Option<&Missing>) -> Asked {
+    fn recover(&mut self, missing: Option<&Missing>, only_answers: bool) -> Asked {
+        self.only_answers = only_answers && self.asker.is_some();
         let (Some(asker), Some(missing)) = (&mut self.asker, missing) else {
             if let Some(asker) = &mut self.asker {
                 asker.rest();
@@ -273,8 +287,15 @@ impl Source for Multicast {
                 self.request(&request);
                 Asked::Waiting
             }
-            Ask::GiveUp => Asked::GivenUp,
+            Ask::GiveUp => {
+                self.only_answers = false;
+                Asked::GivenUp
+            }
         }
+    }
+
+    fn dropped(&self) -> Vec<u64> {
+        self.drops().collect()
     }
 
     fn asked(&self) -> Option<AskCounts> {
