@@ -70,11 +70,14 @@ impl Stop {
     }
 }
 
-/// Set by SIGINT or SIGTERM; a second one ends the process at once. Ignores SIGXFSZ, so that a
-/// file size limit is an error that can be said and not the end of the process.
+/// Set by SIGINT, SIGTERM or SIGHUP, the terminal's end; a second one ends the process at once. What
+/// `nohup` ignores stays ignored. Ignores SIGXFSZ, so that a file size limit is an error that can be
+/// said and not the end of the process.
 pub fn watch_signals() -> std::io::Result<Stop> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let stop = Stop::default();
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let all = [SIGINT, SIGTERM, SIGHUP];
+    for signal in all.into_iter().filter(|&signal| !is_ignored(signal)) {
         // The first signal sets the flag; with the flag set, the next one exits.
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))?;
         signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
@@ -82,6 +85,14 @@ pub fn watch_signals() -> std::io::Result<Stop> {
     let ignored = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored)?;
     Ok(stop)
+}
+
+/// Whether whoever started the program had this signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// A speed as the feed wants it: a ratio of whole numbers.

@@ -9,10 +9,12 @@ mod support;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use support::{
-    Folder, Random, Started, alone, digests, files_under, manifest, orders_of, program, tapeline,
+    Folder, Random, Started, alone, digests, files_under, manifest, orders_of, program, signal,
+    tapeline,
 };
 
 /// At this pace the session takes about 300 ms.
@@ -252,7 +254,7 @@ fn a_run_of_two_shards_survives_kills() {
     check_files("resume-two", 2, 20, "");
 }
 
-/// SIGINT ends a replay in order, and leaves it where it can go on as after a kill.
+/// SIGINT, SIGTERM and SIGHUP end a replay in order, and leave it where it can go on as after a kill.
 #[test]
 fn a_replay_that_was_stopped_goes_on_too() {
     let _alone = alone();
@@ -271,7 +273,7 @@ fn a_replay_that_was_stopped_goes_on_too() {
                 break ended;
             }
             if run.join("log").exists() {
-                process.interrupt();
+                signal(process.id(), ["INT", "TERM", "HUP"][stops % 3]);
                 break process.wait_for_end();
             }
         };
@@ -331,4 +333,26 @@ fn a_shard_that_cannot_go_on_ends_the_run() {
 /// Whether a segment has frames behind its header.
 fn holds_events(segment: &Path) -> bool {
     fs::read(segment).is_ok_and(|bytes| bytes[4096..].iter().any(|byte| *byte != 0))
+}
+
+/// Whoever wants a run to outlive its terminal says so with `nohup`.
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let _alone = alone();
+    let twin = Twin::new("resume-nohup", 1);
+    let run = twin.folder.join("run");
+    let mut command = Command::new("nohup");
+    command.arg(program().get_program()).arg("replay");
+    command.arg(&twin.capture).arg("-o").arg(&run);
+    command.arg("-c").arg(&twin.config);
+    let mut process = Started::new(command.args(["--shards", "1", "--speed", PACE]));
+    while !run.join("log").exists() {
+        if let Some(ended) = process.wait(Duration::from_millis(5)) {
+            ended.expect(0);
+            panic!("ended before its log was there");
+        }
+    }
+    signal(process.id(), "HUP");
+    process.wait_for_end().expect(0);
+    twin.check(&run);
 }

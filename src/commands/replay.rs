@@ -617,7 +617,7 @@ pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<Tra
     if named.is_none() {
         talk.say(format_args!(
             "neither the input nor its name says the trading date; {UNDATED} stands in for it \
-             (--date says it)"
+             (--date or source.date says it)"
         ));
     }
     TradingDay::new(named.as_deref().unwrap_or(UNDATED), timezone).map_err(Failure::usage)
