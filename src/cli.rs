@@ -52,6 +52,10 @@ pub enum Command {
     Book(Book),
     /// Compare a run with the truth that came with its session, or its books with others.
     Verify(Verify),
+    /// Cut some symbols and some time out of ITCH captures, with all that their books need.
+    Slice(Slice),
+    /// Write ITCH captures as one pcap or ITCH file: lines put together, each message once.
+    Convert(Convert),
     /// Compare two runs: equal, or the first divergence with its context.
     Diff(Diff),
     /// Make, show and restore savepoints: states of a run from which others can go on.
@@ -435,6 +439,39 @@ pub struct Verify {
     /// or `lobster:DIR`: the rows of LOBSTER's order book file, compared after each message.
     #[arg(long, value_name = "ORACLE")]
     pub against: PathBuf,
+}
+
+/// `tapeline slice`
+#[derive(Debug, Args)]
+pub struct Slice {
+    #[command(flatten)]
+    pub convert: Convert,
+    /// Only these symbols, and what the feed says of all.
+    #[arg(long, value_delimiter = ',')]
+    pub symbols: Vec<String>,
+    /// From this time on, `09:31` or RFC 3339; of the time before, all that changes books.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Up to the first message after this time.
+    #[arg(long)]
+    pub until: Option<String>,
+}
+
+/// `tapeline convert`
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// ITCH captures: pcap, pcapng or ITCH files, plain or in gzip or zstd.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Output: `.pcap` or `.itch`, with `.gz` or `.zst` to compress.
+    #[arg(short, long)]
+    pub output: PathBuf,
+    /// Trading date, `2026-01-05`, instead of what the capture or its name says.
+    #[arg(long)]
+    pub date: Option<String>,
+    /// Overwrite a file that exists.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `tapeline diff`

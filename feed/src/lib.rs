@@ -3,11 +3,13 @@
 //! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`,
 //! `iextp`, `mdp3`, `transport` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to
 //! ask for what no line brought), `protocol` (messages to events), `reader`
-//! (all of it together, into the shards' rings), `inspect` (what a capture holds).
+//! (all of it together, into the shards' rings), `inspect` (what a capture holds), `again` (messages as
+//! they came, into a capture once more).
 //! Knows nothing of books, analytics or logs.
 
 #![forbid(unsafe_code)]
 
+pub mod again;
 pub mod arbiter;
 pub mod iextp;
 pub mod inspect;

@@ -13,6 +13,7 @@ mod sample;
 mod savepoint;
 mod serve_feed;
 mod shadow;
+mod slice;
 mod verify;
 mod words;
 
@@ -164,6 +165,8 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::ServeFeed(args) => serve_feed::serve_feed(&args, talk),
         Command::Book(args) => book::book(&args, talk),
         Command::Verify(args) => verify::verify(&args, talk),
+        Command::Slice(args) => slice::slice(&args, talk),
+        Command::Convert(args) => slice::convert(&args, talk),
         Command::Diff(args) => diff::diff(&args, talk),
         Command::Savepoint(args) => savepoint::savepoint(&args, talk),
         Command::Shadow(args) => shadow::shadow(&args, talk),

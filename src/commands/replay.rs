@@ -194,7 +194,7 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
 }
 
 /// A symbol's name as exchanges write it.
-fn symbol(text: &str) -> Result<String, Failure> {
+pub fn symbol(text: &str) -> Result<String, Failure> {
     let name = text.trim().to_ascii_uppercase();
     if name.is_empty() {
         return Err(Failure::usage("--symbols has an empty name"));
