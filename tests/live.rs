@@ -3,7 +3,7 @@
 mod support;
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -296,6 +296,55 @@ fn an_itch_file_over_lines_that_lose_gives_what_its_replay_gives() {
     listening.wait_for_end().expect(0);
     serving.kill();
     check_recovered(&session, &run);
+}
+
+#[test]
+fn sigint_ends_a_run_that_waits_for_an_answer_and_nonsense_is_none() {
+    let _alone = alone();
+    let Some(session) = Session::new("live-asking") else {
+        return;
+    };
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has UDP");
+    let SocketAddr::V4(address) = server.local_addr().unwrap() else {
+        panic!("bound to IPv4")
+    };
+    server
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let run = session.folder.join("live");
+    // Patient, so that it still asks when it is stopped.
+    let patient =
+        format!("[source.retransmit]\nserver = \"{address}\"\ntimeout = \"10s\"\ntries = 100\n");
+    let mut listening = session.listen_with(&run, &patient);
+    let serving = session.serve_with(&session.capture, &["--drop-both", "200..260"]);
+    let mut request = [0; 64];
+    let (len, asker) = server.recv_from(&mut request).expect("it asks");
+    assert_eq!(len, 20, "a session, a number and a count");
+    let first = u64::from_be_bytes(request[10..18].try_into().unwrap());
+    assert!((1..=200).contains(&first), "asks from {first} on");
+    // Too short, of nobody's session, and with more messages than bytes.
+    server.send_to(b"no", asker).unwrap();
+    server.send_to(&[b'?'; 40], asker).unwrap();
+    let mut hollow = request[..20].to_vec();
+    hollow.extend([0xff; 9]);
+    server.send_to(&hollow, asker).unwrap();
+    listening.interrupt();
+    listening
+        .wait_for_end()
+        .expect(130)
+        .says(&["stopped by a signal"]);
+    serving.kill();
+    let live = manifest(&run);
+    assert_eq!(live["state"], "stopped");
+    let lost = live["counts"]["lost_messages"].as_u64().unwrap();
+    let asked = &live["retransmission"];
+    assert!(asked["requests"].as_u64() > Some(0), "{asked}");
+    assert_eq!(asked["recovered"], 0, "{asked}");
+    assert_eq!(asked["given_up"], lost, "{asked}");
+    // What came behind what is missing was not thrown away.
+    let came = live["counts"]["messages"].as_u64().unwrap();
+    assert!(lost > 0 && came + 1 > first, "{came} messages, {lost} lost");
+    tapeline(args![String::from("diff"), run, run]).expect(0);
 }
 
 #[test]
