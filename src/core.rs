@@ -18,6 +18,9 @@ use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, Ts};
 use crate::digest::{Closed, SymbolDigest};
 
 /// How many events ahead a symbol's place and digest are asked for, and then its state.
+/// No quantity has more decimals than this.
+const DECIMALS_MAX: u64 = 18;
+
 const FAR_EVENTS: usize = 16;
 const NEAR_EVENTS: usize = 8;
 /// Events kept as examples of what was wrong.
@@ -101,7 +104,7 @@ pub struct Core {
     early: Early,
     visits_at_tick: usize,
     digests: Vec<SymbolDigest>,
-    names: Vec<[u8; 8]>,
+    names: Vec<Named>,
     last_seq: u64,
     watermark: Ts,
     anomalies: Anomalies,
@@ -111,6 +114,27 @@ pub struct Core {
     /// Whether the exchange said that market hours are on, or nothing.
     is_open: bool,
     is_ended: bool,
+}
+
+/// What a symbol is called, and in what its quantities are.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    letters: [u8; 8],
+    decimals: u8,
+}
+
+impl Named {
+    const NOT: Named = Named {
+        letters: [b' '; 8],
+        decimals: 0,
+    };
+
+    fn by(event: &Event) -> Named {
+        Named {
+            letters: event.order.to_be_bytes(),
+            decimals: event.order_b.min(DECIMALS_MAX) as u8,
+        }
+    }
 }
 
 impl Core {
@@ -127,7 +151,7 @@ impl Core {
             early: Early::new(),
             visits_at_tick: VISITS_AT_TICK,
             digests: vec![SymbolDigest::EMPTY; config.symbols_max],
-            names: vec![[b' '; 8]; config.symbols_max],
+            names: vec![Named::NOT; config.symbols_max],
             last_seq: 0,
             watermark: Ts::MIN,
             anomalies: Anomalies::default(),
@@ -235,7 +259,12 @@ impl Core {
                 self.suites.save(symbol, &mut beside);
                 self.risk.save(symbol, &mut beside);
                 self.digests[symbol as usize].save(&mut beside);
-                beside.bytes(&self.names[symbol as usize]);
+                let named = &self.names[symbol as usize];
+                beside.bytes(&named.letters);
+                // Written only where it says something: where it is absent, it is 0.
+                if named.decimals > 0 {
+                    beside.u8(named.decimals);
+                }
             }
             beside.finish().expect("memory takes all");
             out.u32(apart.len() as u32);
@@ -300,7 +329,12 @@ impl Core {
                     return Err(beside.error(want));
                 }
                 self.digests[index] = SymbolDigest::load(&mut beside)?;
-                self.names[index].copy_from_slice(beside.bytes(8)?);
+                let mut named = Named::NOT;
+                named.letters.copy_from_slice(beside.bytes(8)?);
+                if !beside.is_at_end() {
+                    named.decimals = beside.u8()?;
+                }
+                self.names[index] = named;
                 beside.end()?;
             }
         }
@@ -328,7 +362,16 @@ impl Core {
 
     /// A symbol's name, padded with spaces; all spaces when the feed did not say it.
     pub fn name(&self, symbol: u32) -> &[u8; 8] {
-        self.names.get(symbol as usize).unwrap_or(&[b' '; 8])
+        self.names
+            .get(symbol as usize)
+            .map_or(&Named::NOT.letters, |named| &named.letters)
+    }
+
+    /// Its quantities are in units of 10 to the power of minus this; see [`Kind::Symbol`].
+    pub fn decimals(&self, symbol: u32) -> u8 {
+        self.names
+            .get(symbol as usize)
+            .map_or(0, |named| named.decimals)
     }
 
     /// The `seq` of the last event taken in.
@@ -373,7 +416,7 @@ struct Rest<'a> {
     early: &'a mut Early,
     visits_at_tick: usize,
     digests: &'a mut [SymbolDigest],
-    names: &'a mut [[u8; 8]],
+    names: &'a mut [Named],
     watermark: &'a mut Ts,
     anomalies: &'a mut Anomalies,
     examples: &'a mut Vec<(Anomaly, Event)>,
@@ -421,7 +464,7 @@ impl Rest<'_> {
                 digest.quote(&books.quote(symbol));
             }
             if event.kind == Kind::Symbol {
-                self.names[symbol as usize] = event.order.to_be_bytes();
+                self.names[symbol as usize] = Named::by(event);
             }
             return;
         }

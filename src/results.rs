@@ -87,11 +87,13 @@ pub fn conclude(
 }
 
 fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
-    let mut symbols: Vec<Option<String>> = Vec::new();
+    let (mut symbols, mut decimals): (Vec<Option<String>>, Vec<u8>) = Default::default();
     for shard in shards {
         for number in shard.core.symbols() {
             let index = number as usize;
             symbols.resize(symbols.len().max(index + 1), None);
+            decimals.resize(symbols.len(), 0);
+            decimals[index] = shard.core.decimals(number);
             let name = String::from_utf8_lossy(shard.core.name(number))
                 .trim_end()
                 .to_string();
@@ -105,6 +107,7 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
         .map(|name| name.to_string_lossy().into_owned());
     Names {
         symbols,
+        decimals,
         windows: config.windows.0.keys().cloned().collect(),
         spreads: vec!["spread".into()],
         regimes: vec!["volatility".into()],
@@ -230,8 +233,9 @@ fn symbols(names: &Names, reference: &Reference, shards: &[Finished]) -> Vec<Sym
                 stale: shard.core.books().is_stale(number),
                 evidence: shard.core.books().evidence(number),
                 trades: u64::from(view.trade_count),
+                qty_decimals: shard.core.decimals(number),
                 volume: view.volume.0,
-                notional_e9: view.notional.0.to_string(),
+                notional_e9: notional_e9(view.notional, shard.core.decimals(number)),
                 vwap: view.vwap().map(|price| price.to_string()),
                 last: (view.trade_count > 0).then(|| view.last_price.to_string()),
                 regime: view.regime.name().to_string(),
@@ -242,6 +246,15 @@ fn symbols(names: &Names, reference: &Reference, shards: &[Finished]) -> Vec<Sym
     }
     results.sort_by(|a, b| a.symbol.cmp(&b.symbol));
     results
+}
+
+/// A notional in 1e-9 of the currency, whatever the quantities' unit was.
+fn notional_e9(notional: bus::Notional, decimals: u8) -> String {
+    let text = bus::fixed::decimal_text(notional.0, decimals.into());
+    match decimals {
+        0 => text,
+        _ => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+    }
 }
 
 fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -> Counts {

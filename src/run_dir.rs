@@ -237,9 +237,13 @@ pub struct SymbolResult {
     pub evidence: u32,
     /// Prints that count.
     pub trades: u64,
+    /// Quantities, here and in the tables, are in units of 10 to the power of minus this; 0 for shares.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub qty_decimals: u8,
     /// Their shares.
     pub volume: i64,
-    /// Their notional in 1e-9, as text because it passes 64 bits.
+    /// Their notional in 1e-9, as text because it passes 64 bits; with a point only where quantities
+    /// have decimals and it does not come out even.
     pub notional_e9: String,
     /// VWAP of the session.
     pub vwap: Option<String>,
@@ -254,6 +258,10 @@ pub struct SymbolResult {
     pub bid: Option<(String, i64)>,
     #[allow(missing_docs)]
     pub ask: Option<(String, i64)>,
+}
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 impl Piece {

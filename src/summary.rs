@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use bus::fixed::Scaled;
+
 use crate::config::{Config, Durability, Speed};
 use crate::latency::{Latency, Stage};
 use crate::pipeline::Outcome;
@@ -176,14 +178,21 @@ fn symbols(out: &mut String, style: Style, symbols: &[SymbolResult]) {
     let _ = writeln!(out, "{}", style.dim(&head));
     for symbol in busiest {
         let price = |text: &Option<String>| text.as_deref().map_or("-".to_string(), cents);
-        let bid = symbol.bid.as_ref().map(|(px, qty)| format!("{qty} x {px}"));
-        let ask = symbol.ask.as_ref().map(|(px, qty)| format!("{px} x {qty}"));
+        let scaled = |qty: i64| Scaled(qty, symbol.qty_decimals);
+        let bid = symbol.bid.as_ref();
+        let bid = bid.map(|(px, qty)| format!("{} x {px}", scaled(*qty)));
+        let ask = symbol.ask.as_ref();
+        let ask = ask.map(|(px, qty)| format!("{px} x {}", scaled(*qty)));
+        let volume = match symbol.qty_decimals {
+            0 => count(symbol.volume as u64),
+            _ => scaled(symbol.volume).to_string(),
+        };
         let _ = writeln!(
             out,
             "{} {:>8} {:>12} {:>12} {:>10}   {:>20}   {:<20} {}{}",
             style.bold(&format!("{:<8}", symbol.symbol)),
             count(symbol.trades),
-            count(symbol.volume as u64),
+            volume,
             price(&symbol.vwap),
             price(&symbol.last),
             bid.as_deref().unwrap_or("-"),

@@ -6,7 +6,8 @@ use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use feed::moldudp64::Blocks;
-use feed::protocol::{Dbn, Iex, Lobster, Mdp3, Protocol};
+use feed::protocol::{Binance, Dbn, Iex, Lobster, Mdp3, Protocol};
+use feed::source::{Capture, CaptureOptions, Polled, Source};
 
 const CONFIG: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
@@ -261,6 +262,77 @@ fn measure<P: Protocol>(criterion: &mut Criterion, name: &str, tape: &Tape, new:
     group.finish();
 }
 
+/// Changes of ten levels of a book of 1e-5, one after the other, behind a snapshot, as the source makes
+/// messages of Binance's lines.
+fn binance(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    out.extend(b"BTCUSDT ");
+    out.extend([if number == 0 { b'S' } else { b'D' }, 5, 0, 0]);
+    for head in [
+        time(number),
+        time(number),
+        number,
+        number,
+        number.saturating_sub(1),
+    ] {
+        out.extend(head.to_le_bytes());
+    }
+    for _ in 0..10 {
+        let side = 1 + random.below(2);
+        out.push(side as u8);
+        let price = 61_000_000_000_000 + side * 10_000_000_000 + random.below(500) * 10_000_000;
+        out.extend(price.to_le_bytes());
+        out.extend((random.below(4) * 12_345).to_le_bytes());
+        out.extend(0u64.to_le_bytes());
+    }
+}
+
+/// Binance's lines from a plain file: read twice, once for what its quantities are counted in.
+fn lines(criterion: &mut Criterion) {
+    let count = if is_measuring() { 100_000 } else { 500 };
+    let mut random = Random(7);
+    let mut text = String::new();
+    for number in 0..count {
+        let mut levels = || {
+            let mut level = |_| {
+                let (cents, qty) = (random.below(100_000), random.below(1_000));
+                format!(
+                    "[\"61{:03}.{:02}000000\",\"0.{qty:03}00000\"]",
+                    cents / 100,
+                    cents % 100
+                )
+            };
+            (0..5).map(&mut level).collect::<Vec<_>>().join(",")
+        };
+        let (bids, asks) = (levels(), levels());
+        text.push_str(&format!(
+            "17000000{:011} {{\"stream\":\"btcusdt@depth\",\"data\":{{\"e\":\"depthUpdate\",\"E\":17000000{:05},\
+             \"s\":\"BTCUSDT\",\"U\":{number},\"u\":{number},\"b\":[{bids}],\"a\":[{asks}]}}}}\n",
+            number * 1_000, number
+        ));
+    }
+    let path = std::env::temp_dir().join(format!("tapeline-bench-lines-{}", std::process::id()));
+    std::fs::write(&path, &text).expect("a file of lines");
+    let read = || {
+        let mut capture = Capture::open(std::slice::from_ref(&path), CaptureOptions::default())
+            .expect("the file was just written");
+        let mut sum = 0;
+        while let Polled::Packet(packet) = capture.poll().expect("a file that can be read") {
+            sum = fold(sum, packet.payload.len() as u64);
+        }
+        sum
+    };
+    println!(
+        "binance_lines: {count} lines, {} bytes, checksum {:016x}",
+        text.len(),
+        read()
+    );
+    let mut group = group(criterion, "binance_lines");
+    group.throughput(Throughput::Elements(count));
+    group.bench_function("read", |bencher| bencher.iter(read));
+    group.finish();
+    let _ = std::fs::remove_file(&path);
+}
+
 fn protocols(criterion: &mut Criterion) {
     measure(criterion, "iex_deep", &tape(deep), Iex::new);
     measure(criterion, "iex_tops", &tape(tops), Iex::new);
@@ -271,6 +343,8 @@ fn protocols(criterion: &mut Criterion) {
     measure(criterion, "dbn_mbp_10", &tape(mbp_10), Dbn::new);
     measure(criterion, "mdp3_levels", &tape(mdp3_levels), Mdp3::new);
     measure(criterion, "mdp3_orders", &tape(mdp3_orders), Mdp3::new);
+    measure(criterion, "binance", &tape(binance), Binance::new);
+    lines(criterion);
 }
 
 criterion_group!(benches, protocols);

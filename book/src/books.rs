@@ -60,6 +60,7 @@ pub struct BooksStats {
 /// - `Trade`, `Cross`: a fill, and no change.
 /// - `Status`: the phase. A book that is crossed while trading is counted once, when it becomes so.
 /// - `Gap`: every symbol is stale from now on.
+/// - `Info`: the symbol is stale from now on, or no longer, where its flags say so.
 ///
 /// Where several changes are one (`Flags::MORE`, then `Flags::ENDS`), each is made when it comes,
 /// but only the last tells of a quote that changed, or finds the book crossed.
@@ -187,6 +188,7 @@ impl Books {
         match event.kind {
             Kind::Trade | Kind::Cross => self.print(event),
             Kind::Status => self.status(event),
+            Kind::Info => self.info(event),
             Kind::Gap => {
                 self.gap_passed = true;
                 Applied::NOTHING
@@ -202,7 +204,6 @@ impl Books {
             | Kind::Imbalance
             | Kind::Symbol
             | Kind::System
-            | Kind::Info
             | Kind::Tick
             | Kind::End => Applied::NOTHING,
         }
@@ -359,6 +360,19 @@ impl Books {
             fill,
             ..Applied::NOTHING
         }
+    }
+
+    /// A feed that numbers each symbol's changes knows whose book lacks some, and when it is shown
+    /// as a whole again.
+    fn info(&mut self, event: &Event) -> Applied {
+        let book = &mut self.books[event.symbol as usize];
+        if event.flags.has(Flags::WHOLE) {
+            book.marks &= !CUT;
+        }
+        if event.flags.has(Flags::STALE) {
+            book.marks |= CUT;
+        }
+        Applied::NOTHING
     }
 
     fn status(&mut self, event: &Event) -> Applied {
@@ -549,7 +563,7 @@ impl Books {
     }
 
     /// Whether the book may lack something: messages were lost (all symbols known so far or later
-    /// are suspect), or there was no room for an order of this one.
+    /// are suspect), there was no room for an order of this one, or the feed's own numbers say so.
     pub fn is_stale(&self, symbol: u32) -> bool {
         self.gap_passed
             || self

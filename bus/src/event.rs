@@ -71,7 +71,8 @@ pub enum Kind {
     /// Auction imbalance: paired in `order`, imbalance in `qty`, its side, reference in `price`.
     Imbalance = 10,
     /// A symbol's definition: its name, eight bytes padded with spaces, big-endian in `order`;
-    /// round lot in `qty`.
+    /// round lot in `qty`. Quantities of the symbol are in units of 10 to the power of minus
+    /// `order_b`, which is 0 for shares.
     Symbol = 11,
     /// A symbol's trading state changes, to the letter in `order` (ITCH 5.0 section 4.2.2:
     /// `H` halted, `P` paused, `Q` quotes only, `T` trading).
@@ -135,6 +136,11 @@ impl Flags {
     pub const MORE: Flags = Flags(4);
     /// The last of several changes that are one.
     pub const ENDS: Flags = Flags(8);
+    /// An [`Kind::Info`] that says: this symbol's book lacks something from now on.
+    pub const STALE: Flags = Flags(16);
+    /// An [`Kind::Info`] that says: this symbol's book will be whole again, with the changes that
+    /// follow.
+    pub const WHOLE: Flags = Flags(32);
 
     /// Whether all bits of `other` are set.
     #[inline]

@@ -11,7 +11,8 @@ use bytemuck::{Pod, Zeroable};
 #[repr(transparent)]
 pub struct Price(pub i64);
 
-/// A number of shares or contracts.
+/// A number of shares or contracts. Of what is divided further, a number of the smallest units: see
+/// [`Kind::Symbol`](crate::Kind::Symbol).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Qty(pub i64);
@@ -113,6 +114,27 @@ impl Mul<Qty> for Price {
     }
 }
 
+/// A whole number of units of 10 to the power of minus so many decimals, for people: `0.107`. All
+/// decimals are written, and none where there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scaled(pub i64, pub u8);
+
+impl fmt::Display for Scaled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Scaled(units, decimals) = *self;
+        f.pad(&decimal_text(units.into(), decimals.into()))
+    }
+}
+
+/// A whole number of units of 10 to the power of minus so many decimals, as a decimal.
+pub fn decimal_text(units: i128, decimals: usize) -> String {
+    let digits = format!("{:0width$}", units.unsigned_abs(), width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    let sign = if units < 0 { "-" } else { "" };
+    let point = if decimals == 0 { "" } else { "." };
+    format!("{sign}{whole}{point}{fraction}")
+}
+
 macro_rules! additive {
     ($($t:ident),*) => {$(
         impl Add for $t {
@@ -177,6 +199,17 @@ mod tests {
         assert_eq!(text(100_000), "0.0001");
         assert_eq!(text(-1_500_000_000), "-1.50");
         assert_eq!(text(i64::MAX), "-");
+    }
+
+    #[test]
+    fn scaled_numbers_have_all_their_decimals() {
+        let text = |units, decimals| Scaled(units, decimals).to_string();
+        assert_eq!(text(107, 0), "107");
+        assert_eq!(text(107, 2), "1.07");
+        assert_eq!(text(7, 3), "0.007");
+        assert_eq!(text(-7, 1), "-0.7");
+        assert_eq!(text(i64::MIN, 18), "-9.223372036854775808");
+        assert_eq!(decimal_text(1_500, 3), "1.500");
     }
 
     #[test]

@@ -350,6 +350,11 @@ impl<'a> StateReader<'a> {
         }
     }
 
+    /// Whether nothing follows.
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
     /// That nothing follows.
     pub fn end(&self) -> Result<(), StateError> {
         match self.bytes.len() - self.at {

@@ -1,6 +1,7 @@
 //! `tapeline book`
 
 use book::{Books, BooksConfig};
+use bus::fixed::Scaled;
 use bus::log::{LogReader, Record};
 use bus::{Event, Kind, Level, Phase, Side, Ts};
 use tapeline::config::Config;
@@ -67,6 +68,8 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
 struct Found {
     books: Books,
     symbol: u32,
+    /// Of its quantities.
+    decimals: u8,
     last: Option<Event>,
     /// All of the run is before the time that was asked for.
     is_past: bool,
@@ -103,6 +106,7 @@ fn restored(
         let found = core.symbols().find(|symbol| name(*symbol) == wanted);
         if let Some(symbol) = found {
             return Ok(Some(Found {
+                decimals: core.decimals(symbol),
                 books: core.into_books(),
                 symbol,
                 last: None,
@@ -122,6 +126,7 @@ fn rebuild(
 ) -> Result<Option<Found>, Failure> {
     let mut books = Books::new(config).map_err(Failure::io)?;
     let mut symbol = None;
+    let mut decimals = 0;
     let mut last = None;
     let mut end = Ts::MIN;
     let logs = pieces.iter().map(Piece::records);
@@ -137,6 +142,7 @@ fn rebuild(
                 .to_string();
             if name == wanted {
                 symbol = Some(event.symbol);
+                decimals = event.order_b.min(18) as u8;
             }
             met.push(name);
         }
@@ -161,6 +167,7 @@ fn rebuild(
     Ok(symbol.map(|symbol| Found {
         books,
         symbol,
+        decimals,
         last,
         is_past: at.is_some_and(|at| end < at),
     }))
@@ -176,6 +183,7 @@ fn show(
     let Found {
         books,
         symbol,
+        decimals,
         last,
         ..
     } = found;
@@ -194,10 +202,14 @@ fn show(
             let level = |l: &Level| serde_json::json!([l.price.to_string(), l.qty.0, l.orders]);
             levels.iter().map(level).collect()
         };
-        let said = serde_json::json!({
+        let mut said = serde_json::json!({
             "schema": "tapeline-book/1", "symbol": name, "last_event": time, "phase": phase,
             "stale": books.is_stale(*symbol), "bids": side(&bids), "asks": side(&asks),
         });
+        // Quantities are in units of 10 to the power of minus this.
+        if *decimals > 0 {
+            said["qty_decimals"] = (*decimals).into();
+        }
         return talk.data(&format!("{said}\n"));
     }
     let style = Style::stdout();
@@ -216,7 +228,7 @@ fn show(
         let cells = |level: Option<&Level>| match level {
             Some(l) => (
                 l.orders.to_string(),
-                l.qty.0.to_string(),
+                Scaled(l.qty.0, *decimals).to_string(),
                 l.price.to_string(),
             ),
             None => Default::default(),

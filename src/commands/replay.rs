@@ -733,6 +733,9 @@ fn go(
     } else {
         Mode::Replay
     };
+    for (full, name) in source.renamed() {
+        talk.say(format_args!("{full} is called {name} here"));
+    }
     let wire = wire(&mut source, &config)?;
     match config.run.speed {
         Speed::Max => finish_run(

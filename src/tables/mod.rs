@@ -16,7 +16,8 @@
 //! dictionary. Where a float is not enough there are whole numbers beside it: `price_e9` is in
 //! units of 1e-9, and `notional_units` and `notional_nanos` are whole units of currency and the
 //! rest in 1e-9, so that both can be summed without passing 64 bits. (A decimal column would be
-//! exact too, but makes pandas a hundred times slower.)
+//! exact too, but makes pandas a hundred times slower.) Quantities are whole numbers, in units of 10 to
+//! the power of minus `qty_decimals`, which is 0 for shares and contracts.
 //!
 //! The only place that knows `parquet`.
 
@@ -43,6 +44,8 @@ use table::{Cell, Table};
 pub struct Names {
     /// Symbols by number; one without a name is called by its number, `#42`.
     pub symbols: Vec<Option<String>>,
+    /// In units of 10 to the power of minus what the quantities of each are; 0 where nothing is said.
+    pub decimals: Vec<u8>,
     /// Windows by rule: `1s`. A rule without a name is called by its number, in each of these.
     pub windows: Vec<String>,
     /// Spread monitors by rule.
@@ -155,11 +158,13 @@ impl Tables {
         };
         let labels = &self.labels;
         let symbol = labels.symbol(signal.symbol);
+        let decimals = labels.decimals(signal.symbol);
         let (ts, seq) = (Cell::Long(signal.ts_event.0), Cell::Long(signal.seq as i64));
         match body {
             Body::Window(x) => {
                 let name = labels.windows.get(signal.rule);
-                let (units, nanos) = split(x.notional);
+                let notional = per_unit(x.notional, decimals);
+                let (units, nanos) = split(notional);
                 let units = i64::try_from(units)
                     .map_err(|_| self.windows.error("a notional beyond 9.2e18 units"))?;
                 self.windows.push(&[
@@ -174,7 +179,7 @@ impl Tables {
                     price(x.close),
                     Cell::Long(x.volume.0),
                     x.notional.per(x.volume).map_or(Cell::Null, price),
-                    Cell::Double(x.notional.to_f64()),
+                    Cell::Double(notional.to_f64()),
                     Cell::Long(i64::from(x.trade_count)),
                     Cell::Long(i64::from(x.late_count)),
                     // A window closes once and is never said again.
@@ -184,6 +189,7 @@ impl Tables {
                     Cell::Long(units),
                     Cell::Int(nanos),
                     seq,
+                    Cell::Int(decimals.into()),
                 ])
             }
             Body::Late(x) => self.lates.push(&[
@@ -198,6 +204,7 @@ impl Tables {
                     LateReason::Future => &labels.future,
                 }),
                 seq,
+                Cell::Int(decimals.into()),
             ]),
             Body::Spread(x) => self.alerts.push(&[
                 ts,
@@ -235,6 +242,7 @@ impl Tables {
                 Cell::Long(x.quote.bid_qty.0),
                 Cell::Long(x.quote.ask_qty.0),
                 seq,
+                Cell::Int(decimals.into()),
             ]),
             Body::Order(x) => self
                 .orders
@@ -321,6 +329,7 @@ pub fn write_books(
             ask_orders,
             bid_e9,
             ask_e9,
+            Cell::Int(labels.decimals(row.symbol).into()),
         ])?;
     }
     table.finish()
@@ -344,6 +353,11 @@ fn price(price: Price) -> Cell<'static> {
     } else {
         Cell::Null
     }
+}
+
+/// A notional of quantities in so many decimals, in 1e-9 of the currency; what is smaller is cut.
+fn per_unit(notional: Notional, decimals: u8) -> Notional {
+    Notional(notional.0 / 10i128.pow(decimals.into()))
 }
 
 /// Whole units of currency, and the rest in 1e-9; the rest is never negative.
@@ -381,6 +395,7 @@ fn metadata(table: &str, names: &Names) -> Vec<(&'static str, String)> {
 /// Every text that rows repeat, made once.
 struct Labels {
     symbols: Vec<Option<ByteArray>>,
+    decimals: Vec<u8>,
     windows: Rules,
     spreads: Rules,
     regimes: Rules,
@@ -401,6 +416,7 @@ impl Labels {
             .map(|name| name.as_deref().map(ByteArray::from));
         Labels {
             symbols: symbols.collect(),
+            decimals: names.decimals.clone(),
             windows: Rules::new(&names.windows),
             spreads: Rules::new(&names.spreads),
             regimes: Rules::new(&names.regimes),
@@ -412,6 +428,10 @@ impl Labels {
             closed: "closed".into(),
             future: "future".into(),
         }
+    }
+
+    fn decimals(&self, number: u32) -> u8 {
+        self.decimals.get(number as usize).copied().unwrap_or(0)
     }
 
     /// A copy shares the bytes.

@@ -3,7 +3,9 @@
 /// Rises when a column changes its meaning, or goes away. A new column does not change it.
 pub(super) const VERSION: u32 = 1;
 
-/// `policy` says which trades count. `vwap` is the exact quotient, rounded to 1e-9.
+/// `policy` says which trades count. `vwap` is the exact quotient, rounded to 1e-9. Where quantities have
+/// decimals, what a notional has below 1e-9 is cut. Here and below quantities are in units of 10 to the
+/// power of minus `qty_decimals`.
 pub(super) const WINDOWS: &str = "message windows {
     required int64 window_start (TIMESTAMP(NANOS, true));
     required int64 window_end (TIMESTAMP(NANOS, true));
@@ -25,6 +27,7 @@ pub(super) const WINDOWS: &str = "message windows {
     required int64 notional_units;
     required int32 notional_nanos;
     required int64 seq;
+    required int32 qty_decimals;
 }";
 
 /// `value` is the spread in basis points of the mid price.
@@ -64,6 +67,7 @@ pub(super) const SIGNALS: &str = "message signals {
     required int64 bid_qty;
     required int64 ask_qty;
     required int64 seq;
+    required int32 qty_decimals;
 }";
 
 /// `reason`, `risk_limit` and `risk_value` are of refused orders; the unit is the rule's: shares
@@ -100,6 +104,7 @@ pub(super) const LATES: &str = "message lates {
     required int64 late_ns;
     required binary reason (STRING);
     required int64 seq;
+    required int32 qty_decimals;
 }";
 
 pub(super) const BREAKS: &str = "message breaks {
@@ -130,4 +135,5 @@ pub(super) const BOOKS: &str = "message books {
     optional int64 ask_orders;
     optional int64 bid_px_e9;
     optional int64 ask_px_e9;
+    required int32 qty_decimals;
 }";

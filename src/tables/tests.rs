@@ -33,6 +33,7 @@ impl Drop for Folder {
 fn names() -> Names {
     Names {
         symbols: vec![None, Some("AAPL".into()), Some("MSFT".into())],
+        decimals: Vec::new(),
         windows: vec!["1s".into(), "5s".into()],
         spreads: vec!["wide".into()],
         regimes: vec!["volatility".into()],

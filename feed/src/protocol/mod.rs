@@ -4,19 +4,24 @@
 
 use std::fmt;
 
+use bus::fixed::Scaled;
 use bus::{Anomaly, Event, Ts};
 
 use crate::source::Framing;
 
+pub mod binance;
 pub mod dbn;
+mod depth;
 pub mod iex;
 pub mod itch;
 pub mod lobster;
 pub mod mdp3;
 mod mdp3_table;
+pub(crate) mod said;
 mod shown;
 mod symbols;
 
+pub use binance::Binance;
 pub use dbn::Dbn;
 pub use iex::Iex;
 pub use itch::Itch;
@@ -37,11 +42,20 @@ pub enum Wire {
     Dbn,
     /// CME MDP 3.0.
     Mdp3,
+    /// Binance's market streams.
+    Binance,
 }
 
 impl Wire {
     /// All there are.
-    pub const ALL: [Wire; 5] = [Wire::Itch, Wire::Iex, Wire::Lobster, Wire::Dbn, Wire::Mdp3];
+    pub const ALL: [Wire; 6] = [
+        Wire::Itch,
+        Wire::Iex,
+        Wire::Lobster,
+        Wire::Dbn,
+        Wire::Mdp3,
+        Wire::Binance,
+    ];
 
     /// The name by which it is chosen.
     pub const fn name(self) -> &'static str {
@@ -51,6 +65,7 @@ impl Wire {
             Wire::Lobster => "lobster",
             Wire::Dbn => "dbn",
             Wire::Mdp3 => "mdp3",
+            Wire::Binance => "binance",
         }
     }
 
@@ -67,6 +82,7 @@ impl Wire {
             Wire::Lobster => "LOBSTER",
             Wire::Dbn => "DBN",
             Wire::Mdp3 => "MDP 3.0",
+            Wire::Binance => "Binance",
         }
     }
 }
@@ -198,6 +214,22 @@ pub enum Fault {
         /// How many there can be.
         max: u32,
     },
+    /// Changes of a book that do not follow on those before.
+    Missed {
+        /// The number of the last change that is known.
+        last: u64,
+        /// The number of the change that these follow on.
+        next: u64,
+    },
+    /// A quantity that a book cannot hold.
+    TooLarge {
+        /// The quantity, in units of 10 to the power of minus `decimals`.
+        qty: i64,
+        /// The symbol's decimals.
+        decimals: u8,
+        /// The largest that it can hold, in the same units.
+        max: i64,
+    },
 }
 
 impl Fault {
@@ -208,6 +240,8 @@ impl Fault {
             Fault::UnknownType { .. } => Anomaly::UnknownType,
             Fault::Field { .. } => Anomaly::BadField,
             Fault::Full { .. } => Anomaly::Full,
+            Fault::Missed { .. } => Anomaly::Gap,
+            Fault::TooLarge { .. } => Anomaly::BadQty,
         }
     }
 }
@@ -227,6 +261,17 @@ impl fmt::Display for Fault {
                 )
             }
             Fault::Full { what, max } => write!(f, "more {what} than {max}"),
+            Fault::Missed { last, next } => write!(
+                f,
+                "changes after {next}, want those after {last}: the book is stale until a snapshot"
+            ),
+            Fault::TooLarge { qty, decimals, max } => {
+                let (qty, max) = (Scaled(qty, decimals), Scaled(max, decimals));
+                write!(
+                    f,
+                    "quantity {qty}, want at most {max}: the book lacks it, and is stale"
+                )
+            }
             Fault::Field {
                 code,
                 offset_bytes,

@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bus::Ts;
 
@@ -22,9 +23,11 @@ use super::lobster_file::{self, LobsterFile};
 use super::pcap::Pcap;
 use super::pcapng::Pcapng;
 use super::record::{Record, Step};
+use super::text_file::{self, TextFile};
 use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
 use crate::link::{self, NotUdp};
 use crate::protocol::Wire;
+use crate::protocol::said::Instruments;
 use crate::{iextp, mdp3};
 
 pub use super::file_info::{Counts, FileInfo, Format};
@@ -70,6 +73,8 @@ pub struct Capture {
     unread: Range<usize>,
     /// What the next poll must tell before anything else.
     pending: Option<Box<Stop>>,
+    /// Those of the crypto venues' files.
+    instruments: Arc<Instruments>,
 }
 
 enum Stop {
@@ -97,6 +102,7 @@ enum Reader {
     Itch(ItchFile),
     Lobster(LobsterFile),
     Dbn(DbnFile),
+    Text(TextFile),
 }
 
 struct Head {
@@ -154,6 +160,7 @@ impl Capture {
             stale: None,
             unread: 0..paths.len(),
             pending: None,
+            instruments: Arc::default(),
         };
         for path in paths {
             let mut input = Input::open(path, options.decompress_ahead)?;
@@ -170,10 +177,13 @@ impl Capture {
                 Reader::Itch(_) => (Format::Itch, None),
                 Reader::Lobster(_) => (Format::Lobster, None),
                 Reader::Dbn(file) => (Format::Dbn, file.start),
+                Reader::Text(file) => (file.venue().format(), None),
             };
             let own_line = match format {
                 Format::Pcap | Format::Pcapng => 0,
-                Format::Itch | Format::Lobster | Format::Dbn => capture.lines.add_file(path)?,
+                Format::Itch | Format::Lobster | Format::Dbn | Format::Binance => {
+                    capture.lines.add_file(path)?
+                }
             };
             capture.infos.push(FileInfo {
                 path: path.clone(),
@@ -193,7 +203,39 @@ impl Capture {
                 framed: Vec::new(),
             });
         }
+        capture.read_for_instruments()?;
         Ok(capture)
+    }
+
+    /// Reads the crypto venues' files once for what must be known before their first message.
+    fn read_for_instruments(&mut self) -> Result<(), SourceError> {
+        let (mut all, mut own, mut unnamed) = (Instruments::default(), Vec::new(), 0);
+        for (index, file) in self.files.iter().enumerate() {
+            if let Reader::Text(text) = &file.reader {
+                let scanned = text_file::scan(&self.infos[index].path, text.venue())?;
+                self.infos[index].start = scanned.start;
+                all.merge(&scanned.instruments);
+                own.push((index, scanned.instruments));
+                unnamed = scanned.unnamed.max(unnamed);
+            }
+        }
+        all.learn_unnamed(unnamed);
+        all.name();
+        self.instruments = Arc::new(all);
+        for (index, own) in own {
+            if let Reader::Text(text) = &mut self.files[index].reader {
+                text.know(&own, &self.instruments);
+            }
+        }
+        Ok(())
+    }
+
+    /// Instruments whose names are longer than eight letters, and what they are called instead.
+    pub fn renamed(&self) -> Vec<(String, String)> {
+        let renamed = self.instruments.renamed();
+        renamed
+            .map(|(full, name)| (full.to_owned(), name))
+            .collect()
     }
 
     /// The protocol that the input is in, by how each file begins. Takes nothing out of it. What is
@@ -205,8 +247,11 @@ impl Capture {
             let wire = match file.head.framing {
                 Framing::IexTp => Wire::Iex,
                 Framing::Mdp3(_) => Wire::Mdp3,
-                Framing::Records(_) if self.infos[index].format == Format::Dbn => Wire::Dbn,
-                Framing::Records(_) => Wire::Lobster,
+                Framing::Records(_) => match self.infos[index].format {
+                    Format::Dbn => Wire::Dbn,
+                    Format::Binance => Wire::Binance,
+                    Format::Lobster | Format::Pcap | Format::Pcapng | Format::Itch => Wire::Lobster,
+                },
                 Framing::MoldUdp64 | Framing::LengthPrefixed => Wire::Itch,
             };
             let (first, before) = *found.get_or_insert((index, wire));
@@ -344,6 +389,7 @@ impl OpenFile {
                 Reader::Itch(itch) => itch.next(&mut self.input),
                 Reader::Lobster(file) => file.next(&mut self.input, &mut self.framed),
                 Reader::Dbn(file) => file.next(&mut self.input, &mut self.framed),
+                Reader::Text(file) => file.next(&mut self.input, &mut self.framed),
             };
             let record = match step {
                 Step::Record(record) => record,
@@ -375,7 +421,7 @@ impl OpenFile {
                 offset_bytes: record.offset_bytes,
             };
             match self.reader {
-                Reader::Itch(_) | Reader::Lobster(_) | Reader::Dbn(_) => {
+                Reader::Itch(_) | Reader::Lobster(_) | Reader::Dbn(_) | Reader::Text(_) => {
                     let is_itch = matches!(self.reader, Reader::Itch(_));
                     self.head = Head {
                         ts: record.ts,
@@ -504,8 +550,11 @@ fn recognise(
     if lobster_file::look(input) {
         return Ok(Reader::Lobster(LobsterFile::new(path, itch_messages_max)));
     }
-    let want = "want a pcap, a pcapng, DBN, LOBSTER messages or length-prefixed ITCH messages, plain \
-                or in gzip or zstd";
+    if let Some(venue) = text_file::look(input) {
+        return Ok(Reader::Text(TextFile::new(venue)));
+    }
+    let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance messages or length-prefixed ITCH \
+                messages, plain or in gzip or zstd";
     match itch_file::look(input) {
         Ok(()) if found.is_empty() => Err((0, format!("is empty, {want}"))),
         Ok(()) => Ok(Reader::Itch(ItchFile::new(itch_messages_max))),

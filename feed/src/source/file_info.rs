@@ -21,6 +21,8 @@ pub enum Format {
     Lobster,
     /// Databento Binary Encoding.
     Dbn,
+    /// Binance's messages.
+    Binance,
 }
 
 impl Format {
@@ -32,6 +34,7 @@ impl Format {
             Format::Itch => "ITCH file",
             Format::Lobster => "LOBSTER messages",
             Format::Dbn => "DBN",
+            Format::Binance => "Binance messages",
         }
     }
 }

@@ -26,6 +26,7 @@ mod pcapng;
 mod record;
 pub mod sim;
 mod text;
+mod text_file;
 
 pub use capture::{Capture, CaptureOptions};
 pub use multicast::{Multicast, MulticastLine, MulticastOptions};

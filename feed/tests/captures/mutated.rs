@@ -28,7 +28,12 @@ fn originals() -> Vec<Vec<u8>> {
         .flat_map(|line| format!("34200.{line},1,{line},100,5853300,1\n").into_bytes())
         .collect();
     let dbn = dbn(&[("ESH4", "17"), ("ESM4", "18")]);
+    let binance = br#"{"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":"1.5","q":"2","m":true}
+17 {"lastUpdateId":1,"bids":[["1","2"]],"asks":[]}
+"#
+    .to_vec();
     let mut all = vec![
+        binance,
         pcap(false).bytes,
         pcap(true).bytes,
         pcapng.bytes,

@@ -9,7 +9,7 @@ use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind, Ts};
 use feed::iextp::Segments;
 use feed::moldudp64::{Blocks, Header};
-use feed::protocol::{Dbn, Iex, Itch, Lobster, Protocol};
+use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Protocol};
 
 const BOOKS: BooksConfig = BooksConfig {
     orders_max: 1024,
@@ -18,7 +18,8 @@ const BOOKS: BooksConfig = BooksConfig {
     depth: Depth::L3,
 };
 
-/// More than any message makes, but for one that clears a book.
+/// More than any message makes, but for one that clears a book; Binance's may show a whole book anew,
+/// which has no more levels than the messages have bytes.
 const EVENTS_MAX: usize = 41;
 
 /// Runs one input.
@@ -31,12 +32,13 @@ pub fn check(data: &[u8]) {
     } else {
         Depth::L2
     };
-    match which % 0x80 % 5 {
-        0 => messages(Itch::new(Ts(0)), pieces(rest), depth),
-        1 => messages(Iex::new(), pieces(rest), depth),
-        2 => messages(Lobster::new(Ts(0)), pieces(rest), depth),
-        3 => messages(Dbn::new(), pieces(rest), depth),
-        _ => segments(rest, depth),
+    match which % 0x80 % 6 {
+        0 => messages(Itch::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
+        1 => messages(Iex::new(), pieces(rest), depth, EVENTS_MAX),
+        2 => messages(Lobster::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
+        3 => messages(Dbn::new(), pieces(rest), depth, EVENTS_MAX),
+        4 => segments(rest, depth),
+        _ => messages(Binance::new(), pieces(rest), depth, 8 + data.len()),
     }
 }
 
@@ -50,7 +52,12 @@ fn pieces(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn messages<'a, P: Protocol>(mut protocol: P, all: impl Iterator<Item = &'a [u8]>, depth: Depth) {
+fn messages<'a, P: Protocol>(
+    mut protocol: P,
+    all: impl Iterator<Item = &'a [u8]>,
+    depth: Depth,
+    events_max: usize,
+) {
     let mut books = Books::new(BooksConfig { depth, ..BOOKS }).expect("memory for small books");
     let mut events = Vec::new();
     for message in all {
@@ -67,7 +74,7 @@ fn messages<'a, P: Protocol>(mut protocol: P, all: impl Iterator<Item = &'a [u8]
         } else if protocol.translate(message, &event, &mut events).is_err() {
             continue;
         }
-        assert!(event.code == b'R' || events.len() <= EVENTS_MAX);
+        assert!(event.code == b'R' || events.len() <= events_max);
         for event in &events {
             assert!(Event::from_bytes(event.as_bytes()).is_some());
             books.apply(event);
@@ -89,5 +96,6 @@ fn segments(rest: &[u8], depth: Depth) {
         let all = Blocks::new(blocks).take(header.message_count().into());
         found.extend(all.map(<[u8]>::to_vec));
     }
-    messages(Iex::new(), found.iter().map(Vec::as_slice), depth);
+    let found = found.iter().map(Vec::as_slice);
+    messages(Iex::new(), found, depth, EVENTS_MAX);
 }

@@ -1,0 +1,74 @@
+//! The price levels of many books, each of which may be shown anew as a whole.
+
+use std::collections::BTreeSet;
+
+use bus::{Event, Price, Qty, Side};
+
+use super::Fault;
+use super::shown::Shown;
+
+/// What a book can hold of one order, and so of one level.
+pub(super) const QTY_MAX: i64 = u32::MAX as i64;
+
+/// Price levels as orders, and which there are.
+#[derive(Debug, Default)]
+pub(super) struct Depth {
+    shown: Shown,
+    /// By symbol, side and price.
+    there: BTreeSet<(u32, u8, i64)>,
+}
+
+impl Depth {
+    /// A level shows `qty` from now on; see [`Shown::set`]. One that no book can hold goes, and is an
+    /// error.
+    pub(super) fn set(
+        &mut self,
+        event: &Event,
+        price: Price,
+        qty: Qty,
+        decimals: u8,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let key = (event.symbol, event.side as u8, price.0);
+        let fits = qty.0 <= QTY_MAX;
+        let qty_shown = if fits { qty } else { Qty(0) };
+        self.shown.set(event, price, qty_shown, out)?;
+        if qty_shown.0 == 0 {
+            self.there.remove(&key);
+        } else {
+            self.there.insert(key);
+        }
+        match fits {
+            true => Ok(()),
+            false => Err(Fault::TooLarge {
+                qty: qty.0,
+                decimals,
+                max: QTY_MAX,
+            }),
+        }
+    }
+
+    /// All levels of a symbol go that are not among `stay`, which is sorted by side and price.
+    pub(super) fn keep(&mut self, event: &Event, stay: &[(u8, i64)], out: &mut Vec<Event>) {
+        let range = (event.symbol, 0, i64::MIN)..=(event.symbol, u8::MAX, i64::MAX);
+        let there = self.there.range(range);
+        let gone: Vec<(u8, i64)> = there
+            .map(|(_, side, price)| (*side, *price))
+            .filter(|level| stay.binary_search(level).is_err())
+            .collect();
+        for (side, price) in gone {
+            let event = Event {
+                side: if side == Side::Buy as u8 {
+                    Side::Buy
+                } else {
+                    Side::Sell
+                },
+                ..*event
+            };
+            self.there.remove(&(event.symbol, side, price));
+            self.shown
+                .set(&event, Price(price), Qty(0), out)
+                .expect("nothing is added");
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! Lines of the crypto venues, written by hand after their own documentation, through the source that
+//! reads such files and the protocols that read its messages.
+
+use bus::fixed::Scaled;
+use bus::{Event, Flags, Kind, Side, Ts};
+use feed::moldudp64::Blocks;
+use feed::protocol::{Binance, Protocol, Wire};
+use feed::source::{Capture, CaptureOptions, Polled, Source};
+
+/// Files in a folder of their own, gone with the test.
+struct Files(std::path::PathBuf, Vec<std::path::PathBuf>);
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Files {
+    fn new(name: &str, contents: &[&[u8]]) -> Files {
+        let folder =
+            std::env::temp_dir().join(format!("tapeline-crypto-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = |index: usize| folder.join(format!("{index}.txt"));
+        let paths = contents.iter().enumerate().map(|(index, bytes)| {
+            std::fs::write(path(index), bytes).unwrap();
+            path(index)
+        });
+        let paths = paths.collect();
+        Files(folder, paths)
+    }
+
+    fn open(&self) -> Capture {
+        Capture::open(&self.1, CaptureOptions::default()).unwrap()
+    }
+
+    /// What the lines come to, and what is wrong with them.
+    fn read<P: Protocol>(&self, mut protocol: P) -> (Vec<Event>, Vec<String>) {
+        let mut capture = self.open();
+        let (mut events, mut wrong) = (Vec::new(), Vec::new());
+        loop {
+            match capture.poll().unwrap() {
+                Polled::Packet(packet) => {
+                    for message in Blocks::new(packet.payload) {
+                        let mut event = Event::new(Kind::Nothing);
+                        protocol.decode(message, &mut event).unwrap();
+                        assert_eq!(protocol.ts_event(message), Some(event.ts_event));
+                        assert_eq!(protocol.code(message), Some(event.code));
+                        if let Err(fault) = protocol.translate(message, &event, &mut events) {
+                            wrong.push(fault.to_string());
+                        }
+                    }
+                }
+                Polled::Trouble(trouble) => {
+                    wrong.push(format!(
+                        "byte {}: {}",
+                        trouble.place.offset_bytes, trouble.what
+                    ));
+                }
+                Polled::End => return (events, wrong),
+                Polled::Empty => unreachable!("a capture is never empty"),
+            }
+        }
+    }
+}
+
+/// Events in a few words each.
+fn text(events: &[Event]) -> Vec<String> {
+    let mut decimals = 0;
+    let mut line = |event: &Event| {
+        let mut part = String::new();
+        for (flag, name) in [
+            (Flags::MORE, " more"),
+            (Flags::ENDS, " ends"),
+            (Flags::STALE, " stale"),
+            (Flags::WHOLE, " whole"),
+        ] {
+            if event.flags.has(flag) {
+                part.push_str(name);
+            }
+        }
+        if event.kind == Kind::Symbol {
+            decimals = event.order_b as u8;
+            let name = String::from_utf8(event.order.to_be_bytes().to_vec()).unwrap();
+            return format!("{} is {} in 1e-{decimals}", event.symbol, name.trim_end());
+        }
+        let side = ["-", "buy", "sell"][event.side as usize];
+        let (kind, price, qty) = (event.kind, event.price, Scaled(event.qty.0, decimals));
+        format!("{kind:?} {side} {price} x {qty}{part}")
+    };
+    events.iter().map(&mut line).collect()
+}
+
+#[track_caller]
+fn check(name: &str, lines: &[&str], want: &[&str], faults: &[&str]) {
+    let files = Files::new(name, &[lines.join("\n").as_bytes()]);
+    let (events, wrong) = files.read(Binance::new());
+    let found = text(&events);
+    assert_eq!(found, want, "{wrong:?}");
+    assert_eq!(wrong, faults);
+}
+
+fn diff(first: u64, last: u64, bids: &str, asks: &str) -> String {
+    format!(
+        r#"17000000{last:011} {{"stream":"btcusdt@depth","data":{{"e":"depthUpdate","E":1700000000{last:03},"s":"BTCUSDT","U":{first},"u":{last},"b":[{bids}],"a":[{asks}]}}}}"#
+    )
+}
+
+fn snapshot(last: u64, bids: &str, asks: &str) -> String {
+    format!(r#"1700000000000000000 {{"lastUpdateId":{last},"bids":[{bids}],"asks":[{asks}]}}"#)
+}
+
+/// The one that straddles the snapshot counts whole, those before it do not.
+#[test]
+fn a_spot_book_is_a_snapshot_and_what_follows_it() {
+    check(
+        "spot",
+        &[
+            &diff(1, 4, r#"["9.00","1.0"]"#, ""),
+            &diff(5, 8, r#"["10.00","2.50"]"#, r#"["11.00","0.00100000"]"#),
+            &snapshot(
+                6,
+                r#"["10.00","1.00000000"],["9.50","4"]"#,
+                r#"["11.00","3"]"#,
+            ),
+            &diff(9, 9, r#"["9.50","0.00000000"]"#, ""),
+            // Nothing is new in it.
+            &diff(9, 9, r#"["9.40","1"]"#, ""),
+        ],
+        &[
+            "1 is BTCUSDT in 1e-3",
+            "Info - 0.00 x 0.000 stale",
+            "Info - 0.00 x 0.000",
+            "Info - 0.00 x 0.000 more whole",
+            "Add buy 10.00 x 1.000 more",
+            "Add buy 9.50 x 4.000 more",
+            "Add sell 11.00 x 3.000 more",
+            "Replace buy 10.00 x 2.500 more",
+            "Replace sell 11.00 x 0.001 ends",
+            "Delete buy 0.00 x 0.000",
+            "Info - 0.00 x 0.000",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn lost_changes_empty_the_book_until_a_snapshot_that_reaches_on() {
+    check(
+        "gap",
+        &[
+            &snapshot(6, r#"["10","1"]"#, r#"["11","1"]"#),
+            &diff(7, 8, r#"["10","2"]"#, ""),
+            &diff(10, 12, r#"["9","3"]"#, ""),
+            &diff(13, 14, "", r#"["12","4"]"#),
+            // The changes that wait begin behind it.
+            &snapshot(8, r#"["1","1"]"#, ""),
+            &snapshot(12, r#"["10","5"]"#, r#"["11","5"]"#),
+            // Older than the book.
+            &snapshot(13, r#"["1","1"]"#, ""),
+            &snapshot(20, r#"["10","5"]"#, r#"["12","6"]"#),
+        ],
+        &[
+            "1 is BTCUSDT in 1e-0",
+            "Add buy 10.00 x 1 more",
+            "Add sell 11.00 x 1 ends",
+            "Replace buy 10.00 x 2",
+            "Info - 0.00 x 0 more stale",
+            "Delete buy 0.00 x 0 more",
+            "Delete sell 0.00 x 0 ends",
+            "Info - 0.00 x 0",
+            "Info - 0.00 x 0",
+            "Info - 0.00 x 0 more whole",
+            "Add buy 10.00 x 5 more",
+            "Add sell 11.00 x 5 more",
+            "Add sell 12.00 x 4 ends",
+            "Info - 0.00 x 0",
+            "Delete sell 0.00 x 0 more",
+            "Replace sell 12.00 x 6 ends",
+        ],
+        &[
+            "changes after 9, want those after 8: the book is stale until a snapshot",
+            "changes after 9, want those after 8: the book is stale until a snapshot",
+        ],
+    );
+}
+
+/// Futures say the number before by name (`pu`), and their numbers leave some out.
+#[test]
+fn futures_follow_by_the_number_before() {
+    let diff = |first: u64, last: u64, before: u64, bids: &str| {
+        format!(
+            r#"{{"e":"depthUpdate","E":1700000000{last:03},"T":1,"s":"BTCUSD_PERP","ps":"BTCUSD","U":{first},"u":{last},"pu":{before},"b":[{bids}],"a":[]}}"#
+        )
+    };
+    check(
+        "futures",
+        &[
+            &diff(100, 110, 95, r#"["10","1"]"#),
+            &diff(120, 130, 110, r#"["10","2"]"#),
+            r#"{"lastUpdateId":115,"E":1700000000140,"T":1,"symbol":"BTCUSD_PERP","pair":"BTCUSD","bids":[["9","7"]],"asks":[]}"#,
+            &diff(140, 150, 130, r#"["9","0"]"#),
+            &diff(170, 180, 160, r#"["9","1"]"#),
+        ],
+        &[
+            "1 is BTCUS~01 in 1e-0",
+            "Info - 0.00 x 0 stale",
+            "Info - 0.00 x 0",
+            "Info - 0.00 x 0 more whole",
+            "Add buy 9.00 x 7 more",
+            "Add buy 10.00 x 2 ends",
+            "Delete buy 0.00 x 0",
+            "Info - 0.00 x 0 more stale",
+            "Delete buy 0.00 x 0 ends",
+        ],
+        &["changes after 160, want those after 150: the book is stale until a snapshot"],
+    );
+}
+
+const TRADE: &str = r#"{"e":"trade","E":1700000000001,"s":"BTCUSDT","t":7,"p":"61837.63000000","q":"0.02000000","T":1700000000000,"m":true,"M":true}"#;
+const TOGETHER: &str = r#"{"e":"aggTrade","E":1700000000002,"s":"BTCUSDT","a":5,"p":"61837.63","q":"0.5","f":7,"l":9,"T":1,"m":false}"#;
+
+/// Several trades in one line count where the input has no single ones.
+#[test]
+fn trades_count_once() {
+    let single = "Trade buy 61837.63 x 0.02";
+    check(
+        "both",
+        &[TOGETHER, TRADE],
+        &["1 is BTCUSDT in 1e-2", "Info - 0.00 x 0.00", single],
+        &[],
+    );
+    check(
+        "together",
+        &[TOGETHER],
+        &["1 is BTCUSDT in 1e-1", "Trade sell 61837.63 x 0.5"],
+        &[],
+    );
+    let files = Files::new("one", &[TRADE.as_bytes()]);
+    let (events, _) = files.read(Binance::new());
+    assert_eq!(events[1].order_b, 7);
+    assert_eq!(events[1].code, b'T');
+    assert_eq!(events[1].ts_event, Ts(1_700_000_000_001_000_000));
+    assert_eq!(events[1].ts_recv, events[1].ts_event);
+    assert!(events[1].flags.has(Flags::PRINTABLE));
+    assert_eq!(events[1].side, Side::Buy);
+    assert_eq!(files.open().files()[0].start, Some(events[1].ts_event));
+}
+
+/// Best bid and offer are another stream's word, and no part of the book; what is not known is told
+/// under its own letter.
+#[test]
+fn tickers_and_other_messages_change_nothing() {
+    check(
+        "ticker",
+        &[
+            r#"1 {"u":9,"s":"BTCUSDT","b":"1.5","B":"2","a":"1.6","A":"3.125"}"#,
+            r#"2 {"result":null,"id":1}"#,
+            r#"3 {"stream":"!ticker@arr","data":[{"e":"24hrTicker","p":"-1.5"}]}"#,
+            r#"4 {"e":"kline","E":1,"s":"BTCUSDT","k":{"b":[1,2,{}],"a":null}}"#,
+            r#"5 {"e":"24hrTicker","E":1,"s":"X","p":"-94.99999800","b":"4.0","a":"4.1"}"#,
+        ],
+        &[
+            "1 is BTCUSDT in 1e-3",
+            "Info - 0.00 x 0.000",
+            "Info - 0.00 x 0.000",
+            "Info - 0.00 x 0.000",
+            "Info - 0.00 x 0.000",
+            "Info - 0.00 x 0.000",
+        ],
+        &[],
+    );
+}
+
+/// A line's time in front of it, in each of the ways in which recorders write it.
+#[test]
+fn lines_have_their_times_in_front() {
+    let lines = [
+        "wss://fstream.binance.com/stream?streams=x <-> 1626992740.179554".to_owned(),
+        format!("1626992741.06217: {TRADE}"),
+        "wss://fstream.binance.com <- 1626992741.1: {\"method\":\"SUBSCRIBE\"}".to_owned(),
+        String::new(),
+        format!("1626992741062170001 {TRADE}"),
+        format!("  {TRADE}"),
+        format!("{TRADE}\r"),
+    ];
+    let files = Files::new("times", &[lines.join("\n").as_bytes()]);
+    let mut capture = files.open();
+    assert_eq!(capture.wire().unwrap(), Wire::Binance);
+    assert_eq!(
+        capture.files()[0].start,
+        Some(Ts(1_626_992_741_062_170_000))
+    );
+    let (events, wrong) = files.read(Binance::new());
+    let recv: Vec<i64> = events[1..].iter().map(|event| event.ts_recv.0).collect();
+    let want = [
+        1_626_992_741_062_170_000,
+        1_626_992_741_062_170_001,
+        1_700_000_000_001_000_000,
+    ];
+    assert_eq!(recv, want);
+    assert_eq!(wrong.len(), 1);
+    assert!(
+        wrong[0].ends_with("line 6, byte 1: want a time or a message"),
+        "{wrong:?}"
+    );
+}
+
+/// One clear error for each, with line and byte, and the lines behind it are read.
+#[test]
+fn spoilt_lines_are_told_with_their_place() {
+    for (line, want) in [
+        (
+            r#"{"e":"trade","#,
+            "line 2, byte 13: EOF while parsing a value",
+        ),
+        (
+            r#"1700 {"e":"trade" "E":1}"#,
+            "line 2, byte 19: expected `,` or `}`",
+        ),
+        ("17x {}", "line 2, byte 3: want a space behind the time"),
+        (
+            "17000000000000000000000000 {}",
+            "line 2, byte 1: want a time in seconds or nanoseconds since 1970",
+        ),
+        (
+            r#"{"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":"1.5x","q":"1","m":true}"#,
+            "line 2, byte 45: p is \"1.5x\", want a decimal of at most 18 places",
+        ),
+        (
+            r#"{"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":"-1.5","q":"1","m":true}"#,
+            "line 2, byte 45: p is \"-1.5\", want a decimal of at most 18 places",
+        ),
+        (
+            r#"{"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":1.5,"q":"1","m":true}"#,
+            "line 2, byte 1: a message without p",
+        ),
+        (
+            r#"{"e":"trade","E":1,"s":"","t":7,"p":"1.5","q":"1","m":true}"#,
+            "line 2, byte 25: \"\", want a symbol's name",
+        ),
+        (
+            r#"{"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":"0.0000000001","q":"1","m":true}"#,
+            "line 2, byte 1: price 1e-10, want at most 9 decimals and 9223372036854775807 units of them",
+        ),
+        (
+            r#"{"e":"trade","E":1,"s":"BTCUSDT","t":7,"p":"1","q":"18446744073709551615","m":true}"#,
+            "line 2, byte 1: quantity 18446744073709551615e-0, want at most 2 decimals and \
+             9223372036854775807 units of them",
+        ),
+        (
+            r#"{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":2,"u":1,"b":[],"a":[]}"#,
+            "line 2, byte 1: a message without U that is not above u",
+        ),
+        (
+            r#"{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":1,"b":[["1"]],"a":[]}"#,
+            "line 2, byte 61: a level without price and quantity",
+        ),
+        (
+            r#"{"lastUpdateId":1,"bids":[],"asks":[]}"#,
+            "line 2, byte 1: a book without a symbol, want one, or one book in the input",
+        ),
+    ] {
+        let all = [TRADE, line, TRADE].join("\n");
+        let (events, wrong) = Files::new("spoilt", &[all.as_bytes()]).read(Binance::new());
+        assert_eq!(wrong.len(), 1, "{line}: {wrong:?}");
+        assert!(wrong[0].ends_with(want), "{line}: {wrong:?}");
+        let trades = events.iter().filter(|event| event.kind == Kind::Trade);
+        assert_eq!(trades.count(), 2, "{line}");
+    }
+}
+
+/// 42.9 of something that is counted in 1e-8 is the most that a book holds at one price.
+#[test]
+fn a_quantity_that_no_book_holds_is_refused() {
+    check(
+        "large",
+        &[
+            &snapshot(1, r#"["10","42.94967295"],["9","42.94967296"]"#, ""),
+            &diff(2, 2, r#"["10","138800"]"#, ""),
+            &snapshot(3, r#"["8","1"]"#, ""),
+        ],
+        &[
+            "1 is BTCUSDT in 1e-8",
+            "Info - 0.00 x 0.00000000 more stale",
+            "Add buy 10.00 x 42.94967295 ends",
+            "Delete buy 0.00 x 0.00000000",
+            "Info - 0.00 x 0.00000000 more whole",
+            "Add buy 8.00 x 1.00000000 ends",
+        ],
+        &[
+            "quantity 42.94967296, want at most 42.94967295: the book lacks it, and is stale",
+            "quantity 138800.00000000, want at most 42.94967295: the book lacks it, and is stale",
+        ],
+    );
+}
+
+/// A snapshot of more levels than a message can have.
+#[test]
+fn a_long_snapshot_is_one() {
+    let levels = |from: u64| {
+        let level = |price: u64| format!(r#"["{price}","0.5"]"#);
+        (from..from + 5_000)
+            .map(level)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let line = snapshot(1, &levels(1_000), &levels(7_000));
+    let files = Files::new("long", &[[line, diff(2, 2, "", "")].join("\n").as_bytes()]);
+    let (events, wrong) = files.read(Binance::new());
+    assert_eq!(wrong, Vec::<String>::new());
+    let adds: Vec<&Event> = events
+        .iter()
+        .filter(|event| event.kind == Kind::Add)
+        .collect();
+    assert_eq!(adds.len(), 10_000);
+    assert!(adds[..9_999].iter().all(|event| event.flags == Flags::MORE));
+    assert_eq!(adds[9_999].flags, Flags::ENDS);
+}
+
+/// Files are merged by when their lines arrived, and have one scale for each symbol.
+#[test]
+fn a_snapshot_may_stand_in_a_file_of_its_own() {
+    let diffs = [
+        diff(5, 8, r#"["10.00","2.5"]"#, ""),
+        diff(9, 9, r#"["10.00","2"]"#, ""),
+    ];
+    let files = Files::new(
+        "two",
+        &[
+            diffs.join("\n").as_bytes(),
+            snapshot(6, r#"["9","0.125"]"#, "").as_bytes(),
+        ],
+    );
+    let (events, wrong) = files.read(Binance::new());
+    assert_eq!(wrong, Vec::<String>::new());
+    let want = [
+        "1 is BTCUSDT in 1e-3",
+        "Add buy 9.00 x 0.125",
+        "Add buy 10.00 x 2.500",
+        "Replace buy 10.00 x 2.000",
+    ];
+    assert_eq!(text(&events), want);
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+fn session() -> Vec<u8> {
+    let lines = [
+        diff(5, 8, r#"["10.00","2.5"]"#, r#"["11","1"]"#),
+        snapshot(6, r#"["9","0.125"]"#, r#"["12","1"],["13","1"]"#),
+        TRADE.to_owned(),
+        diff(9, 12, r#"["9","0"]"#, r#"["12","1"],["13","2"]"#),
+        TOGETHER.to_owned(),
+        diff(14, 15, r#"["9","1"]"#, ""),
+        snapshot(15, r#"["9","0.125"]"#, ""),
+    ];
+    lines.join("\n").into_bytes()
+}
+
+/// Cut anywhere, or with bytes changed anywhere: it ends, and orders come and go as they must.
+#[test]
+fn cut_and_changed_files_end_in_order() {
+    let whole = session();
+    let mut random = Random(11);
+    for round in 0..3 * whole.len() {
+        let mut bytes = whole.clone();
+        if round < whole.len() {
+            bytes.truncate(round);
+        } else {
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len() as u64) as usize;
+                bytes[at] = b"0123456789\",:[]{}.x\n\0\xff"[random.below(22) as usize];
+            }
+        }
+        let files = Files::new("cut", &[&bytes]);
+        let Ok(capture) = Capture::open(&files.1, CaptureOptions::default()) else {
+            continue;
+        };
+        if !capture.files()[0].format.name().starts_with("Binance") {
+            continue;
+        }
+        let (events, _) = files.read(Binance::new());
+        let mut there = std::collections::BTreeSet::new();
+        for event in events {
+            match event.kind {
+                Kind::Add => assert!(there.insert(event.order), "round {round}"),
+                Kind::Replace => assert!(there.contains(&event.order), "round {round}"),
+                Kind::Delete => assert!(there.remove(&event.order), "round {round}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn any_bytes_neither_panic_nor_grow_without_bound() {
+    let mut random = Random(5);
+    let binance = &mut Binance::new();
+    let mut events = Vec::new();
+    for round in 0..60_000 {
+        let rows = random.below(4) as usize;
+        let mut message: Vec<u8> = (0..52 + 25 * rows).map(|_| random.next() as u8).collect();
+        message[..8].copy_from_slice(b"BTCUSDT ");
+        message[8] = b"DSTAQO+?"[random.below(8) as usize];
+        message[9] = random.below(20) as u8;
+        for at in [35, 43, 51] {
+            message[at - 7..=at].copy_from_slice(&random.below(40).to_le_bytes());
+        }
+        for row in 0..rows {
+            let at = 52 + 25 * row;
+            message[at] = random.below(3) as u8;
+            (message[at + 8], message[at + 16]) =
+                (random.below(130) as u8, random.below(130) as u8);
+            message[at + 13..at + 17].fill(0);
+        }
+        if random.below(8) == 0 {
+            message.truncate(random.below(message.len() as u64 + 1) as usize);
+        }
+        let mut event = Event::new(Kind::Nothing);
+        if binance.decode(&message, &mut event).is_ok() {
+            events.clear();
+            let _ = binance.translate(&message, &event, &mut events);
+            assert!(
+                events
+                    .iter()
+                    .all(|e| Event::from_bytes(e.as_bytes()).is_some()),
+                "round {round}"
+            );
+        }
+    }
+}
