@@ -28,7 +28,7 @@ use bus::ring::{self, Receiver, Sender};
 use bus::{Body, Signal, Ts};
 use crossbeam_utils::CachePadded;
 use feed::arbiter::RecoveryRule;
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Protocol, Wire};
+use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Wire};
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
 use feed::retransmit::{AskCounts, Asked, Missing};
 use feed::source::{Capture, Pace, Paced, Polled, Source, SourceError, Speed};
@@ -427,6 +427,10 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     Wire::Binance => {
                         one_thread(&run, Binance::new(), source, senders, ends, ready, wrap)
                     }
+                    Wire::Pitch => {
+                        let pitch = Pitch::new(midnight);
+                        one_thread(&run, pitch, source, senders, ends, ready, wrap)
+                    }
                 };
                 hot.push(spawn(scope, "one".into(), body)?);
             }
@@ -525,6 +529,17 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     reader_thread(Reading::new(
                         &run,
                         binance,
+                        source,
+                        senders,
+                        resume_after,
+                        last_ts,
+                    ))
+                }
+                Wire::Pitch => {
+                    let pitch = Pitch::new(midnight);
+                    reader_thread(Reading::new(
+                        &run,
+                        pitch,
                         source,
                         senders,
                         resume_after,

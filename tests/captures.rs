@@ -344,8 +344,11 @@ fn other_feeds_are_refused_and_never_pass_as_a_session() {
     for part in ["itch50", "other-venues"] {
         files.extend(files_under(&data.join(part), &endings));
     }
-    files.retain(|file| !file.to_string_lossy().contains("TotalView"));
-    assert!(files.len() > 100, "only {} files", files.len());
+    files.retain(|file| {
+        let path = file.to_string_lossy();
+        !path.contains("TotalView") && !path.contains(".Pitch.")
+    });
+    assert!(files.len() > 80, "only {} files", files.len());
     // Small files of one feed go together, and differ no more than in their messages.
     let mut groups: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     for file in files {
@@ -601,6 +604,28 @@ fn cme_feeds_are_arbitrated_and_meet_their_truth() {
     assert_eq!(support::digests(&run), support::digests(&three));
 }
 
+/// Packets of three of Cboe's feeds, one message or a few to a file.
+#[test]
+fn cboe_packets_are_replayed() {
+    let Some(data) = support::shared_data("cboe_packets_are_replayed") else {
+        return;
+    };
+    let _alone = alone();
+    let folder = Folder::quick("cboe");
+    let packets = data.join("other-venues/omi-packets/Byx.Equities.DepthOfBook.Pitch.v2.41");
+    let (ended, run) = replay(&folder, &packets.join("MultipleMessages.pcap"));
+    ended.expect(0);
+    let found = manifest(&run);
+    assert_eq!(
+        by_type(&found["counts"]["by_type"]),
+        BTreeMap::from([("A".into(), 2), ("s".into(), 1)])
+    );
+    assert_eq!(found["anomalies"], json!({}));
+    // Bids of 8,200 at 11.33 and of 100 at 46.67, by their bytes.
+    assert_eq!(symbol(&run, "YANG")["bid"], json!(["11.33", 8200]));
+    assert_eq!(symbol(&run, "XSVN")["bid"], json!(["46.67", 100]));
+}
+
 /// CME's other captures: lost packets are told, and a session joined in its middle has orders that
 /// nobody told of.
 #[test]
@@ -678,7 +703,7 @@ fn iex_is_the_same_with_three_shards_and_when_it_is_asked_for() {
     command
         .args(["replay", "--protocol", "fix", "-o", "x"])
         .arg(&file);
-    support::run(&mut command)
-        .expect(2)
-        .says(&["source.protocol is \"fix\", want one of itch, iex, lobster, dbn, mdp3, binance"]);
+    support::run(&mut command).expect(2).says(&[
+        "source.protocol is \"fix\", want one of itch, iex, lobster, dbn, mdp3, binance, pitch",
+    ]);
 }

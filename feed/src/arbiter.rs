@@ -147,6 +147,8 @@ pub enum Bad {
     NotIexTp,
     /// It is no packet of MDP 3.0, where the input is.
     NotMdp3,
+    /// It is no unit of PITCH, where the input is.
+    NotPitch,
     /// Its messages are not whole, or bytes are left behind them; the whole ones count.
     Cut,
     /// Its numbers run over 64 bits.
@@ -165,6 +167,7 @@ impl Bad {
             Bad::NotMoldUdp64 => "payload is not a MoldUDP64 packet",
             Bad::NotIexTp => "payload is not an IEX-TP segment of a known feed",
             Bad::NotMdp3 => "payload is not an MDP 3.0 packet",
+            Bad::NotPitch => "payload is not a PITCH unit",
             Bad::Cut => "message count does not match the payload's bytes",
             Bad::Overflow => "sequence number and count pass 64 bits",
             Bad::TooLarge => "packet is out of order and too large to be held",

@@ -200,7 +200,7 @@ impl<P: Protocol> Survey<P> {
                 }
                 self.transports = transports;
             }
-            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => {
+            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
                 self.bad_packet(packet.place, not_ours::<P>());
             }
         }
@@ -346,7 +346,7 @@ impl<P: Protocol> Survey<P> {
     fn bad_packet(&mut self, place: Place, bad: Bad) {
         if matches!(
             bad,
-            Bad::Short | Bad::NotMoldUdp64 | Bad::NotIexTp | Bad::NotMdp3
+            Bad::Short | Bad::NotMoldUdp64 | Bad::NotIexTp | Bad::NotMdp3 | Bad::NotPitch
         ) {
             self.report.not_moldudp64 += 1;
             self.report.first_not_moldudp64.get_or_insert(place);

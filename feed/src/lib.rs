@@ -1,7 +1,7 @@
 //! Exchange bytes in, events out.
 //!
 //! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`,
-//! `iextp`, `mdp3`, `transport` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to
+//! `iextp`, `mdp3`, `pitch`, `transport` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to
 //! ask for what no line brought), `protocol` (messages to events), `reader`
 //! (all of it together, into the shards' rings), `inspect` (what a capture holds), `again` (messages as
 //! they came, into a capture once more).
@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod link;
 pub mod mdp3;
 pub mod moldudp64;
+pub mod pitch;
 pub mod protocol;
 pub mod reader;
 pub mod retransmit;

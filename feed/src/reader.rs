@@ -468,7 +468,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                             ),
                         }
                     }
-                    Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => {
+                    Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
                         self.intake.bad_packet(packet.place, not_ours::<P>());
                     }
                 }
@@ -518,6 +518,7 @@ pub(crate) fn not_ours<P: Protocol>() -> Bad {
     match P::FRAMING {
         Framing::IexTp => Bad::NotIexTp,
         Framing::Mdp3(_) => Bad::NotMdp3,
+        Framing::Pitch(_) => Bad::NotPitch,
         Framing::MoldUdp64 | Framing::LengthPrefixed | Framing::Records(_) => Bad::NotMoldUdp64,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::iextp::Segments;
 use crate::mdp3::Packets;
+use crate::pitch::Units;
 use crate::source::{Framing, Packet};
 
 /// What has to be remembered of the datagrams before.
@@ -9,6 +10,7 @@ use crate::source::{Framing, Packet};
 pub struct Transports {
     iextp: Segments,
     mdp3: Packets,
+    pitch: Units,
 }
 
 impl Transports {
@@ -17,6 +19,10 @@ impl Transports {
         let payload = match packet.framing {
             Framing::IexTp => self.iextp.as_mold(packet.payload, packet.line)?,
             Framing::Mdp3(port) => self.mdp3.as_mold(packet.payload, port)?,
+            Framing::Pitch(port) => {
+                let ts_recv = packet.ts_recv;
+                self.pitch.as_mold(packet.payload, port, ts_recv)?
+            }
             Framing::MoldUdp64 | Framing::LengthPrefixed | Framing::Records(_) => packet.payload,
         };
         Ok(packet.with(payload))

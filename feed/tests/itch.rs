@@ -134,7 +134,7 @@ fn messages(path: &Path) -> Vec<Vec<u8>> {
         let bytes = match framing {
             Framing::MoldUdp64 => Header::split(&payload).expect("a whole header").1,
             Framing::LengthPrefixed => &payload,
-            Framing::IexTp | Framing::Mdp3(_) | Framing::Records(_) => continue,
+            Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) | Framing::Records(_) => continue,
         };
         messages.extend(Blocks::new(bytes).map(<[u8]>::to_vec));
     }

@@ -198,7 +198,7 @@ impl<'a> Serving<'a> {
                 Polled::Packet(packet)
                     if matches!(
                         packet.framing,
-                        Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_)
+                        Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_)
                     ) =>
                 {
                     payload.clear();

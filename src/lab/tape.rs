@@ -95,7 +95,10 @@ impl Tape {
                     let messages = match packet.framing {
                         Framing::LengthPrefixed => 1,
                         Framing::MoldUdp64 => fresh(&mut next, packet.payload),
-                        Framing::IexTp | Framing::Mdp3(_) | Framing::Records(_) => {
+                        Framing::IexTp
+                        | Framing::Mdp3(_)
+                        | Framing::Pitch(_)
+                        | Framing::Records(_) => {
                             return Err("the input is of another protocol, want ITCH".into());
                         }
                     };

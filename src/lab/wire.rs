@@ -120,7 +120,7 @@ pub fn datagrams(tape: &Tape) -> Vec<Vec<u8>> {
     for entry in tape.entries.iter().filter(|entry| entry.line == 0) {
         let payload = &tape.bytes[entry.at..entry.at + entry.bytes as usize];
         match entry.framing {
-            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => {
+            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
                 datagrams.push(payload.to_vec());
             }
             Framing::LengthPrefixed | Framing::Records(_) => {

@@ -17,6 +17,7 @@ pub mod itch;
 pub mod lobster;
 pub mod mdp3;
 mod mdp3_table;
+pub mod pitch;
 pub(crate) mod said;
 mod shown;
 mod symbols;
@@ -27,6 +28,7 @@ pub use iex::Iex;
 pub use itch::Itch;
 pub use lobster::Lobster;
 pub use mdp3::Mdp3;
+pub use pitch::Pitch;
 
 /// The protocols, for whoever has to choose one: [`Capture::wire`](crate::source::Capture::wire)
 /// does by how the input begins.
@@ -44,17 +46,20 @@ pub enum Wire {
     Mdp3,
     /// Binance's market streams.
     Binance,
+    /// Cboe PITCH.
+    Pitch,
 }
 
 impl Wire {
     /// All there are.
-    pub const ALL: [Wire; 6] = [
+    pub const ALL: [Wire; 7] = [
         Wire::Itch,
         Wire::Iex,
         Wire::Lobster,
         Wire::Dbn,
         Wire::Mdp3,
         Wire::Binance,
+        Wire::Pitch,
     ];
 
     /// The name by which it is chosen.
@@ -66,6 +71,7 @@ impl Wire {
             Wire::Dbn => "dbn",
             Wire::Mdp3 => "mdp3",
             Wire::Binance => "binance",
+            Wire::Pitch => "pitch",
         }
     }
 
@@ -83,6 +89,7 @@ impl Wire {
             Wire::Dbn => "DBN",
             Wire::Mdp3 => "MDP 3.0",
             Wire::Binance => "Binance",
+            Wire::Pitch => "PITCH",
         }
     }
 }

@@ -28,7 +28,7 @@ use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
 use crate::link::{self, NotUdp};
 use crate::protocol::Wire;
 use crate::protocol::said::Instruments;
-use crate::{iextp, mdp3};
+use crate::{iextp, mdp3, pitch};
 
 pub use super::file_info::{Counts, FileInfo, Format};
 pub use super::input::Compression;
@@ -247,6 +247,7 @@ impl Capture {
             let wire = match file.head.framing {
                 Framing::IexTp => Wire::Iex,
                 Framing::Mdp3(_) => Wire::Mdp3,
+                Framing::Pitch(_) => Wire::Pitch,
                 Framing::Records(_) => match self.infos[index].format {
                     Format::Dbn => Wire::Dbn,
                     Format::Binance => Wire::Binance,
@@ -337,7 +338,9 @@ impl Source for Capture {
         file.is_ready = false;
         let head = &file.head;
         let (ts_recv, bytes) = match head.framing {
-            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) => (head.ts, file.input.bytes()),
+            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
+                (head.ts, file.input.bytes())
+            }
             Framing::LengthPrefixed => (None, file.input.bytes()),
             Framing::Records(_) => (None, &file.framed[..]),
         };
@@ -483,6 +486,8 @@ impl OpenFile {
                 Framing::IexTp
             } else if mdp3::is_mdp3(udp.payload) {
                 Framing::Mdp3(udp.dst_port)
+            } else if pitch::is_pitch(udp.payload) {
+                Framing::Pitch(udp.dst_port)
             } else {
                 Framing::MoldUdp64
             },

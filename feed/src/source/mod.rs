@@ -73,7 +73,9 @@ impl Packet<'_> {
             (Some(ts), _) => Some(ts),
             (None, Framing::LengthPrefixed) => itch_time(self.payload),
             (None, Framing::Records(due)) => due,
-            (None, Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_)) => None,
+            (None, Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_)) => {
+                None
+            }
         }
     }
 }
@@ -96,6 +98,8 @@ pub enum Framing {
     IexTp,
     /// A packet of CME MDP 3.0, with the port it was sent to.
     Mdp3(u16),
+    /// A sequenced unit of Cboe PITCH, with the port it was sent to.
+    Pitch(u16),
     /// Messages one after another, each behind its length in two big-endian bytes; whole messages
     /// only. The bytes of an ITCH file come in such pieces.
     LengthPrefixed,

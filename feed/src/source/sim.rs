@@ -148,9 +148,11 @@ impl Source for SimSource {
                 payload,
                 ..
             } => match framing {
-                Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Records(_) => {
-                    *ts_recv
-                }
+                Framing::MoldUdp64
+                | Framing::IexTp
+                | Framing::Mdp3(_)
+                | Framing::Pitch(_)
+                | Framing::Records(_) => *ts_recv,
                 Framing::LengthPrefixed => ts_recv.or_else(|| super::itch_time(payload)),
             },
             SimStep::Empty | SimStep::Trouble(_) | SimStep::Fail(_) => None,
