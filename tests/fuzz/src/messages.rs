@@ -3,13 +3,15 @@
 //! it.
 //!
 //! The first byte of the input chooses the protocol, and its highest bit books without queues; then
-//! come messages, each behind its length in one byte, or segments of IEX-TP.
+//! come messages, each behind its length in one byte, or packets of IEX-TP, MDP 3.0 or PITCH likewise.
 
 use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind, Ts};
 use feed::iextp::Segments;
+use feed::mdp3::Packets;
 use feed::moldudp64::{Blocks, Header};
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Protocol};
+use feed::pitch::Units;
+use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol};
 
 const BOOKS: BooksConfig = BooksConfig {
     orders_max: 1024,
@@ -22,6 +24,9 @@ const BOOKS: BooksConfig = BooksConfig {
 /// which has no more levels than the messages have bytes.
 const EVENTS_MAX: usize = 41;
 
+/// A packet of MDP 3.0 is one message, of up to 255 bytes here; each of its entries may move levels.
+const MDP_EVENTS_MAX: usize = 2_048;
+
 /// Runs one input.
 pub fn check(data: &[u8]) {
     let Some((&which, rest)) = data.split_first() else {
@@ -32,13 +37,32 @@ pub fn check(data: &[u8]) {
     } else {
         Depth::L2
     };
-    match which % 0x80 % 6 {
+    match which % 0x80 % 8 {
         0 => messages(Itch::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
         1 => messages(Iex::new(), pieces(rest), depth, EVENTS_MAX),
         2 => messages(Lobster::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
         3 => messages(Dbn::new(), pieces(rest), depth, EVENTS_MAX),
-        4 => segments(rest, depth),
-        _ => messages(Binance::new(), pieces(rest), depth, 8 + data.len()),
+        4 => {
+            let mut segments = Segments::default();
+            let take = |payload: &[u8], at: usize| blocks(segments.as_mold(payload, at as u8 % 3));
+            packets(Iex::new(), rest, depth, EVENTS_MAX, take);
+        }
+        5 => messages(Binance::new(), pieces(rest), depth, 8 + data.len()),
+        6 => {
+            let mut packets_of = Packets::default();
+            // Both feeds of one channel, and another one.
+            let ports = [14_310, 15_310, 14_311];
+            let take =
+                |payload: &[u8], at: usize| blocks(packets_of.as_mold(payload, ports[at % 3]));
+            packets(Mdp3::new(), rest, depth, MDP_EVENTS_MAX, take);
+        }
+        _ => {
+            let mut units = Units::default();
+            let take = |payload: &[u8], at: usize| {
+                blocks(units.as_mold(payload, 30_501, Some(Ts(at as i64))))
+            };
+            packets(Pitch::new(Ts(0)), rest, depth, EVENTS_MAX, take);
+        }
     }
 }
 
@@ -84,18 +108,29 @@ fn messages<'a, P: Protocol>(
     assert!(stats.orders <= BOOKS.orders_max && stats.levels <= BOOKS.levels_max);
 }
 
-fn segments(rest: &[u8], depth: Depth) {
-    let mut segments = Segments::default();
+/// The messages of a packet, as the reader gets them.
+fn blocks(packet: Result<&[u8], &'static str>) -> Vec<Vec<u8>> {
+    let Ok(packet) = packet else {
+        return Vec::new();
+    };
+    let (header, blocks) = Header::split(packet).expect("a packet has a header");
+    let all = Blocks::new(blocks).take(header.message_count().into());
+    all.map(<[u8]>::to_vec).collect()
+}
+
+fn packets<P: Protocol>(
+    protocol: P,
+    rest: &[u8],
+    depth: Depth,
+    events_max: usize,
+    mut take: impl FnMut(&[u8], usize) -> Vec<Vec<u8>>,
+) {
     let mut found = Vec::new();
-    for (index, payload) in pieces(rest).enumerate() {
-        let Ok(packet) = segments.as_mold(payload, index as u8 % 3) else {
-            continue;
-        };
-        assert!(packet.len() <= payload.len());
-        let (header, blocks) = Header::split(packet).expect("a packet has a header");
-        let all = Blocks::new(blocks).take(header.message_count().into());
-        found.extend(all.map(<[u8]>::to_vec));
+    for (at, payload) in pieces(rest).enumerate() {
+        let messages = take(payload, at);
+        assert!(messages.len() <= payload.len());
+        found.extend(messages);
     }
     let found = found.iter().map(Vec::as_slice);
-    messages(Iex::new(), found, depth, EVENTS_MAX);
+    messages(protocol, found, depth, events_max);
 }
