@@ -70,14 +70,17 @@ impl Stop {
     }
 }
 
-/// Set by SIGINT, SIGTERM or SIGHUP, the terminal's end; a second one ends the process at once. What
-/// `nohup` ignores stays ignored. Ignores SIGXFSZ, so that a file size limit is an error that can be
+/// Set by SIGINT, SIGTERM or SIGHUP, the terminal's end; a second one ends the process at once. Under
+/// `nohup` SIGHUP stays ignored. Ignores SIGXFSZ, so that a file size limit is an error that can be
 /// said and not the end of the process.
 pub fn watch_signals() -> std::io::Result<Stop> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let stop = Stop::default();
     let all = [SIGINT, SIGTERM, SIGHUP];
-    for signal in all.into_iter().filter(|&signal| !is_ignored(signal)) {
+    // A shell without job control has SIGINT ignored by what it starts in the background; whoever
+    // sends it there means it.
+    let is_wanted = |signal: &i32| *signal != SIGHUP || !is_ignored(SIGHUP);
+    for signal in all.into_iter().filter(is_wanted) {
         // The first signal sets the flag; with the flag set, the next one exits.
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))?;
         signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
