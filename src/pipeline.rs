@@ -1275,9 +1275,11 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
             line: config.source.lines.len() as u8,
             messages_max: retransmit.messages_max,
             // Where a run goes on, its own beginning is not to come again.
-            is_from_first: !job.resume,
+            is_from_first: retransmit.from_first && !job.resume,
         });
     }
+    // A run that goes on says so with a gap of its own.
+    reader.gaps.is_join_loss = job.is_live && !job.resume;
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
     if job.is_live && config.run.model == Model::RunToCompletion {
         // To completion, before the next is asked for.

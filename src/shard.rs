@@ -750,8 +750,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 self.matched_seq = stamp.seq;
                 continue;
             };
-            // The end of the input comes in no packet that was due.
-            let pace = self.exit.pace.filter(|_| event.kind != Kind::End);
+            // The end of the input and a gap come in no packet that was due.
+            let is_of_packet = !matches!(event.kind, Kind::End | Kind::Gap);
+            let pace = self.exit.pace.filter(|_| is_of_packet);
             let way = Way {
                 due_ns: pace.map(|pace| pace.due_ns(event.ts_recv)),
                 read_ns: stamp.read_ns,
@@ -1004,8 +1005,8 @@ fn note_packets(dues: &mut Vec<u64>, events: &[Event], pace: &Pace) {
         let is_last = events
             .get(index + 1)
             .is_none_or(|next| next.ts_recv != event.ts_recv || next.kind == Kind::End);
-        // The end of the input comes in no packet, and has the time of the last one.
-        if is_last && event.kind != Kind::End {
+        // The end of the input and a gap come in no packet, and have the time of the last event.
+        if is_last && !matches!(event.kind, Kind::End | Kind::Gap) {
             dues.push(pace.due_ns(event.ts_recv));
         }
     }

@@ -380,6 +380,30 @@ fn what_a_feed_cannot_be_served_with_is_refused() {
     refused(&capture, "--drop-both 9..8", "`9..8` is not FROM..TO");
 }
 
+/// Whoever comes late lacks orders, and must not trade on what is left.
+#[test]
+fn a_session_that_is_joined_late_is_stale_and_decides_nothing() {
+    let _alone = alone();
+    let Some(session) = Session::new("live-late") else {
+        return;
+    };
+    // As if the first packets had been sent before there was anybody.
+    let faults = ["--rate", "4000/s", "--drop-both", "1..300"];
+    let run = session.folder.join("late");
+    let mut listening = session.listen_for(&run, "wait = \"50ms\"\n", "");
+    let mut serving = session.serve_with(&session.capture, &faults);
+    serving.wait_for_end().expect(0);
+    listening.wait_for_end().expect(0);
+    let live = manifest(&run);
+    // Heartbeats tell of it in several pieces.
+    assert_eq!(live["gaps"][0]["first"], 1, "{}", live["gaps"]);
+    let counts = &live["counts"];
+    assert!(counts["lost_messages"].as_u64() >= Some(300), "{counts}");
+    assert!(counts["stale_symbols"].as_u64() > Some(0), "{counts}");
+    assert_eq!(counts["orders"], 0, "{counts}");
+    assert_eq!(counts["sent"], 0, "{counts}");
+}
+
 #[test]
 fn what_nobody_answers_for_is_a_gap_and_stale_books_decide_nothing() {
     let _alone = alone();

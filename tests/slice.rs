@@ -159,6 +159,14 @@ fn what_cannot_be_cut_or_written_is_said_in_a_line() {
     };
     check("convert -o", "x.txt", &capture, 2, ".pcap or .itch");
     check("convert -o", "session.pcap.zst", &capture, 2, "--force");
+    let over = "convert --force -o";
+    check(
+        over,
+        "session.pcap.zst",
+        &capture,
+        2,
+        "would be written over",
+    );
     let early = "slice -q --from 10:00 --until 09:00 -o";
     check(early, "x.pcap", &capture, 2, "--from is after --until");
     check(

@@ -28,8 +28,8 @@
 //! it decides no result: what is recovered is delivered in its place.
 //!
 //! A session that is joined in its middle begins with such a hole in front of its first packet;
-//! it is given up by the same rules, but not before a second packet came, and nothing is counted
-//! as lost: so packets that are swapped at the join are still put in order.
+//! it is given up by the same rules, but not before a second packet came: so packets that are
+//! swapped at the join are still put in order. It counts as lost with [`GapRule::is_join_loss`] only.
 //!
 //! A packet more than `jump_max` beyond all others is put aside until a second one near it says
 //! the same. One forged packet therefore cannot make the arbiter skip a session. For each second
@@ -69,6 +69,8 @@ pub struct GapRule {
     pub hold_packet_bytes: usize,
     /// How far ahead a packet may be without another that confirms it, in messages.
     pub jump_max: u64,
+    /// Whether what came before a session was joined counts as lost: it does where orders leave.
+    pub is_join_loss: bool,
     /// Whether missing messages can be asked for.
     pub recovery: Option<RecoveryRule>,
 }
@@ -94,6 +96,7 @@ impl Default for GapRule {
             hold_packets: 1024,
             hold_packet_bytes: 9216,
             jump_max: 1_000_000,
+            is_join_loss: false,
             recovery: None,
         }
     }
@@ -643,8 +646,7 @@ impl Arbiter {
                 count: front.sequence - session.expected,
             };
             session.expected = front.sequence;
-            if session.is_joining {
-                session.is_joining = false;
+            if std::mem::take(&mut session.is_joining) && !rule.is_join_loss {
                 continue;
             }
             session.count_lost(&gap);

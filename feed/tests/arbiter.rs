@@ -242,6 +242,7 @@ fn scripts_come_out_as_the_twin_says() {
             hold_packets: 4096,
             hold_packet_bytes: 128,
             jump_max: 1_000_000,
+            is_join_loss: false,
             recovery: None,
         };
         let script = script(&mut random, &weather, 400);
@@ -486,6 +487,14 @@ fn a_join_in_the_middle_is_put_in_order_and_is_no_loss() {
         (session.first, session.next, session.lost),
         (Some(50), 55, 0)
     );
+    // Where orders leave, books that lack what came before must not decide anything.
+    let rule = GapRule {
+        is_join_loss: true,
+        ..GapRule::default()
+    };
+    let bench = run(rule, &script);
+    assert_eq!(bench.out, [vec![Out::Gap(1, 49)], numbers(50..55)].concat());
+    assert_eq!(bench.arbiter.sessions()[0].lost, 49);
 }
 
 #[test]

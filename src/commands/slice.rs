@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bus::Ts;
 use exchange::Output;
@@ -69,6 +69,14 @@ impl Job<'_> {
             return Err(Failure::usage(format!(
                 "{}: exists; --force overwrites it",
                 args.output.display()
+            )));
+        }
+        let there = args.output.canonicalize().ok();
+        let is_output = |file: &&PathBuf| there.is_some() && file.canonicalize().ok() == there;
+        if let Some(file) = args.files.iter().find(is_output) {
+            return Err(Failure::usage(format!(
+                "{}: is read, and would be written over",
+                file.display()
             )));
         }
         let mut config = Config::default();

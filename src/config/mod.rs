@@ -120,6 +120,9 @@ pub struct Retransmit {
     pub requests_per_second: u32,
     /// Do not ask for more than so many messages in a row.
     pub messages_max: u64,
+    /// Ask for what came before a session was joined, too. The books are whole then, but what
+    /// these messages cause happens late, orders included.
+    pub from_first: bool,
 }
 
 impl Retransmit {
@@ -514,6 +517,7 @@ impl Default for Retransmit {
             tries: 6,
             requests_per_second: 1_000,
             messages_max: 1_000_000,
+            from_first: false,
         }
     }
 }
