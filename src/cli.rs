@@ -174,11 +174,11 @@ pub struct SampleItch {
 /// `tapeline inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// Captures: ITCH files, pcap or pcapng, plain or in gzip or zstd.
+    /// Captures: pcap, pcapng or the files of a feed itself, plain or in gzip or zstd.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// The protocol, instead of what the first file begins with: `itch`, `iex`,
-    /// `lobster`, `dbn`, `mdp3` or `binance`.
+    /// `lobster`, `dbn`, `mdp3`, `pitch` or `binance`.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<String>,
     /// Exit with 3 if anything is wrong with the input.
@@ -227,7 +227,7 @@ pub struct Replay {
     #[arg(long)]
     pub date: Option<String>,
     /// The protocol, instead of what the first file begins with: `itch`, `iex`,
-    /// `lobster`, `dbn`, `mdp3` or `binance`.
+    /// `lobster`, `dbn`, `mdp3`, `pitch` or `binance`.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<String>,
     /// Exit with 3 if anything is wrong with the input.

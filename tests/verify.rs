@@ -113,6 +113,13 @@ fn real_sessions_against_the_plain_twin() {
             "ritch",
             "itch50/RITCH_synthetic_20101224.lenfixed.itch50.zst",
         ),
+        // Prints between changes that are one.
+        ("deep", "iex/IEX_DEEP10_sample_20170425.truncated.pcap.gz"),
+        // A book that is stale until its snapshot.
+        (
+            "spot",
+            "crypto/binance/spot_btcusdt_20240808.hftbacktest-raw.gz",
+        ),
     ] {
         is_equal(&replay(&folder, name, &data.join(file), ""));
     }

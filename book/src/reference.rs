@@ -116,7 +116,18 @@ impl Reference {
         for anomaly in self.found.clone() {
             self.count(symbol, anomaly);
         }
-        if !is_part || symbol != event.symbol {
+        // A print may stand between changes that are one.
+        let is_change = matches!(
+            event.kind,
+            Kind::Add
+                | Kind::Execute
+                | Kind::ExecuteAt
+                | Kind::Cancel
+                | Kind::Delete
+                | Kind::Replace
+                | Kind::Status
+        );
+        if is_change && (!is_part || symbol != event.symbol) {
             self.settle(symbol);
         }
         if is_part && !is_more {
@@ -180,6 +191,11 @@ impl Reference {
                         return Fill::NONE;
                     }
                 }
+            }
+            Kind::Info => {
+                let book = self.books.entry(symbol).or_default();
+                book.is_cut &= !event.flags.has(Flags::WHOLE);
+                book.is_cut |= event.flags.has(Flags::STALE);
             }
             _ => {}
         }

@@ -70,7 +70,8 @@ pub struct Source {
     pub end_at_session_end: bool,
     /// Captures only: take these destination ports; all when empty.
     pub ports: Vec<u16>,
-    /// Captures only: the protocol, `itch`, `iex`, `lobster`, `dbn`, `mdp3` or `binance`; otherwise
+    /// Captures only: the protocol, `itch`, `iex`, `lobster`, `dbn`, `mdp3`, `pitch`
+    /// or `binance`; otherwise
     /// told by how the first file begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
