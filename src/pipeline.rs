@@ -28,7 +28,7 @@ use bus::ring::{self, Receiver, Sender};
 use bus::{Body, Signal, Ts};
 use crossbeam_utils::CachePadded;
 use feed::arbiter::RecoveryRule;
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Wire};
+use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis, Wire};
 use feed::reader::{ReadError, Reader, ReaderConfig, ReaderStats, Turned};
 use feed::retransmit::{AskCounts, Asked, Missing};
 use feed::source::{Capture, Pace, Paced, Polled, Source, SourceError, Speed};
@@ -427,6 +427,9 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     }
                     Wire::Dbn => one_thread(&run, Dbn::new(), source, senders, ends, ready, wrap),
                     Wire::Mdp3 => one_thread(&run, Mdp3::new(), source, senders, ends, ready, wrap),
+                    Wire::Tardis => {
+                        one_thread(&run, Tardis::new(), source, senders, ends, ready, wrap)
+                    }
                     Wire::Binance => {
                         one_thread(&run, Binance::new(), source, senders, ends, ready, wrap)
                     }
@@ -510,6 +513,17 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     reader_thread(Reading::new(
                         &run,
                         dbn,
+                        source,
+                        senders,
+                        resume_after,
+                        last_ts,
+                    ))
+                }
+                Wire::Tardis => {
+                    let tardis = Tardis::new();
+                    reader_thread(Reading::new(
+                        &run,
+                        tardis,
                         source,
                         senders,
                         resume_after,
