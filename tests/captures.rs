@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use feed::protocol::Wire;
+use feed::source::{Capture, CaptureOptions};
 use serde_json::{Value, json};
 use support::{Ended, Folder, SMALL, Started, alone, files_under, manifest, program, symbol};
 
@@ -57,8 +59,15 @@ fn check_truth(run: &Path, truth: &Value) {
     let types = by_type(&truth["messages_by_type"]["itchfeed"]);
     assert_eq!(by_type(&manifest["counts"]["by_type"]), types);
     assert_eq!(manifest["counts"]["messages"], truth["messages_total"]);
-    for (name, wanted) in truth["per_symbol"].as_object().unwrap() {
+    let symbols = support::json(&run.join("symbols.json"));
+    assert_eq!(
+        symbols.as_array().unwrap().len() as u64,
+        truth["symbols"].as_u64().unwrap()
+    );
+    // Numbers of symbols follow their names in these files.
+    for (locate, (name, wanted)) in (1..).zip(truth["per_symbol"].as_object().unwrap()) {
         let found = symbol(run, name);
+        check_orders_at_best(run, name, &truth["itch_book_last_bbo"][locate.to_string()]);
         assert_eq!(found["volume"], wanted["executed_shares"], "{name}");
         assert_eq!(found["trades"], wanted["prints"], "{name}");
         let e4 = wanted["notional_1e-4"].as_i64().unwrap();
@@ -79,6 +88,20 @@ fn check_truth(run: &Path, truth: &Value) {
                 }
             }
         }
+    }
+}
+
+/// How many orders stand at the best bid and ask, by one more book.
+fn check_orders_at_best(run: &Path, name: &str, best: &Value) {
+    let mut command = program();
+    command
+        .args(["--json", "book", name, "--depth", "1", "--run"])
+        .arg(run);
+    let book = support::run(&mut command).expect(0).json();
+    for (side, count) in [("bids", "bid_ct"), ("asks", "ask_ct")] {
+        let found = book[side].as_array().unwrap().first();
+        let orders = found.map_or(0, |level| level[2].as_u64().unwrap());
+        assert_eq!(orders, best[count].as_u64().unwrap(), "{name}: {side}");
     }
 }
 
@@ -211,25 +234,27 @@ fn the_meatpy_session_comes_to_what_it_says() {
     };
     let _alone = alone();
     let folder = Folder::quick("meatpy");
-    let (ended, run) = replay(&folder, &data.join("itch50/meatpy_synthetic_20msgs.itch50"));
+    let file = data.join("itch50/meatpy_synthetic_20msgs.itch50");
+    let (ended, run) = replay(&folder, &file);
     // The file says no date, and neither does its name; that must not pass in silence.
     ended.expect(0).says(&["trading date"]);
-    let truth = json!({
-        "messages_total": 20,
-        "messages_by_type": { "itchfeed": { "S": 6, "R": 2, "A": 7, "E": 2, "P": 1, "X": 1, "D": 1 } },
-        "per_symbol": {
-            "MEAT": {
-                "executed_shares": 300, "prints": 2, "vwap": 100.05, "notional_1e-4": 300_150_000,
-                "final_bid": [99.95, 50], "final_ask": [100.05, 100],
-                "levels": [1, 2], "open_shares": [50, 300],
-            },
-            "PYTH": {
-                "executed_shares": 75, "prints": 1, "vwap": 42.75, "notional_1e-4": 32_062_500,
-                "final_bid": [42.5, 50], "final_ask": null,
-                "levels": [1, 0], "open_shares": [50, 0],
-            },
-        },
+    let truth = support::json(&file.with_extension("itch50.truth.json"));
+    let by_hand = json!({
+        "MEAT": [300, 2, 300_150_000, [99.95, 50], [100.05, 100]],
+        "PYTH": [75, 1, 32_062_500, [42.5, 50], null],
     });
+    for (name, wanted) in by_hand.as_object().unwrap() {
+        let theirs = &truth["per_symbol"][name];
+        let fields = [
+            "executed_shares",
+            "prints",
+            "notional_1e-4",
+            "final_bid",
+            "final_ask",
+        ];
+        let theirs: Vec<_> = fields.iter().map(|field| theirs[field].clone()).collect();
+        assert_eq!(Value::from(theirs), *wanted, "{name}");
+    }
     check_truth(&run, &truth);
     for name in ["MEAT", "PYTH"] {
         check_depth(&run, name, &truth["per_symbol"][name]);
@@ -445,6 +470,8 @@ fn check_iex(run: &Path, truth: &Value) {
         let found = symbol(run, name);
         assert_eq!(found["trades"], wanted["trades"], "{name}");
         assert_eq!(found["volume"], wanted["traded_shares"], "{name}");
+        let notional = wanted["notional"].as_str().map_or(0, e9);
+        assert_eq!(found["notional_e9"], notional.to_string(), "{name}");
         match wanted["vwap"].as_str() {
             Some(vwap) => {
                 let number = |text: &str| text.parse::<f64>().unwrap();
@@ -456,34 +483,65 @@ fn check_iex(run: &Path, truth: &Value) {
             }
             None => assert!(found["vwap"].is_null(), "{name}"),
         }
-        for (side, truth) in [("bid", "final_bid"), ("ask", "final_ask")] {
+        for side in ["bid", "ask"] {
             // A quote of TOPS without orders has a size of 0.
-            match wanted.get(truth) {
-                Some(Value::Array(level)) => {
-                    let price = dollars(level[0].as_str().unwrap());
-                    assert_eq!(found[side], json!([price, level[1]]), "{name}: {side}");
+            let quoted = |field: &str| wanted["final_quote"][format!("{side}_{field}")].as_str();
+            let level = match (&wanted[format!("final_{side}")], quoted("size")) {
+                (Value::Array(level), None) => Some((level[0].as_str().unwrap(), level[1].clone())),
+                (Value::Null, Some("0")) | (Value::Null, None) => None,
+                (Value::Null, Some(size)) => {
+                    let size: u64 = size.parse().unwrap();
+                    Some((quoted("price").unwrap(), size.into()))
                 }
-                _ => assert!(found[side].is_null(), "{name}: {side} {}", found[side]),
-            }
+                other => panic!("{name}: {side} {other:?}"),
+            };
+            let level = level.map(|(price, size)| json!([dollars(price), size]));
+            assert_eq!(found[side], level.unwrap_or(Value::Null), "{name}: {side}");
         }
     }
 }
 
-/// When the first and the last message happened, by `inspect`, against microseconds since 1970 of a
-/// decoder that keeps times in floating point: they are within one of them.
-fn check_event_span(file: &Path, wanted_us: [i64; 2]) {
+/// A decimal number in units of 1e-9.
+fn e9(text: &str) -> i128 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{fraction:0<9}").parse().unwrap()
+}
+
+/// When the first and the last message happened, and how many were about each of the busiest symbols,
+/// by `inspect`. The decoder keeps times in floating point: they are within a microsecond of its own.
+fn check_iex_survey(file: &Path, truth: &Value) {
     let mut command = program();
     command.args(["--json", "inspect"]).arg(file);
     let seen = support::run(&mut command).expect(0).json();
-    for (found, us) in seen["event_span_ns"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .zip(wanted_us)
+    for (index, wanted) in ["first_message_timestamp", "last_message_timestamp"]
+        .into_iter()
+        .enumerate()
     {
-        let ns = found.as_i64().unwrap();
-        assert!((ns - us * 1_000).abs() < 1_000, "{ns} ns, want {us} us");
+        let wanted = truth[wanted].as_str().unwrap();
+        let clock = wanted[11..].strip_suffix("+00:00").unwrap();
+        let (hours, rest) = clock.split_once(':').unwrap();
+        let (minutes, seconds) = rest.split_once(':').unwrap();
+        let minutes: i128 = 60 * hours.parse::<i128>().unwrap() + minutes.parse::<i128>().unwrap();
+        let wanted_ns = minutes * 60_000_000_000 + e9(seconds);
+        let ns = i128::from(seen["event_span_ns"][index].as_i64().unwrap());
+        let since_midnight = ns % 86_400_000_000_000;
+        assert!(
+            (since_midnight - wanted_ns).abs() < 1_000,
+            "{ns} ns, want {wanted}"
+        );
     }
+    let busy = seen["busiest"].as_array().unwrap();
+    let mut met = 0;
+    for (name, wanted) in truth["busiest_symbols"].as_object().unwrap() {
+        if let Some(found) = busy.iter().find(|found| found[0] == *name) {
+            assert_eq!(found[1], wanted["messages"], "{name}");
+            met += 1;
+        }
+    }
+    assert!(
+        met >= 15,
+        "only {met} symbols are among the busiest of both"
+    );
 }
 
 /// DEEP: every level of the busiest symbols. The file ends in the middle of a record and of its
@@ -518,8 +576,7 @@ fn iex_deep_meets_its_truth_and_its_cut_is_told() {
     assert_eq!(anomaly(&manifest, "input_trouble"), 1);
     assert_eq!(manifest["counts"]["lost_messages"], 0);
     assert_eq!(manifest["date"], "2017-04-25");
-    // 2017-04-25 15:03:41.826543 and 19:51:44.901796 UTC.
-    check_event_span(&file, [1_493_132_621_826_543, 1_493_149_904_901_796]);
+    check_iex_survey(&file, &truth);
 }
 
 /// TOPS, in a pcapng.
@@ -535,8 +592,8 @@ fn iex_tops_meets_its_truth() {
     let (ended, run) = replay(&folder, &file);
     ended.expect(0);
     check_iex(&run, &truth);
-    // 2017-07-10 14:32:35.788781 and 14:38:51.866065 UTC.
-    check_event_span(&file, [1_499_697_155_788_781, 1_499_697_531_866_065]);
+    assert_eq!(manifest(&run)["date"], "2017-07-10");
+    check_iex_survey(&file, &truth);
 }
 
 /// The two feeds of a CME channel: one stream of 5,000 packets, and of each instrument the trades,
@@ -668,6 +725,46 @@ fn cme_captures_with_holes_say_what_is_missing() {
     }
 }
 
+/// Each file of these formats in the shared folder is told by how it begins, so that none is left out of
+/// the tests that hold them against what others say of them. (Crypto venues': `crypto.rs`.)
+#[test]
+fn every_shared_file_is_told_by_how_it_begins() {
+    let Some(data) = support::shared_data("every_shared_file_is_told_by_how_it_begins") else {
+        return;
+    };
+    let pcaps = &[".pcap", ".pcap.gz", ".pcapng.gz", ".pcapng.zst"][..];
+    let mut met: BTreeMap<&str, usize> = BTreeMap::new();
+    for (folder, part, endings, wire) in [
+        ("itch50", "", &["zst", ".itch50"][..], Wire::Itch),
+        ("itch50", "TotalView", pcaps, Wire::Itch),
+        ("iex", "", pcaps, Wire::Iex),
+        ("cme-mdp3", "", pcaps, Wire::Mdp3),
+        ("databento-dbn", "", &[".dbn", ".dbn.zst"], Wire::Dbn),
+        ("lobster", "message", &[".csv.zst"], Wire::Lobster),
+        ("other-venues", ".Pitch.", pcaps, Wire::Pitch),
+    ] {
+        let mut files = files_under(&data.join(folder), endings);
+        files.retain(|file| file.to_string_lossy().contains(part));
+        for file in &files {
+            let mut capture =
+                Capture::open(std::slice::from_ref(file), CaptureOptions::default()).unwrap();
+            assert_eq!(capture.wire().unwrap(), wire, "{}", file.display());
+        }
+        *met.entry(folder).or_default() += files.len();
+    }
+    println!("{met:?}");
+    for (folder, at_least) in [
+        ("cme-mdp3", 12),
+        ("databento-dbn", 74),
+        ("iex", 15),
+        ("itch50", 26),
+        ("lobster", 1),
+        ("other-venues", 14),
+    ] {
+        assert!(met[folder] >= at_least, "{folder}: {met:?}");
+    }
+}
+
 /// Any number of shards comes to the same, and what is asked for by name is what is read.
 #[test]
 fn iex_is_the_same_with_three_shards_and_when_it_is_asked_for() {
@@ -704,6 +801,6 @@ fn iex_is_the_same_with_three_shards_and_when_it_is_asked_for() {
         .args(["replay", "--protocol", "fix", "-o", "x"])
         .arg(&file);
     support::run(&mut command).expect(2).says(&[
-        "source.protocol is \"fix\", want one of itch, iex, lobster, dbn, mdp3, binance, pitch, tardis",
+        "source.protocol is \"fix\", want one of itch, iex, lobster, dbn, mdp3, binance, pitch",
     ]);
 }

@@ -236,32 +236,55 @@ fn the_mbo_day_is_the_same_with_three_shards() {
     assert_eq!(support::digests(&run), one);
 }
 
-/// Every schema in every version, and definitions.
+/// The trades of a file with one instrument, through the whole program.
+fn check_trades(folder: &Folder, file: &Path, trades: &Value) {
+    let (ended, run) = replay(folder, &[file], &[]);
+    ended.expect(0);
+    let symbols = support::json(&run.join("symbols.json"));
+    let [found] = &symbols.as_array().unwrap()[..] else {
+        panic!("{}: {symbols}", file.display());
+    };
+    assert_eq!(found["trades"], trades["count"], "{}", file.display());
+    assert_eq!(found["volume"], trades["volume"], "{}", file.display());
+    let notional = trades["notional_1e-9"].to_string();
+    assert_eq!(found["notional_e9"], notional, "{}", file.display());
+}
+
+/// Every schema in every version, and definitions: counts, times, instruments, trades.
 #[test]
 fn every_schema_and_version_is_read() {
     let Some(data) = support::shared_data("every_schema_and_version_is_read") else {
         return;
     };
     let data = data.join("databento-dbn");
-    let mut read = 0;
+    let quick = Folder::quick("schemas");
+    let (mut read, mut traded, mut empty) = (0, 0, 0);
     for (folder, truth) in [
         ("dbn-repo-tests", "dbn-repo-tests.truth.json"),
         ("nautilus", "nautilus/records.truth.json"),
     ] {
         let truth = support::json(&data.join(truth));
         for (name, wanted) in truth["files"].as_object().unwrap() {
-            let total = wanted["records_total"].as_u64().unwrap_or(0);
             let file = data.join(folder).join(name);
-            // Refused, or without a record; the other tests have those.
+            // Those that their own decoder refuses, another test has.
+            let Some(total) = wanted["records_total"].as_u64() else {
+                assert!(wanted["error"].is_string(), "{name}");
+                continue;
+            };
             if total == 0 {
+                let mut command = program();
+                command.arg("inspect").arg(&file);
+                let ended = support::run(&mut command).expect(3);
+                ended.says(&["no DBN message was found"]);
+                empty += 1;
                 continue;
             }
             let seen = inspect(&file);
             assert_eq!(seen["messages"], total, "{name}");
             assert_eq!(seen["anomalies"].get("bad_length"), None, "{name}");
             assert_eq!(seen["symbols"], wanted["distinct_instrument_ids"], "{name}");
-            let max = &wanted["max_ts_event_ns"];
-            assert_eq!(seen["event_span_ns"][1], *max, "{name}");
+            let span = json!([wanted["min_ts_event_ns"], wanted["max_ts_event_ns"]]);
+            assert_eq!(seen["event_span_ns"], span, "{name}");
             let schema = wanted["schema"].as_str().unwrap();
             if ["mbo", "mbp-1", "mbp-10", "tbbo", "trades"].contains(&schema) {
                 assert_eq!(seen["by_type"], wanted["actions"], "{name}");
@@ -269,10 +292,18 @@ fn every_schema_and_version_is_read() {
             if schema == "definition" {
                 assert_eq!(seen["by_type"], json!({ "d": total }), "{name}");
             }
+            if folder == "dbn-repo-tests" && wanted["trades"].is_object() {
+                check_trades(&quick, &file, &wanted["trades"]);
+                traded += 1;
+            }
             read += 1;
         }
     }
-    assert!(read > 50, "only {read} files");
+    println!("{read} files with records, {traded} of them with trades; {empty} files without");
+    assert!(
+        read > 50 && traded >= 8 && empty >= 4,
+        "{read} {traded} {empty}"
+    );
 }
 
 /// Counts by type, first and last time, and all executions, hidden ones too.

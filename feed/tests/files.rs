@@ -491,6 +491,8 @@ fn a_dbn_file_names_its_instruments_by_date() {
                 [format!("byte {at}: cut record: 3 bytes, want 56")]
             );
         }
+        let empty = File::new(&format!("v{version}-empty.dbn"), &bytes[..records_at]);
+        assert_eq!(empty.read(1), (Wire::Dbn, Vec::new(), Vec::new()));
         let capture =
             Capture::open(std::slice::from_ref(&file.0), CaptureOptions::default()).unwrap();
         assert_eq!(capture.files()[0].start, Some(Ts(DAY as i64)));

@@ -871,6 +871,32 @@ fn captures_meet_their_truth() {
             truth["last_sending_time_ns"].as_u64(),
             "{name}"
         );
+        assert_eq!(
+            report.symbols as u64,
+            truth["distinct_security_ids"].as_u64().unwrap(),
+            "{name}"
+        );
+        let wanted = |field: &str| -> BTreeMap<String, u64> {
+            let counts = truth[field].as_object().unwrap().iter();
+            counts
+                .map(|(key, count)| (key.clone(), count.as_u64().unwrap()))
+                .collect()
+        };
+        let lines = report.lines.iter();
+        let packets: BTreeMap<String, u64> = lines
+            .map(|(line, stats)| (line.name.clone(), stats.packets))
+            .collect();
+        assert_eq!(packets, wanted("packets_by_destination"), "{name}");
+        let skips = report.lines.iter().filter(|(_, stats)| stats.gap_count > 0);
+        let skips: BTreeMap<String, u64> = skips
+            .map(|(line, stats)| (line.name.clone(), stats.gap_count))
+            .collect();
+        assert_eq!(
+            skips,
+            wanted("sequence_discontinuities_by_destination"),
+            "{name}"
+        );
+        let mut versions: BTreeMap<String, u64> = BTreeMap::new();
         let mut ids: BTreeMap<String, u64> = BTreeMap::new();
         let mut trades: BTreeMap<String, (u64, i64, i128)> = BTreeMap::new();
         let mut names = BTreeMap::new();
@@ -878,6 +904,8 @@ fn captures_meet_their_truth() {
         for (_, port, message) in &all {
             let id = u16::from_le_bytes([message[2], message[3]]);
             *ids.entry(id.to_string()).or_default() += 1;
+            let version = u16::from_le_bytes([message[6], message[7]]);
+            *versions.entry(version.to_string()).or_default() += 1;
             feed.port = *port;
             let events = feed
                 .take(message)
@@ -895,11 +923,8 @@ fn captures_meet_their_truth() {
                 }
             }
         }
-        let wanted = truth["raw_template_id_counts"].as_object().unwrap();
-        let wanted = wanted
-            .iter()
-            .map(|(id, n)| (id.clone(), n.as_u64().unwrap()));
-        assert_eq!(ids, wanted.collect(), "{name}");
+        assert_eq!(ids, wanted("raw_template_id_counts"), "{name}");
+        assert_eq!(versions, wanted("sbe_header_versions"), "{name}");
         for (security, wanted) in truth["trade_summary_by_security_id"].as_object().unwrap() {
             let (entries, lots, notional) = trades[security];
             assert_eq!(

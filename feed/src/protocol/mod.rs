@@ -18,11 +18,9 @@ pub mod lobster;
 pub mod mdp3;
 mod mdp3_table;
 pub mod pitch;
-mod plain;
 pub(crate) mod said;
 mod shown;
 mod symbols;
-pub mod tardis;
 
 pub use binance::Binance;
 pub use dbn::Dbn;
@@ -31,7 +29,6 @@ pub use itch::Itch;
 pub use lobster::Lobster;
 pub use mdp3::Mdp3;
 pub use pitch::Pitch;
-pub use tardis::Tardis;
 
 /// The protocols, for whoever has to choose one: [`Capture::wire`](crate::source::Capture::wire)
 /// does by how the input begins.
@@ -51,13 +48,11 @@ pub enum Wire {
     Binance,
     /// Cboe PITCH.
     Pitch,
-    /// The CSV files of tardis.dev.
-    Tardis,
 }
 
 impl Wire {
     /// All there are.
-    pub const ALL: [Wire; 8] = [
+    pub const ALL: [Wire; 7] = [
         Wire::Itch,
         Wire::Iex,
         Wire::Lobster,
@@ -65,7 +60,6 @@ impl Wire {
         Wire::Mdp3,
         Wire::Binance,
         Wire::Pitch,
-        Wire::Tardis,
     ];
 
     /// The name by which it is chosen.
@@ -78,7 +72,6 @@ impl Wire {
             Wire::Mdp3 => "mdp3",
             Wire::Binance => "binance",
             Wire::Pitch => "pitch",
-            Wire::Tardis => "tardis",
         }
     }
 
@@ -97,7 +90,6 @@ impl Wire {
             Wire::Mdp3 => "MDP 3.0",
             Wire::Binance => "Binance",
             Wire::Pitch => "PITCH",
-            Wire::Tardis => "tardis.dev",
         }
     }
 }

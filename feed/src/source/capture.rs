@@ -102,7 +102,7 @@ enum Reader {
     Itch(ItchFile),
     Lobster(LobsterFile),
     Dbn(DbnFile),
-    Text(Box<TextFile>),
+    Text(TextFile),
 }
 
 struct Head {
@@ -181,7 +181,7 @@ impl Capture {
             };
             let own_line = match format {
                 Format::Pcap | Format::Pcapng => 0,
-                Format::Itch | Format::Lobster | Format::Dbn | Format::Binance | Format::Tardis => {
+                Format::Itch | Format::Lobster | Format::Dbn | Format::Binance => {
                     capture.lines.add_file(path)?
                 }
             };
@@ -239,22 +239,23 @@ impl Capture {
     }
 
     /// The protocol that the input is in, by how each file begins. Takes nothing out of it. What is
-    /// not known, and an input without packets, is taken for ITCH; two protocols are an error.
+    /// not known, and captures without packets, are taken for ITCH; two protocols are an error.
     pub fn wire(&mut self) -> Result<Wire, SourceError> {
         self.freshen();
         let mut found: Option<(usize, Wire)> = None;
-        for (index, file) in self.files.iter().enumerate().filter(|(_, f)| f.is_ready) {
-            let wire = match file.head.framing {
-                Framing::IexTp => Wire::Iex,
-                Framing::Mdp3(_) => Wire::Mdp3,
-                Framing::Pitch(_) => Wire::Pitch,
-                Framing::Records(_) => match self.infos[index].format {
-                    Format::Dbn => Wire::Dbn,
-                    Format::Binance => Wire::Binance,
-                    Format::Tardis => Wire::Tardis,
-                    Format::Lobster | Format::Pcap | Format::Pcapng | Format::Itch => Wire::Lobster,
+        for (index, file) in self.files.iter().enumerate() {
+            let wire = match (self.infos[index].format, file.is_ready) {
+                (Format::Dbn, _) => Wire::Dbn,
+                (Format::Binance, _) => Wire::Binance,
+                (Format::Lobster, _) => Wire::Lobster,
+                (Format::Itch, _) => Wire::Itch,
+                (Format::Pcap | Format::Pcapng, true) => match file.head.framing {
+                    Framing::IexTp => Wire::Iex,
+                    Framing::Mdp3(_) => Wire::Mdp3,
+                    Framing::Pitch(_) => Wire::Pitch,
+                    _ => Wire::Itch,
                 },
-                Framing::MoldUdp64 | Framing::LengthPrefixed => Wire::Itch,
+                (Format::Pcap | Format::Pcapng, false) => continue,
             };
             let (first, before) = *found.get_or_insert((index, wire));
             if before != wire {
@@ -557,10 +558,10 @@ fn recognise(
         return Ok(Reader::Lobster(LobsterFile::new(path, itch_messages_max)));
     }
     if let Some(venue) = text_file::look(input) {
-        return Ok(Reader::Text(Box::new(TextFile::new(venue))));
+        return Ok(Reader::Text(TextFile::new(venue)));
     }
-    let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance messages, tardis.dev CSV or \
-                length-prefixed ITCH messages, plain or in gzip or zstd";
+    let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance messages or length-prefixed ITCH \
+                messages, plain or in gzip or zstd";
     match itch_file::look(input) {
         Ok(()) if found.is_empty() => Err((0, format!("is empty, {want}"))),
         Ok(()) => Ok(Reader::Itch(ItchFile::new(itch_messages_max))),

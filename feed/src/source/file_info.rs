@@ -23,8 +23,6 @@ pub enum Format {
     Dbn,
     /// Binance's messages.
     Binance,
-    /// CSV of tardis.dev.
-    Tardis,
 }
 
 impl Format {
@@ -37,7 +35,6 @@ impl Format {
             Format::Lobster => "LOBSTER messages",
             Format::Dbn => "DBN",
             Format::Binance => "Binance messages",
-            Format::Tardis => "tardis.dev CSV",
         }
     }
 }
