@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use book::{Books, BooksConfig, Depth};
-use bus::{Event, Kind, Price, Qty, Quote};
+use bus::{Event, Kind, Price, Qty, Quote, Side};
 use feed::moldudp64::Blocks;
-use feed::protocol::{Binance, Protocol};
+use feed::protocol::{Binance, Protocol, Tardis};
 use feed::source::{Capture, CaptureOptions, Polled, Source};
 use serde_json::{Value, json};
 use support::{Ended, Folder, alone, manifest, program, symbol};
@@ -376,4 +376,146 @@ fn lines_by_hand_come_to_what_they_say() {
     let (ended, run) = replay(&folder, &[&file], &["--shards", "3"]);
     ended.expect(0);
     assert_eq!(support::digests(&run), digests);
+}
+
+/// A book as a plain reading of lines has it: price to quantity, both in their smallest units.
+type Plain = BTreeMap<(String, u8, i64), i64>;
+
+/// Every level of every symbol, as the books have it.
+#[track_caller]
+fn check_books(books: &Books, names: &BTreeMap<String, u32>, plain: &Plain, place: &str) {
+    let mut levels = Vec::new();
+    for (name, symbol) in names {
+        for side in [Side::Buy, Side::Sell] {
+            books.depth(*symbol, side, usize::MAX, &mut levels);
+            levels.sort_by_key(|level| level.price);
+            let found: Vec<(i64, i64)> = levels.iter().map(|l| (l.price.0, l.qty.0)).collect();
+            let range = (name.clone(), side as u8, i64::MIN)..=(name.clone(), side as u8, i64::MAX);
+            let want: Vec<(i64, i64)> = plain.range(range).map(|(k, qty)| (k.2, *qty)).collect();
+            assert_eq!(found, want, "{name} {side:?}: {place}");
+        }
+    }
+}
+
+/// The name that a symbol was given, if this event gives it one.
+fn name_of(event: &Event) -> Option<String> {
+    let bytes = event.order.to_be_bytes();
+    (event.kind == Kind::Symbol).then(|| String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+/// Rows of several symbols, snapshots among them, against a plain reading of the same rows after each
+/// message: rows follow one another, a quantity is the level's, 0 takes it away, and the first row of a
+/// snapshot behind others begins the book anew.
+#[test]
+fn tardis_books_are_those_of_a_plain_reading() {
+    let folder = Folder::quick("tardis");
+    let mut seed = 7u64;
+    let mut below = |end: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % end
+    };
+    let mut text =
+        "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n".to_owned();
+    let mut groups = Vec::new();
+    let (mut plain, mut in_snapshot) = (Plain::new(), BTreeMap::new());
+    for index in 0..2_000u64 {
+        let symbol = ["BTC-USD", "ETHUSDT", "XBT"][below(3) as usize];
+        let is_snapshot = index < 20 || below(12) == 0;
+        let was = in_snapshot.insert(symbol, is_snapshot);
+        if is_snapshot && was != Some(true) {
+            plain.retain(|(name, _, _), _| name != symbol);
+        }
+        let time = 1_700_000_000_000_000 + index * 10;
+        for _ in 0..=below(6) {
+            let side = [("bid", Side::Buy), ("ask", Side::Sell)][below(2) as usize];
+            // Prices in steps of 0.25, quantities in 1e-4.
+            let (price, qty) = (below(200) + 1, below(5) * below(90_000));
+            let (whole, fraction) = (price / 4, [0, 25, 5, 75][price as usize % 4]);
+            text += &format!(
+                "deribit,{symbol},{time},{},{is_snapshot},{},{whole}.{fraction},{}.{:04}\n",
+                time + 5,
+                side.0,
+                qty / 10_000,
+                qty % 10_000
+            );
+            let key = (symbol.to_owned(), side.1 as u8, price as i64 * 250_000_000);
+            match qty {
+                0 => plain.remove(&key),
+                _ => plain.insert(key, qty as i64),
+            };
+        }
+        groups.push(plain.clone());
+    }
+    // Somewhere in the input all four decimals are used.
+    text += "deribit,XBT,1800000000000000,1800000000000000,false,bid,0.25,0.0001\n";
+    plain.insert(("XBT".into(), Side::Buy as u8, 250_000_000), 1);
+    for symbol in ["BTC-USD", "ETHUSDT"] {
+        text +=
+            &format!("deribit,{symbol},1800000000000001,1800000000000001,false,bid,0.25,0.0001\n");
+        plain.insert((symbol.into(), Side::Buy as u8, 250_000_000), 1);
+    }
+    let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
+    let files = [folder.write("l2.csv", &text), folder.join("l2.csv.zst")];
+    std::fs::write(&files[1], packed).unwrap();
+    for file in files {
+        let mut books = Books::new(BOOKS).unwrap();
+        let (mut names, mut at) = (BTreeMap::new(), 0);
+        walk(&[file], Tardis::new(), |_, events| {
+            for event in events {
+                assert_eq!(books.apply(event).anomaly, None, "{event:?}");
+                if let Some(name) = name_of(event) {
+                    assert_eq!(event.order_b, 4, "{name}");
+                    names.insert(name, event.symbol);
+                }
+            }
+            if let Some(plain) = groups.get(at) {
+                check_books(&books, &names, plain, &format!("message {at}"));
+            }
+            at += 1;
+        });
+        assert_eq!(at, groups.len() + 3);
+        check_books(&books, &names, &plain, "the end");
+    }
+}
+
+/// A book, its trades and quotes from files of their own, through the program.
+#[test]
+fn tardis_files_go_through_the_program() {
+    let _alone = alone();
+    let folder = Folder::quick("tardis-run");
+    let levels = folder.write(
+        "book.csv",
+        "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount
+kraken,XBT/USD,1700000000000000,1700000000000100,true,bid,36000.1,0.5
+kraken,XBT/USD,1700000000000000,1700000000000100,true,ask,36000.2,1.25
+kraken,XBT/USD,1700000001000000,1700000001000100,false,ask,36000.2,0
+kraken,XBT/USD,1700000001000000,1700000001000100,false,ask,36000.3,138800.00000001
+",
+    );
+    let trades = folder.write(
+        "trades.csv",
+        "exchange,symbol,timestamp,local_timestamp,id,side,price,amount
+kraken,XBT/USD,1700000000500000,1700000000500100,,buy,36000.2,1
+kraken,XBT/USD,1700000000600000,1700000000600100,,sell,36000.1,0.25
+",
+    );
+    let (ended, run) = replay(&folder, &[&levels, &trades], &[]);
+    ended.expect(0).says(&["want at most 42.94967295"]);
+    let found = symbol(&run, "XBT/USD");
+    for (key, want) in [
+        ("qty_decimals", json!(8)),
+        ("trades", json!(2)),
+        ("volume", json!(125_000_000)),
+        ("vwap", json!("36000.18")),
+        ("bid", json!(["36000.10", 50_000_000])),
+    ] {
+        assert_eq!(found[key], want, "{key}");
+    }
+    // A level beyond what a book holds is told, and the book that lacks it is stale.
+    assert_eq!(found["stale"], true);
+    assert_eq!(manifest(&run)["anomalies"], json!({"bad_qty": 1}));
+    assert_eq!(
+        manifest(&run)["counts"]["by_type"],
+        json!({"S": 1, "L": 1, "T": 2})
+    );
 }

@@ -4,7 +4,7 @@
 use bus::fixed::Scaled;
 use bus::{Event, Flags, Kind, Side, Ts};
 use feed::moldudp64::Blocks;
-use feed::protocol::{Binance, Protocol, Wire};
+use feed::protocol::{Binance, Protocol, Tardis, Wire};
 use feed::source::{Capture, CaptureOptions, Polled, Source};
 
 /// Files in a folder of their own, gone with the test.
@@ -496,14 +496,19 @@ fn cut_and_changed_files_end_in_order() {
             continue;
         }
         let (events, _) = files.read(Binance::new());
-        let mut there = std::collections::BTreeSet::new();
-        for event in events {
-            match event.kind {
-                Kind::Add => assert!(there.insert(event.order), "round {round}"),
-                Kind::Replace => assert!(there.contains(&event.order), "round {round}"),
-                Kind::Delete => assert!(there.remove(&event.order), "round {round}"),
-                _ => {}
-            }
+        check_orders(&events, round);
+    }
+}
+
+/// Orders come once, and change and go while they are there.
+fn check_orders(events: &[Event], round: usize) {
+    let mut there = std::collections::BTreeSet::new();
+    for event in events {
+        match event.kind {
+            Kind::Add => assert!(there.insert(event.order), "round {round}"),
+            Kind::Replace => assert!(there.contains(&event.order), "round {round}"),
+            Kind::Delete => assert!(there.remove(&event.order), "round {round}"),
+            _ => {}
         }
     }
 }
@@ -542,6 +547,201 @@ fn any_bytes_neither_panic_nor_grow_without_bound() {
                     .all(|e| Event::from_bytes(e.as_bytes()).is_some()),
                 "round {round}"
             );
+        }
+    }
+}
+
+const LEVELS: &str = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount";
+
+#[track_caller]
+fn check_tardis(name: &str, files: &[&[&str]], want: &[&str], faults: &[&str]) {
+    let bytes: Vec<String> = files.iter().map(|lines| lines.join("\n")).collect();
+    let bytes: Vec<&[u8]> = bytes.iter().map(String::as_bytes).collect();
+    let files = Files::new(name, &bytes);
+    assert_eq!(files.open().wire().unwrap(), Wire::Tardis);
+    let (events, wrong) = files.read(Tardis::new());
+    assert_eq!(text(&events), want, "{wrong:?}");
+    assert_eq!(wrong, faults);
+}
+
+/// Rows of one time are one message; a snapshot in several messages is one, and one behind changes
+/// begins the book anew.
+#[test]
+fn tardis_levels_are_a_book() {
+    check_tardis(
+        "tardis",
+        &[&[
+            LEVELS,
+            "deribit,BTC-PERP,1700000000000000,1700000000000100,false,bid,10,1.5",
+            "deribit,BTC-PERP,1700000000000001,1700000000000101,true,bid,10,2",
+            "deribit,BTC-PERP,1700000000000001,1700000000000101,true,ask,11,1e-3",
+            "deribit,BTC-PERP,1700000000000001,1700000000000102,true,ask,12,3",
+            "deribit,BTC-PERP,1700000000000002,1700000000000103,false,ask,11,0",
+            "deribit,BTC-PERP,1700000000000002,1700000000000103,false,bid,10.5,1",
+            "deribit,BTC-PERP,1700000000000003,1700000000000104,true,bid,10.5,7",
+        ]],
+        &[
+            "1 is BTC-PERP in 1e-3",
+            "Info - 0.00 x 0.000 more stale",
+            "Add buy 10.00 x 1.500 ends",
+            "Info - 0.00 x 0.000 more whole",
+            "Replace buy 10.00 x 2.000 more",
+            "Add sell 11.00 x 0.001 ends",
+            "Add sell 12.00 x 3.000",
+            "Delete sell 0.00 x 0.000 more",
+            "Add buy 10.50 x 1.000 ends",
+            "Delete buy 0.00 x 0.000 more",
+            "Delete sell 0.00 x 0.000 more",
+            "Replace buy 10.50 x 7.000 ends",
+        ],
+        &[],
+    );
+}
+
+/// Columns stand where the first line says; trades are merged with the book by when they arrived, and
+/// quotes are a book only where there is no other.
+#[test]
+fn tardis_trades_and_quotes_go_with_the_book() {
+    let trades: &[&str] = &[
+        "exchange,symbol,timestamp,local_timestamp,id,price,side,amount",
+        "binance,BTCUSDT,1700000000000000,1700000000000100,77,61837.63,buy,0.002",
+        "binance,BTCUSDT,1700000000000000,1700000000000300,a-b,61837.64,sell,0.25",
+        "binance,BTCUSDT,1700000000000000,1700000000000301,,61837.64,unknown,1",
+    ];
+    let quotes: &[&str] = &[
+        "exchange,symbol,timestamp,local_timestamp,ask_amount,ask_price,bid_price,bid_amount",
+        "binance,BTCUSDT,1700000000000000,1700000000000200,4,61837.7,61837.6,0.5",
+        "binance,BTCUSDT,1700000000000000,1700000000000250,,,61837.6,0.75",
+    ];
+    let levels: &[&str] = &[
+        LEVELS,
+        "binance,BTCUSDT,1700000000000000,1700000000000150,true,bid,61837.5,1",
+    ];
+    let prints = [
+        "Trade sell 61837.63 x 0.002",
+        "Trade buy 61837.64 x 0.250",
+        "Trade - 61837.64 x 1.000",
+    ];
+    let named = "1 is BTCUSDT in 1e-3";
+    check_tardis(
+        "tardis-quotes",
+        &[trades, quotes],
+        &[
+            named,
+            prints[0],
+            "Add buy 61837.60 x 0.500 more",
+            "Add sell 61837.70 x 4.000 ends",
+            "Delete sell 0.00 x 0.000 more",
+            "Replace buy 61837.60 x 0.750 ends",
+            prints[1],
+            prints[2],
+        ],
+        &[],
+    );
+    let counted = "Info - 0.00 x 0.000";
+    check_tardis(
+        "tardis-all",
+        &[trades, quotes, levels],
+        &[
+            named,
+            prints[0],
+            "Add buy 61837.50 x 1.000",
+            counted,
+            counted,
+            prints[1],
+            prints[2],
+        ],
+        &[],
+    );
+    let files = Files::new("tardis-ids", &[trades.join("\n").as_bytes()]);
+    let (events, _) = files.read(Tardis::new());
+    let ids: Vec<u64> = events[1..].iter().map(|event| event.order_b).collect();
+    assert_eq!(ids, [77, 0, 0]);
+    assert_eq!(events[1].ts_event, Ts(1_700_000_000_000_000_000));
+    assert_eq!(events[1].ts_recv, Ts(1_700_000_000_000_100_000));
+    assert_eq!(files.open().files()[0].start, Some(events[1].ts_recv));
+}
+
+#[test]
+fn spoilt_tardis_rows_are_told_with_their_place() {
+    let good = "x,BTCUSDT,1700000000000000,1700000000000100,true,bid,10,1";
+    for (line, want) in [
+        (
+            "x,BTCUSDT,1,2,true,bid,10",
+            "line 3, byte 26: 7 columns, want 8 as in the first line",
+        ),
+        (
+            "x,BTCUSDT,1,2,true,bid,10,1,",
+            "line 3, byte 29: 9 columns, want 8 as in the first line",
+        ),
+        (
+            "x,,1,2,true,bid,10,1",
+            "line 3, byte 3: \"\", want a symbol's name",
+        ),
+        (
+            "x,BTCUSDT,a,2,true,bid,10,1",
+            "line 3, byte 11: timestamp is \"a\", want microseconds since 1970",
+        ),
+        (
+            "x,BTCUSDT,1,9999999999999999999,true,bid,10,1",
+            "line 3, byte 13: local_timestamp is \"9999999999999999999\", want microseconds since 1970",
+        ),
+        (
+            "x,BTCUSDT,1,2,True,bid,10,1",
+            "line 3, byte 15: is_snapshot is \"True\", want true or false",
+        ),
+        (
+            "x,BTCUSDT,1,2,true,buy,10,1",
+            "line 3, byte 20: side is \"buy\", want bid or ask",
+        ),
+        (
+            "x,BTCUSDT,1,2,true,bid,-10,1",
+            "line 3, byte 24: price is \"-10\", want a decimal of at most 18 places",
+        ),
+        (
+            "y,BTCUSDT,1,2,true,bid,10,1",
+            "BTCUSDT of y, and the input has that of x",
+        ),
+        (
+            "x,BTCUSDT,1,2,true,bid,1e-10,1",
+            "price 1e-10, want at most 9 decimals",
+        ),
+    ] {
+        let all = [LEVELS, good, line, good].join("\n");
+        let (events, wrong) = Files::new("tardis-spoilt", &[all.as_bytes()]).read(Tardis::new());
+        assert_eq!(wrong.len(), 1, "{line}: {wrong:?}");
+        assert!(wrong[0].contains(want), "{line}: {wrong:?}");
+        assert!(events.iter().any(|event| event.kind == Kind::Add), "{line}");
+    }
+}
+
+#[test]
+fn cut_and_changed_tardis_files_end_in_order() {
+    let whole = [
+        LEVELS,
+        "x,BTCUSDT,1700000000000001,1700000000000101,true,bid,10,2",
+        "x,BTCUSDT,1700000000000001,1700000000000101,true,ask,11,0.5",
+        "x,BTCUSDT,1700000000000002,1700000000000103,false,ask,11,0",
+        "x,ETHUSDT,1700000000000002,1700000000000103,false,bid,10.5,1",
+        "x,BTCUSDT,1700000000000003,1700000000000104,true,bid,10.5,7",
+    ];
+    let whole = whole.join("\n").into_bytes();
+    let mut random = Random(17);
+    for round in 0..4 * whole.len() {
+        let mut bytes = whole.clone();
+        if round < whole.len() {
+            bytes.truncate(round);
+        } else {
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len() as u64) as usize;
+                bytes[at] = b"0123456789,.e-\n\0\xffb"[random.below(18) as usize];
+            }
+        }
+        let files = Files::new("tardis-cut", &[&bytes]);
+        if let Ok(capture) = Capture::open(&files.1, CaptureOptions::default())
+            && capture.files()[0].format.name().starts_with("tardis")
+        {
+            check_orders(&files.read(Tardis::new()).0, round);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use feed::arbiter::GapRule;
 use feed::inspect::{Peak, Report, inspect as survey};
 use feed::link::link_type;
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Wire};
+use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Tardis, Wire};
 use feed::source::{Capture, CaptureOptions, Place};
 use tapeline::config::Config;
 use tapeline::session::TradingDay;
@@ -40,6 +40,7 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
         Wire::Lobster => survey(&mut capture, Lobster::new(day.midnight), rule),
         Wire::Dbn => survey(&mut capture, Dbn::new(), rule),
         Wire::Mdp3 => survey(&mut capture, Mdp3::new(), rule),
+        Wire::Tardis => survey(&mut capture, Tardis::new(), rule),
         Wire::Binance => survey(&mut capture, Binance::new(), rule),
         Wire::Pitch => survey(&mut capture, Pitch::new(day.midnight), rule),
     }

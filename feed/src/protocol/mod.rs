@@ -18,9 +18,11 @@ pub mod lobster;
 pub mod mdp3;
 mod mdp3_table;
 pub mod pitch;
+mod plain;
 pub(crate) mod said;
 mod shown;
 mod symbols;
+pub mod tardis;
 
 pub use binance::Binance;
 pub use dbn::Dbn;
@@ -29,6 +31,7 @@ pub use itch::Itch;
 pub use lobster::Lobster;
 pub use mdp3::Mdp3;
 pub use pitch::Pitch;
+pub use tardis::Tardis;
 
 /// The protocols, for whoever has to choose one: [`Capture::wire`](crate::source::Capture::wire)
 /// does by how the input begins.
@@ -48,11 +51,13 @@ pub enum Wire {
     Binance,
     /// Cboe PITCH.
     Pitch,
+    /// The CSV files of tardis.dev.
+    Tardis,
 }
 
 impl Wire {
     /// All there are.
-    pub const ALL: [Wire; 7] = [
+    pub const ALL: [Wire; 8] = [
         Wire::Itch,
         Wire::Iex,
         Wire::Lobster,
@@ -60,6 +65,7 @@ impl Wire {
         Wire::Mdp3,
         Wire::Binance,
         Wire::Pitch,
+        Wire::Tardis,
     ];
 
     /// The name by which it is chosen.
@@ -72,6 +78,7 @@ impl Wire {
             Wire::Mdp3 => "mdp3",
             Wire::Binance => "binance",
             Wire::Pitch => "pitch",
+            Wire::Tardis => "tardis",
         }
     }
 
@@ -90,6 +97,7 @@ impl Wire {
             Wire::Mdp3 => "MDP 3.0",
             Wire::Binance => "Binance",
             Wire::Pitch => "PITCH",
+            Wire::Tardis => "tardis.dev",
         }
     }
 }

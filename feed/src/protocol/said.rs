@@ -135,7 +135,11 @@ pub(crate) struct Said {
     pub(crate) code: u8,
     /// The instrument, in capitals; empty where the line does not say it.
     pub(crate) symbol: String,
+    /// The venue, where one file has several.
+    pub(crate) venue: String,
     pub(crate) ts_event: Option<Ts>,
+    /// When it arrived, where the line itself says so.
+    pub(crate) ts_recv: Option<Ts>,
     /// The first and the last of the venue's numbers of changes that it has, and the one before.
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -159,17 +163,27 @@ pub(crate) enum About {
 
 impl Said {
     pub(crate) fn clear(&mut self) {
-        let (mut symbol, mut rows) = (
-            std::mem::take(&mut self.symbol),
-            std::mem::take(&mut self.rows),
-        );
+        let mut symbol = std::mem::take(&mut self.symbol);
+        let mut venue = std::mem::take(&mut self.venue);
+        let mut rows = std::mem::take(&mut self.rows);
         symbol.clear();
+        venue.clear();
         rows.clear();
         *self = Said {
             symbol,
+            venue,
             rows,
             ..Said::default()
         };
+    }
+
+    /// Whether the levels of `other` belong to the same message of the venue.
+    pub(crate) fn is_one_with(&self, other: &Said) -> bool {
+        self.about == About::Book
+            && self.code == other.code
+            && (self.ts_event, self.ts_recv) == (other.ts_event, other.ts_recv)
+            && self.symbol == other.symbol
+            && self.venue == other.venue
     }
 
     /// The most decimals that any of its quantities has.
@@ -190,6 +204,7 @@ pub(crate) struct BadLine {
 #[derive(Clone, Debug, Default)]
 struct Instrument {
     name: [u8; 8],
+    venue: String,
     decimals: u8,
     has_book: bool,
     has_trades: bool,
@@ -211,8 +226,11 @@ impl Instruments {
             if self.known.len() == INSTRUMENTS_MAX {
                 return;
             }
-            self.known
-                .insert(said.symbol.clone(), Instrument::default());
+            let known = Instrument {
+                venue: said.venue.clone(),
+                ..Instrument::default()
+            };
+            self.known.insert(said.symbol.clone(), known);
         }
         let Some(known) = self.known.get_mut(&said.symbol) else {
             return;
@@ -232,7 +250,13 @@ impl Instruments {
     /// Takes in what another file says.
     pub(crate) fn merge(&mut self, other: &Instruments) {
         for (name, theirs) in &other.known {
-            let mine = self.known.entry(name.clone()).or_default();
+            let mine = self
+                .known
+                .entry(name.clone())
+                .or_insert_with(|| Instrument {
+                    venue: theirs.venue.clone(),
+                    ..Instrument::default()
+                });
             mine.decimals = mine.decimals.max(theirs.decimals);
             mine.has_book |= theirs.has_book;
             mine.has_trades |= theirs.has_trades;
@@ -306,7 +330,17 @@ impl Instruments {
             None if symbol.is_empty() || said.about == About::Else => &nothing,
             _ => return Err(format!("{symbol}: more instruments than can be told apart")),
         };
-        let is_told = said.about == About::TradesTogether && known.has_trades;
+        if said.venue != known.venue && said.about != About::Else {
+            let (own, other) = (&said.venue, &known.venue);
+            return Err(format!(
+                "{symbol} of {own}, and the input has that of {other}"
+            ));
+        }
+        let is_told = match said.about {
+            About::TradesTogether => known.has_trades,
+            About::Quote => known.has_book,
+            About::Else | About::Book | About::Trade => false,
+        };
         let start = out.len();
         let mut rows = said.rows.as_slice();
         let mut is_first = true;
@@ -423,6 +457,10 @@ impl<'a> Message<'a> {
     /// How many decimals a quantity's units stand for.
     pub(super) fn decimals(&self) -> u8 {
         self.bytes[9]
+    }
+
+    pub(super) fn is_told_elsewhere(&self) -> bool {
+        self.bytes[10] & TOLD_ELSEWHERE != 0
     }
 
     pub(super) fn has_more(&self) -> bool {

@@ -102,7 +102,7 @@ enum Reader {
     Itch(ItchFile),
     Lobster(LobsterFile),
     Dbn(DbnFile),
-    Text(TextFile),
+    Text(Box<TextFile>),
 }
 
 struct Head {
@@ -181,7 +181,7 @@ impl Capture {
             };
             let own_line = match format {
                 Format::Pcap | Format::Pcapng => 0,
-                Format::Itch | Format::Lobster | Format::Dbn | Format::Binance => {
+                Format::Itch | Format::Lobster | Format::Dbn | Format::Binance | Format::Tardis => {
                     capture.lines.add_file(path)?
                 }
             };
@@ -247,6 +247,7 @@ impl Capture {
             let wire = match (self.infos[index].format, file.is_ready) {
                 (Format::Dbn, _) => Wire::Dbn,
                 (Format::Binance, _) => Wire::Binance,
+                (Format::Tardis, _) => Wire::Tardis,
                 (Format::Lobster, _) => Wire::Lobster,
                 (Format::Itch, _) => Wire::Itch,
                 (Format::Pcap | Format::Pcapng, true) => match file.head.framing {
@@ -558,10 +559,10 @@ fn recognise(
         return Ok(Reader::Lobster(LobsterFile::new(path, itch_messages_max)));
     }
     if let Some(venue) = text_file::look(input) {
-        return Ok(Reader::Text(TextFile::new(venue)));
+        return Ok(Reader::Text(Box::new(TextFile::new(venue))));
     }
-    let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance messages or length-prefixed ITCH \
-                messages, plain or in gzip or zstd";
+    let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance messages, tardis.dev CSV or \
+                length-prefixed ITCH messages, plain or in gzip or zstd";
     match itch_file::look(input) {
         Ok(()) if found.is_empty() => Err((0, format!("is empty, {want}"))),
         Ok(()) => Ok(Reader::Itch(ItchFile::new(itch_messages_max))),

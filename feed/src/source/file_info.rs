@@ -23,6 +23,8 @@ pub enum Format {
     Dbn,
     /// Binance's messages.
     Binance,
+    /// CSV of tardis.dev.
+    Tardis,
 }
 
 impl Format {
@@ -35,6 +37,7 @@ impl Format {
             Format::Lobster => "LOBSTER messages",
             Format::Dbn => "DBN",
             Format::Binance => "Binance messages",
+            Format::Tardis => "tardis.dev CSV",
         }
     }
 }

@@ -22,38 +22,87 @@ use super::input::{Input, PIECE_MAX};
 use super::record::{Record, Step, ending};
 use crate::protocol::binance;
 use crate::protocol::said::{About, BadLine, Decimal, Instruments, Said};
+use crate::protocol::tardis::Columns;
 
 /// The longest line that is read.
 const LINE_BYTES_MAX: usize = 16 << 20;
 /// How far a file is looked into for what it is.
 const LOOK_BYTES: usize = PIECE_MAX;
 const LOOK_LINES: usize = 64;
+/// So many rows of one message are held until its last one comes.
+const ROWS_HELD_MAX: usize = 1 << 20;
 
 /// Whose lines they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Venue {
     Binance,
+    Tardis,
 }
 
 impl Venue {
-    const ALL: [Venue; 1] = [Venue::Binance];
-
     pub(super) fn format(self) -> Format {
         match self {
             Venue::Binance => Format::Binance,
+            Venue::Tardis => Format::Tardis,
         }
     }
 
-    fn read(self, text: &[u8], said: &mut Said) -> Result<(), BadLine> {
+    /// Whether several lines may be one message.
+    fn has_parts(self) -> bool {
         match self {
-            Venue::Binance => binance::read(text, said),
+            Venue::Binance => false,
+            Venue::Tardis => true,
         }
     }
 
-    /// Whether lines of this code are met at other venues too.
-    fn is_unsure(self, code: u8) -> bool {
+    /// Whether a line that says this may be met at other venues too.
+    fn is_unsure(self, said: &Said) -> bool {
         match self {
-            Venue::Binance => code == b'O',
+            Venue::Binance => said.code == b'O',
+            Venue::Tardis => false,
+        }
+    }
+}
+
+/// Who reads the lines, with what the first of them said of the others.
+#[derive(Clone, Debug)]
+enum Voice {
+    Binance,
+    Tardis(Option<Columns>),
+}
+
+impl Voice {
+    fn new(venue: Venue) -> Voice {
+        match venue {
+            Venue::Binance => Voice::Binance,
+            Venue::Tardis => Voice::Tardis(None),
+        }
+    }
+
+    /// Reads a line; says whether it is a message.
+    fn read(&mut self, text: &[u8], said: &mut Said) -> Result<bool, BadLine> {
+        match self {
+            Voice::Binance => binance::read(text, said)?,
+            Voice::Tardis(Some(columns)) => columns.read(text, said)?,
+            Voice::Tardis(columns @ None) => {
+                let what = "want the names of the columns of tardis.dev";
+                let missing = || BadLine {
+                    at: 0,
+                    what: what.into(),
+                };
+                *columns = Some(Columns::of(text).ok_or_else(missing)?);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// When a line arrived, what it says, and where that begins; `None` for a line that is no message.
+    fn front<'a>(&self, line: &'a [u8]) -> Result<Front<'a>, BadLine> {
+        match self {
+            Voice::Binance => front(line),
+            Voice::Tardis(_) if line.is_empty() => Ok(None),
+            Voice::Tardis(_) => Ok(Some((None, line, 0))),
         }
     }
 }
@@ -65,7 +114,11 @@ pub(super) struct TextFile {
     /// Whose a book is that does not say it.
     only_book: Option<String>,
     lines: Lines,
+    voice: Voice,
+    /// What the line at hand says.
     said: Said,
+    /// What lines before it say, which others may go on with, and where the first of them stands.
+    held: Option<(Said, u64)>,
     /// The venue's latest time.
     ts_event: Option<Ts>,
     is_over: bool,
@@ -84,14 +137,21 @@ pub(super) fn look(input: &mut Input) -> Option<Venue> {
     let bytes = input.peek(LOOK_BYTES);
     let bytes = &bytes[..bytes.len().min(LOOK_BYTES)];
     let mut said = Said::default();
-    for line in bytes.split(|byte| *byte == b'\n').take(LOOK_LINES) {
-        let Ok(Some((_, text, _))) = front(line.trim_ascii_end()) else {
+    for (index, line) in bytes
+        .split(|byte| *byte == b'\n')
+        .take(LOOK_LINES)
+        .enumerate()
+    {
+        let line = line.trim_ascii_end();
+        if index == 0 && Columns::of(line).is_some() {
+            return Some(Venue::Tardis);
+        }
+        let Ok(Some((_, text, _))) = front(line) else {
             continue;
         };
-        for venue in Venue::ALL {
-            if venue.read(text, &mut said).is_ok() && !venue.is_unsure(said.code) {
-                return Some(venue);
-            }
+        let is_read = Voice::Binance.read(text, &mut said);
+        if is_read.is_ok() && !Venue::Binance.is_unsure(&said) {
+            return Some(Venue::Binance);
         }
     }
     None
@@ -103,18 +163,18 @@ pub(super) fn scan(path: &Path, venue: Venue) -> Result<Scanned, SourceError> {
     let mut input = Input::open(path, false)?;
     let (mut lines, mut said) = (Lines::default(), Said::default());
     let (mut instruments, mut start) = (Instruments::default(), None);
-    let mut unnamed = 0;
+    let (mut voice, mut unnamed) = (Voice::new(venue), 0);
     loop {
         match lines.next(&mut input) {
             Next::Line => {}
             Next::Long => continue,
             Next::End => break,
         }
-        let Ok(Some((ts_recv, text, _))) = front(&lines.line) else {
+        let Ok(Some((ts_recv, text, _))) = voice.front(&lines.line) else {
             continue;
         };
-        if venue.read(text, &mut said).is_ok() {
-            start = start.or(ts_recv).or(said.ts_event);
+        if let Ok(true) = voice.read(text, &mut said) {
+            start = start.or(ts_recv).or(said.ts_recv).or(said.ts_event);
             if said.symbol.is_empty() {
                 unnamed = said.decimals().max(unnamed);
             }
@@ -135,7 +195,9 @@ impl TextFile {
             instruments: Arc::default(),
             only_book: None,
             lines: Lines::default(),
+            voice: Voice::new(venue),
             said: Said::default(),
+            held: None,
             ts_event: None,
             is_over: false,
         }
@@ -152,40 +214,34 @@ impl TextFile {
         self.instruments = Arc::clone(all);
     }
 
-    /// Puts the next line's messages into `out`, behind their lengths.
+    /// Puts the messages of the next line, or of the next ones that are one, into `out`, behind their
+    /// lengths.
     pub(super) fn next(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Step {
         if self.is_over {
             return Step::End;
         }
         loop {
             let found = self.lines.next(input);
-            let offset_bytes = self.lines.offset;
+            let (offset_bytes, number) = (self.lines.offset, self.lines.number);
             match found {
                 Next::Line => {}
                 Next::Long => {
-                    let number = self.lines.number;
                     let what = format!("line {number}: want at most {LINE_BYTES_MAX} bytes");
                     return Step::Trouble { offset_bytes, what };
                 }
                 Next::End => {
+                    if let Some(step) = self.end_held(out) {
+                        return step;
+                    }
                     self.is_over = true;
                     return ending(input, "line", 1);
                 }
             }
-            out.clear();
-            match self.line(out) {
-                Ok(Some(ts)) => {
-                    return Step::Record(Record {
-                        at: 0,
-                        len: out.len(),
-                        offset_bytes,
-                        ts: Some(ts),
-                        interface: 0,
-                    });
-                }
+            match self.line(offset_bytes, out) {
+                Ok(Some(step)) => return step,
                 Ok(None) => {}
                 Err(BadLine { at, what }) => {
-                    let (number, byte) = (self.lines.number, at + 1);
+                    let byte = at + 1;
                     return Step::Trouble {
                         offset_bytes: offset_bytes + at as u64,
                         what: format!("line {number}, byte {byte}: {what}"),
@@ -195,36 +251,90 @@ impl TextFile {
         }
     }
 
-    /// The messages of the line at hand, and when they are due; `None` for a line that says nothing.
-    fn line(&mut self, out: &mut Vec<u8>) -> Result<Option<Ts>, BadLine> {
-        let Some((ts_recv, text, start)) = front(&self.lines.line)? else {
+    /// What is to be handed out now that a line was read, if anything.
+    fn line(&mut self, offset_bytes: u64, out: &mut Vec<u8>) -> Result<Option<Step>, BadLine> {
+        let Some((ts_recv, text, start)) = self.voice.front(&self.lines.line)? else {
             return Ok(None);
         };
-        let said = &mut self.said;
-        self.venue.read(text, said).map_err(|bad| BadLine {
-            at: start + bad.at,
-            ..bad
-        })?;
-        let at_start = |what: String| BadLine { at: start, what };
+        let is_message = self
+            .voice
+            .read(text, &mut self.said)
+            .map_err(|bad| BadLine {
+                at: start + bad.at,
+                ..bad
+            })?;
+        if !is_message {
+            return Ok(None);
+        }
+        self.said.ts_recv = ts_recv.or(self.said.ts_recv);
+        if !self.venue.has_parts() {
+            let said = std::mem::take(&mut self.said);
+            let step = self.hand_out(&said, offset_bytes, out);
+            self.said = said;
+            return step.map_err(|what| BadLine { at: start, what });
+        }
+        if let Some((held, _)) = &mut self.held
+            && held.rows.len() < ROWS_HELD_MAX
+            && held.is_one_with(&self.said)
+        {
+            held.rows.append(&mut self.said.rows);
+            return Ok(None);
+        }
+        let said = std::mem::take(&mut self.said);
+        let before = self.held.replace((said, offset_bytes));
+        let Some((before, offset)) = before else {
+            return Ok(None);
+        };
+        // Where several lines are one, what does not fit is told with the first of them.
+        let step = self.hand_out(&before, offset, out).unwrap_or_else(|what| {
+            Some(Step::Trouble {
+                offset_bytes: offset,
+                what,
+            })
+        });
+        self.said = before;
+        Ok(step)
+    }
+
+    /// The last lines that are one.
+    fn end_held(&mut self, out: &mut Vec<u8>) -> Option<Step> {
+        let (said, offset_bytes) = self.held.take()?;
+        self.hand_out(&said, offset_bytes, out)
+            .unwrap_or_else(|what| Some(Step::Trouble { offset_bytes, what }))
+    }
+
+    /// Makes messages of what was said; `None` of what says nothing. An error is why not.
+    fn hand_out(
+        &mut self,
+        said: &Said,
+        offset_bytes: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Step>, String> {
         self.ts_event = said.ts_event.or(self.ts_event);
-        let Some(ts_event) = self.ts_event.or(ts_recv) else {
-            if self.venue.is_unsure(said.code) {
+        let Some(ts_event) = self.ts_event.or(said.ts_recv) else {
+            if self.venue.is_unsure(said) {
                 return Ok(None);
             }
-            return Err(at_start("no time is known yet".into()));
+            return Err("no time is known yet".into());
         };
         let symbol = match (said.symbol.as_str(), &self.only_book) {
             ("", Some(only)) if said.about == About::Book => only,
             ("", None) if said.about == About::Book => {
                 let what = "a book without a symbol, want one, or one book in the input";
-                return Err(at_start(what.into()));
+                return Err(what.into());
             }
             (symbol, _) => symbol,
         };
-        let due = ts_recv.unwrap_or(ts_event);
-        let written = self.instruments.write(said, symbol, ts_event, due, out);
-        written.map_err(at_start)?;
-        Ok(Some(due))
+        let due = said.ts_recv.unwrap_or(ts_event);
+        out.clear();
+        self.instruments.write(said, symbol, ts_event, due, out)?;
+        Ok(Some(Step::Record(Record {
+            at: 0,
+            len: out.len(),
+            offset_bytes,
+            ts: Some(due),
+            interface: 0,
+        })))
     }
 }
 

@@ -1,0 +1,190 @@
+//! Where packets come from.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use feed::protocol::Wire;
+use feed::retransmit::AskRule;
+use serde::{Deserialize, Serialize};
+
+use super::units::{Size, Span};
+use super::{MILLI, SECOND, positive};
+use crate::session::TradingDay;
+
+/// Where packets come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Source {
+    /// Live only: the multicast groups of the lines, A first.
+    pub lines: Vec<SocketAddrV4>,
+    /// Live only: the address of the interface that joins the groups.
+    pub interface: std::net::Ipv4Addr,
+    /// Live only: the kernel's receive buffer for each line.
+    pub receive_buffer: Size,
+    /// Live only: stop, in order, when every session has said its end.
+    pub end_at_session_end: bool,
+    /// Captures only: take these destination ports; all when empty.
+    pub ports: Vec<u16>,
+    /// Captures only: the protocol, `itch`, `iex`, `lobster`, `dbn`, `mdp3`, `pitch`, `binance`
+    /// or `tardis`; otherwise told by how the first file begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Trading date, `2026-01-05`; otherwise from the capture, the file's name, or today.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// Reference data of instruments: a CSV with a column `symbol`, and of `tick`, `lot`, `currency`
+    /// and `isin` those there are. Stands beside the symbols' results.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<PathBuf>,
+    /// The exchange's time zone.
+    pub timezone: String,
+    /// What to do about missing messages.
+    pub gaps: Gaps,
+    /// Live only: whom to ask for what no line brought.
+    pub retransmit: Retransmit,
+}
+
+/// What to do about missing messages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gaps {
+    /// How long, in arrival time, to wait for another line to bring them. Where both lines bring
+    /// packets, `reorder_packets` decides much sooner; this is for when one is silent.
+    pub wait: Span,
+    /// How many packets a line may be out of order: once every line has brought more than these
+    /// behind the missing one, it is lost.
+    pub reorder_packets: u32,
+    /// How many packets to hold meanwhile.
+    pub hold_packets: u32,
+}
+
+/// Asking for what no line brought, by MoldUDP64 requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retransmit {
+    /// Whom, `127.0.0.1:26500`; nobody is asked otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<SocketAddrV4>,
+    /// How long something is missing on every line before it is asked for.
+    pub after: Span,
+    /// How long the first answer is waited for; twice as long each further time.
+    pub timeout: Span,
+    /// How many requests in a row may bring nothing. Then the messages are lost.
+    pub tries: u32,
+    /// The most requests in a second.
+    pub requests_per_second: u32,
+    /// Do not ask for more than so many messages in a row.
+    pub messages_max: u64,
+    /// Ask for what came before a session was joined, too. The books are whole then, but what
+    /// these messages cause happens late, orders included.
+    pub from_first: bool,
+}
+
+impl Retransmit {
+    /// What no single field can know.
+    pub(super) fn check(&self) -> Result<(), String> {
+        positive("source.retransmit.timeout", self.timeout.0)?;
+        for (name, value, max) in [
+            ("tries", self.tries, 100),
+            ("requests_per_second", self.requests_per_second, 1_000_000),
+        ] {
+            if !(1..=max).contains(&value) {
+                return Err(format!(
+                    "source.retransmit.{name} is {value}, want 1 to {max}"
+                ));
+            }
+        }
+        if self.after.0 < 0 {
+            return Err("source.retransmit.after must not be below zero".into());
+        }
+        if let Some(server) = self.server
+            && (server.ip().is_multicast() || server.port() == 0)
+        {
+            return Err(format!(
+                "source.retransmit.server: {server} is no address and port of one machine"
+            ));
+        }
+        Ok(())
+    }
+
+    /// When to ask.
+    pub fn rule(&self) -> AskRule {
+        AskRule {
+            after_ns: self.after.0.max(0) as u64,
+            timeout_ns: self.timeout.0.max(0) as u64,
+            tries_max: self.tries,
+            interval_ns: (SECOND / i64::from(self.requests_per_second.max(1))) as u64,
+        }
+    }
+}
+
+impl Source {
+    /// What no single field can know.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(name) = &self.protocol
+            && Wire::named(name).is_none()
+        {
+            let known = Wire::ALL.map(Wire::name).join(", ");
+            return Err(format!("source.protocol is {name:?}, want one of {known}"));
+        }
+        for (index, line) in self.lines.iter().enumerate() {
+            if !line.ip().is_multicast() || line.port() == 0 {
+                return Err(format!(
+                    "source.lines: {line} is no multicast group and port"
+                ));
+            }
+            if self.lines[..index].contains(line) {
+                return Err(format!("source.lines names {line} twice"));
+            }
+        }
+        let date = self.date.as_deref().unwrap_or("2000-01-01");
+        TradingDay::new(date, &self.timezone).map_err(|e| format!("source: {e}"))?;
+        self.retransmit.check()?;
+        if self.gaps.hold_packets == 0 {
+            return Err("source.gaps.hold_packets must be above zero".into());
+        }
+        Ok(())
+    }
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        Source {
+            lines: Vec::new(),
+            interface: std::net::Ipv4Addr::UNSPECIFIED,
+            receive_buffer: Size(8 << 20),
+            end_at_session_end: true,
+            ports: Vec::new(),
+            protocol: None,
+            date: None,
+            reference: None,
+            timezone: "America/New_York".into(),
+            gaps: Gaps::default(),
+            retransmit: Retransmit::default(),
+        }
+    }
+}
+
+impl Default for Gaps {
+    fn default() -> Gaps {
+        Gaps {
+            wait: Span(SECOND),
+            reorder_packets: 64,
+            hold_packets: 1024,
+        }
+    }
+}
+
+impl Default for Retransmit {
+    fn default() -> Retransmit {
+        Retransmit {
+            server: None,
+            after: Span(2 * MILLI),
+            timeout: Span(20 * MILLI),
+            tries: 6,
+            requests_per_second: 1_000,
+            messages_max: 1_000_000,
+            from_first: false,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The reader's turns, and the thread that has nothing else.
+
+use std::sync::atomic::Ordering;
+
+use bus::Ts;
+use bus::clock::Clock;
+use bus::ring::Sender;
+use feed::arbiter::RecoveryRule;
+use feed::protocol::Protocol;
+use feed::reader::{ReadError, Reader, ReaderConfig, Turned};
+
+use super::{Ended, Job, Run, Starts, Timed, Typed};
+use crate::config::Model;
+use crate::rest::Rest;
+use crate::shard::Stamp;
+
+/// How long a live run that is stopped goes on taking what its feed brings.
+const DRAIN_NS_MAX: u64 = 1_000_000_000;
+
+/// The reader, with what belongs to its turns.
+pub(super) struct Reading<'a, S, P> {
+    run: Run<'a>,
+    pub(super) reader: Reader<S, P>,
+    stamps: Vec<Sender<Stamp>>,
+    /// By shard: the last event that was stamped, and messages whose stamps found no room.
+    last_seq: Vec<u64>,
+    unstamped: Vec<u32>,
+    is_paced: bool,
+    was_empty: bool,
+    stopped_ns: Option<u64>,
+    /// When its last turn began.
+    pub(super) now_ns: u64,
+}
+
+impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
+    pub(super) fn new(
+        run: &Run<'a>,
+        protocol: P,
+        source: S,
+        starts: Vec<Starts>,
+        resume_after: Vec<u64>,
+        last_ts: Ts,
+    ) -> Reading<'a, S, P> {
+        let (senders, stamps): (Vec<Sender>, Vec<Sender<Stamp>>) = starts.into_iter().unzip();
+        let config = reader_config(run.job, resume_after, last_ts);
+        Reading {
+            run: *run,
+            last_seq: vec![0; stamps.len()],
+            unstamped: vec![0; stamps.len()],
+            reader: Reader::with_protocol(source, protocol, config, senders),
+            stamps,
+            is_paced: false,
+            was_empty: false,
+            stopped_ns: None,
+            now_ns: 0,
+        }
+    }
+
+    /// One turn of the reader, and its stamps.
+    #[inline]
+    pub(super) fn turn(&mut self) -> Result<Turned, ReadError> {
+        self.now_ns = self.run.clock.now_ns();
+        if self.run.stop.is_set() {
+            self.end();
+        }
+        let turned = self.reader.take()?;
+        self.was_empty = turned == Turned::Empty;
+        if let Turned::Worked { messages } = turned {
+            if !self.is_paced
+                && let Some(pace) = self.reader.source().pace()
+            {
+                let _ = self.run.shared.pace.set(pace);
+                self.is_paced = true;
+            }
+            let received_ns = self.reader.source_mut().received_ns();
+            let read_ns = received_ns.unwrap_or(self.now_ns);
+            // From here on they are on their way to the shards.
+            let pushed_ns = self.run.clock.now_ns();
+            self.reader.push();
+            self.stamp(read_ns, pushed_ns, messages as u32);
+        }
+        Ok(turned)
+    }
+
+    #[inline]
+    fn stamp(&mut self, read_ns: u64, pushed_ns: u64, messages: u32) {
+        for (shard, stamps) in self.stamps.iter_mut().enumerate() {
+            let seq = self.reader.last_pushed(shard).unwrap_or(0);
+            if seq > self.last_seq[shard] {
+                self.last_seq[shard] = seq;
+                let stamp = Stamp {
+                    seq,
+                    read_ns,
+                    pushed_ns,
+                    messages: self.unstamped[shard].saturating_add(messages).max(1),
+                };
+                self.unstamped[shard] = match stamps.push(&[stamp]) {
+                    0 => stamp.messages,
+                    _ => 0,
+                };
+            }
+        }
+    }
+
+    /// Somebody asked for the end.
+    #[cold]
+    fn end(&mut self) {
+        let since_ns = self.now_ns - *self.stopped_ns.get_or_insert(self.now_ns);
+        if !self.run.job.is_live {
+            // It can go on later, so it must not conclude as if this were the end.
+            self.reader.halt();
+        } else if (self.was_empty && !self.reader.is_recovering()) || since_ns > DRAIN_NS_MAX {
+            // What the kernel had received by then is taken first, and what was asked for.
+            self.reader.finish();
+        }
+    }
+}
+
+/// The reader, and nothing else on its thread.
+pub(super) struct ReaderThread<'a, S> {
+    pub(super) run: Run<'a>,
+    pub(super) source: S,
+    pub(super) starts: Vec<Starts>,
+    /// By shard: the last event that its log has.
+    pub(super) resume_after: Vec<u64>,
+    pub(super) last_ts: Ts,
+}
+
+impl<S: Timed> Typed for ReaderThread<'_, S> {
+    fn run<P: Protocol>(self, protocol: P) -> Ended {
+        let ReaderThread {
+            run,
+            source,
+            starts,
+            resume_after,
+            last_ts,
+        } = self;
+        let mut reading = Reading::new(&run, protocol, source, starts, resume_after, last_ts);
+        let shared = reading.run.shared;
+        let cpu = shared.cpus[0];
+        let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
+        let refused = shared.fifo.and_then(|p| tuning::realtime::fifo(p).err());
+        let mut rest = Rest::new(&shared.cpus, cpu);
+        let mut body = || {
+            loop {
+                match reading.turn()? {
+                    Turned::Worked { .. } => rest.over(),
+                    Turned::Empty => rest.rest(reading.now_ns, || true),
+                    Turned::Full => rest.rest_long(reading.now_ns),
+                    Turned::Ended => break,
+                }
+                if shared.failed.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            Ok(reading.reader.stats())
+        };
+        Ended {
+            read: Some(body()),
+            remarks: remark
+                .map(|e| e.to_string())
+                .or(refused)
+                .into_iter()
+                .collect(),
+            ..Ended::default()
+        }
+    }
+}
+
+fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderConfig {
+    let config = job.config;
+    let gaps = &config.source.gaps;
+    let symbols = (!job.symbols.is_empty()).then(|| job.symbols.iter().cloned().collect());
+    let mut reader = ReaderConfig::new(job.day.midnight);
+    reader.tick_ns = config.time.tick.0;
+    reader.out_of_order_ns = config.time.out_of_order.0;
+    reader.max_future_ns = config.time.max_future.0;
+    reader.symbols = symbols;
+    reader.until = job.until;
+    if job.is_live && job.resume {
+        let last_seq = resume_after.iter().copied().max().unwrap_or(0);
+        reader.after_stop = Some((last_seq, last_ts.max(job.day.midnight)));
+    } else {
+        reader.resume_after = resume_after;
+    }
+    reader.gaps.wait_ns = gaps.wait.0;
+    reader.gaps.reorder_max = gaps.reorder_packets;
+    reader.gaps.hold_packets = gaps.hold_packets as usize;
+    let retransmit = &config.source.retransmit;
+    if job.is_live && retransmit.server.is_some() {
+        reader.gaps.recovery = Some(RecoveryRule {
+            // Its answers come as the line behind the others.
+            line: config.source.lines.len() as u8,
+            messages_max: retransmit.messages_max,
+            // Where a run goes on, its own beginning is not to come again.
+            is_from_first: retransmit.from_first && !job.resume,
+        });
+    }
+    // A run that goes on says so with a gap of its own.
+    reader.gaps.is_join_loss = job.is_live && !job.resume;
+    reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
+    if job.is_live && config.run.model == Model::RunToCompletion {
+        // To completion, before the next is asked for.
+        reader.turn_packets_max = 1;
+    }
+    reader
+}

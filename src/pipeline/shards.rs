@@ -1,0 +1,284 @@
+//! A shard's turns: how it is opened, and the thread that has nothing else.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bus::Ts;
+use bus::clock::{Clock, MachineClock};
+use bus::disk::{self, Disk, RealDisk};
+use bus::log::{End, Log, LogConfig, LogError, LogReader};
+use bus::oms::{Encoder, FixConfig, Gateway, OrderId, Real, Several};
+
+use super::orders::Orders;
+use super::{Ended, Ends, Job, Run, hash_of};
+use crate::config::{Backend, Durability, InDoubt, Model};
+use crate::rest::Rest;
+use crate::shard::{Finished, Parts, Shard, ShardConfig, ShardError};
+
+/// What a shard says once it can take events.
+pub(super) struct Ready {
+    pub(super) shard: usize,
+    pub(super) last_seq: u64,
+    pub(super) last_ts: Ts,
+    pub(super) backend: String,
+    pub(super) remarks: Vec<String>,
+    pub(super) events: u64,
+}
+
+/// A shard as it runs.
+pub(super) type Running<'a, G> = Shard<'a, RealDisk, G, &'a MachineClock>;
+
+/// One shard, and nothing else.
+pub(super) fn shard_thread<G: Gateway>(
+    run: &Run<'_>,
+    index: usize,
+    ends: Ends,
+    ready: mpsc::Sender<Ready>,
+    wrap: &impl Fn(Several<Real>) -> G,
+) -> Ended {
+    let cpu = run.shared.cpus[index + 1];
+    let body = || {
+        let mut shard = open_shard(run, index, cpu, ends, &ready, wrap)?;
+        // If another shard fails, nobody waits for more of these.
+        drop(ready);
+        let mut rest = Rest::new(&run.shared.cpus, cpu);
+        let mut is_paced = false;
+        loop {
+            match run.step(index, &mut shard, &mut is_paced)? {
+                Step::Worked => rest.over(),
+                Step::Idle => rest.rest(shard.now_ns(), || shard.has_input()),
+                Step::Done => break,
+            }
+        }
+        run.finish(index, shard)
+    };
+    let result = body();
+    if result.is_err() {
+        run.shared.failed.store(true, Ordering::Release);
+    }
+    Ended {
+        shards: vec![(index, result)],
+        ..Ended::default()
+    }
+}
+
+/// What came of one turn of a shard.
+pub(super) enum Step {
+    Worked,
+    Idle,
+    Done,
+}
+
+impl Run<'_> {
+    /// One turn of a shard, and what the other threads want to know of it.
+    #[inline]
+    pub(super) fn step<D: Disk, G: Gateway, C: Clock>(
+        &self,
+        index: usize,
+        shard: &mut Shard<'_, D, G, C>,
+        is_paced: &mut bool,
+    ) -> Result<Step, ShardError> {
+        let progress = &*self.shared.shards[index];
+        // Before the turn: a shard that is never idle would count nothing.
+        if !*is_paced && let Some(pace) = self.shared.pace.get() {
+            shard.set_pace(*pace);
+            *is_paced = true;
+        }
+        if shard.turn()? > 0 {
+            let (events, durable) = (shard.events_taken(), shard.durable_upto());
+            progress.events.store(events, Ordering::Relaxed);
+            progress.durable.store(durable, Ordering::Release);
+            return Ok(Step::Worked);
+        }
+        if !shard.is_done() {
+            return Ok(Step::Idle);
+        }
+        let events = shard.events_taken();
+        progress.events.store(events, Ordering::Relaxed);
+        Ok(Step::Done)
+    }
+
+    pub(super) fn finish<D: Disk, G: Gateway, C: Clock>(
+        &self,
+        index: usize,
+        shard: Shard<'_, D, G, C>,
+    ) -> Result<Finished, ShardError> {
+        let is_ending = &self.shared.shards[index].is_ending;
+        is_ending.store(true, Ordering::Release);
+        shard.finish()
+    }
+}
+
+/// A shard that can take events, and has said so: opened, recovered, and its orders in doubt
+/// settled.
+pub(super) fn open_shard<'a, G: Gateway>(
+    run: &Run<'a>,
+    index: usize,
+    cpu: Option<usize>,
+    (events, stamps): Ends,
+    ready: &mpsc::Sender<Ready>,
+    wrap: &impl Fn(Several<Real>) -> G,
+) -> Result<Running<'a, G>, ShardError> {
+    let Run {
+        job,
+        clock,
+        shared,
+        measure,
+        ..
+    } = *run;
+    let config = job.config;
+    let setup = ShardError::Setup;
+    let log_config = log_config(job, index).map_err(setup)?;
+    // The kernel's threads behind io_uring inherit class and core of who makes them first: on the
+    // core of a real-time thread that spins they would never run.
+    let backend = match config.log.backend {
+        Backend::Auto if shared.fifo.is_none() => disk::Backend::Best,
+        Backend::Auto | Backend::Plain => disk::Backend::Plain,
+    };
+    // The disk's own threads inherit where this one may run: anywhere but here, if there is
+    // somewhere else, because they write whole segments of zeros.
+    if cpu.is_some()
+        && let Some(elsewhere) = shared.elsewhere
+    {
+        // Refused only where the core is gone; then they run where the system likes.
+        let _ = tuning::pin::pin_to(elsewhere);
+    }
+    let open_disk = || log_config.open_disk(backend);
+    let is_in_use = |error: &LogError| matches!(error, LogError::InUse { .. });
+    let disk: RealDisk = open_when_free(job.resume, open_disk, is_in_use)?;
+    let backend = disk.describe();
+    let mut orders = Orders::open(job, index)?;
+    let mut remarks = Vec::new();
+    if let Some(error) = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err()) {
+        remarks.push(error.to_string());
+    }
+    let fix = FixConfig {
+        sender: config.orders.sender.clone(),
+        target: config.orders.target.clone(),
+        sender_sub: Some(format!("SHARD{index}")),
+        account: None,
+    };
+    let mut encoder = Encoder::new(&fix).map_err(|e| setup(e.to_string()))?;
+    let (year, month, day) = job.day.ymd();
+    let shard_config = ShardConfig {
+        date: bus::oms::Date { year, month, day },
+        is_durable: config.log.durability == Durability::Durable,
+        is_live: job.is_live,
+        cancels_in_doubt: config.orders.in_doubt == InDoubt::Cancel,
+        again_upto: job.dir.repaired(job.part(), index).map_err(setup)?,
+        measure,
+    };
+    let start = job.origin().start(index, u64::MAX)?;
+    remarks.extend(start.remarks);
+    let mut state = start.recovery;
+    let log = if job.resume {
+        let dir = log_config.dir.clone();
+        let cell = state.cell();
+        if start.uuid.is_some() && LogReader::open(&dir)?.uuid() != start.uuid {
+            let folder = job.dir.checkpoints_dir(job.part(), index);
+            let what = format!("{}: checkpoints of another log", folder.display());
+            return Err(setup(what));
+        }
+        let (log, found) = match cell {
+            0 => Log::resume(log_config, disk)?,
+            _ => Log::resume_from(log_config, disk, cell)?,
+        };
+        if let End::Torn {
+            segment,
+            offset,
+            dropped_bytes,
+        } = found.end
+        {
+            let path = disk::files::segment_path(&dir, segment);
+            remarks.push(format!(
+                "{}: the end is torn at byte {offset}, as a crash leaves it: {dropped_bytes} bytes \
+                 that were never durable are left out",
+                path.display()
+            ));
+        }
+        state.replay(LogReader::open_from(&dir, cell)?)?;
+        log
+    } else {
+        Log::create(log_config, disk)?
+    };
+    orders.settle(&state, &mut encoder, &shard_config, clock)?;
+    let delivered = std::mem::take(&mut orders.delivered);
+    let msg_seq = orders.msg_seq_last;
+    let gateway = wrap(orders.gateway());
+    let kill = &*shared.kill;
+    let parts = Parts {
+        events,
+        stamps,
+        state,
+        log,
+        encoder,
+        gateway,
+        clock,
+        kill,
+    };
+    let kept_max = config.limits.symbols * (config.windows.0.len() + 4);
+    let is_delivered = |id: &OrderId| delivered.binary_search(id).is_ok();
+    let shard = Shard::new(shard_config, parts, kept_max, msg_seq, &is_delivered)?;
+    let progress = &shared.shards[index];
+    progress.uuid.get_or_init(|| shard.log_uuid());
+    let events = shard.events_taken();
+    // All threads that it needs were made before, and did not inherit the class. Where one thread
+    // has all shards, those of the next ones are still to be made.
+    if index + 1 == job.config.run.shards || job.config.run.model == Model::Pipeline {
+        remarks.extend(
+            shared
+                .fifo
+                .and_then(|priority| tuning::realtime::fifo(priority).err()),
+        );
+    }
+    // The receiver is gone only when the pipeline is being torn down.
+    let _ = ready.send(Ready {
+        shard: index,
+        last_seq: shard.last_seq(),
+        last_ts: shard.last_ts(),
+        backend,
+        remarks,
+        events,
+    });
+    Ok(shard)
+}
+
+/// How long a resumed run waits for the process before it to be gone.
+const GONE_MAX: Duration = Duration::from_secs(3);
+
+/// Opens something that a killed process held. The kernel may need a moment to take it from the
+/// dead, after whoever killed it went on.
+pub(super) fn open_when_free<T, E>(
+    is_resumed: bool,
+    open: impl Fn() -> Result<T, E>,
+    is_in_use: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let deadline = Instant::now() + GONE_MAX;
+    loop {
+        match open() {
+            Err(error) if is_resumed && is_in_use(&error) && Instant::now() < deadline => {
+                thread::park_timeout(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn log_config(job: &Job<'_>, shard: usize) -> Result<LogConfig, String> {
+    let log = &job.config.log;
+    let config_text = job.config.show();
+    Ok(LogConfig {
+        dir: job.dir.log_dir(job.part(), shard),
+        segment_bytes: log.segment.0,
+        frame_bytes_max: log.frame.0 as usize,
+        frames_in_flight_max: LogConfig::FRAMES_IN_FLIGHT_MAX,
+        frames_waiting_max: LogConfig::FRAMES_WAITING_MAX,
+        spares: 2,
+        commit_age_ns: log.commit_age.0 as u64,
+        uuid: bus::log::random_uuid().map_err(|e| format!("/dev/urandom: {e}"))?,
+        build_hash: hash_of(env!("CARGO_PKG_VERSION")),
+        config_hash: hash_of(&config_text),
+    })
+}
