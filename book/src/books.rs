@@ -53,7 +53,8 @@ pub struct BooksStats {
 /// # What the kinds of events do
 ///
 /// - `Add`: a field out of range (`BadPrice`, `BadQty`, `BadField` for the side) or an id that
-///   lives (`DuplicateOrder`) leaves the book as it is.
+///   lives (`DuplicateOrder`) leaves the book as it is. More than 32 bits are `BadQty` without
+///   [`Flags::WIDE`], and with it what would bring all such orders beyond 2^62 together.
 /// - `Execute`, `ExecuteAt`, `Cancel`: more than there is (`Overfill`) takes what there is, and
 ///   the order is gone. A quantity of zero or below is `BadQty` and takes nothing.
 /// - `Replace`: the old order goes first, whatever is wrong with the new one.
@@ -131,23 +132,33 @@ impl Books {
         if event.symbol as usize >= self.books.len() {
             return self.refuse_symbol(event);
         }
-        if event.flags.0 & (Flags::MORE.0 | Flags::ENDS.0) != 0 {
-            return self.apply_part::<QUEUES>(event);
+        if event.flags.0 & (Flags::MORE.0 | Flags::ENDS.0 | Flags::WIDE.0) != 0 {
+            return self.apply_marked::<QUEUES>(event);
         }
-        self.apply_whole::<QUEUES>(event)
+        self.apply_whole::<QUEUES, false>(event)
     }
 
-    /// One of several changes that are one.
+    /// One of several changes that are one, or of an order beyond 32 bits.
     #[inline(never)]
-    fn apply_part<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
+    fn apply_marked<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
+        let is_part = event.flags.0 & (Flags::MORE.0 | Flags::ENDS.0) != 0;
+        match (event.flags.has(Flags::WIDE), is_part) {
+            (false, _) => self.apply_part::<QUEUES, false>(event),
+            (true, true) => self.apply_part::<QUEUES, true>(event),
+            (true, false) => self.apply_whole::<QUEUES, true>(event),
+        }
+    }
+
+    #[inline(always)]
+    fn apply_part<const QUEUES: bool, const WIDE: bool>(&mut self, event: &Event) -> Applied {
         if event.kind == Kind::Status {
-            return self.apply_whole::<QUEUES>(event);
+            return self.apply_whole::<QUEUES, WIDE>(event);
         }
         let book = &mut self.books[event.symbol as usize];
         let (phase, was_crossed) = (book.phase, book.is_crossed);
         // A book that is not known to trade is never found crossed.
         book.phase = Phase::Unknown as u8;
-        let mut applied = self.apply_whole::<QUEUES>(event);
+        let mut applied = self.apply_whole::<QUEUES, WIDE>(event);
         let book = &mut self.books[event.symbol as usize];
         (book.phase, book.is_crossed) = (phase, was_crossed);
         applied.quote_changed = !event.flags.has(Flags::MORE);
@@ -158,12 +169,12 @@ impl Books {
     }
 
     #[inline(always)]
-    fn apply_whole<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
+    fn apply_whole<const QUEUES: bool, const WIDE: bool>(&mut self, event: &Event) -> Applied {
         match event.kind {
-            Kind::Add => self.add::<QUEUES>(event),
-            Kind::Delete => self.delete::<QUEUES>(event),
-            Kind::Execute | Kind::ExecuteAt | Kind::Cancel => self.take::<QUEUES>(event),
-            Kind::Replace => self.replace::<QUEUES>(event),
+            Kind::Add => self.add::<QUEUES, WIDE>(event),
+            Kind::Delete => self.delete::<QUEUES, WIDE>(event),
+            Kind::Execute | Kind::ExecuteAt | Kind::Cancel => self.take::<QUEUES, WIDE>(event),
+            Kind::Replace => self.replace::<QUEUES, WIDE>(event),
             Kind::Nothing
             | Kind::Trade
             | Kind::Cross
@@ -210,25 +221,25 @@ impl Books {
     }
 
     #[inline(always)]
-    fn add<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
+    fn add<const QUEUES: bool, const WIDE: bool>(&mut self, event: &Event) -> Applied {
         let side = (event.side as usize).wrapping_sub(1);
         if side > SELL {
             return self.refuse(event.symbol, Anomaly::BadField);
         }
-        match self.insert::<QUEUES>(event.symbol, side, event.order, event.price, event.qty) {
+        match self.insert::<QUEUES, WIDE>(event.symbol, side, event.order, event.price, event.qty) {
             Ok(touch) => self.touched(event.symbol, touch),
             Err(anomaly) => self.refuse(event.symbol, anomaly),
         }
     }
 
     #[inline(always)]
-    fn delete<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
+    fn delete<const QUEUES: bool, const WIDE: bool>(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
         if order.qty == 0 {
             return self.refuse(event.symbol, Anomaly::UnknownOrder);
         }
-        let reduced = self.remove::<QUEUES>(slot, order, event.order);
+        let reduced = self.remove::<QUEUES, WIDE>(slot, order, event.order);
         let symbol = reduced.symbol;
         let mut applied = self.touched(symbol, reduced.touch);
         if symbol != event.symbol {
@@ -252,20 +263,20 @@ impl Books {
     }
 
     #[inline(never)]
-    fn take<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
+    fn take<const QUEUES: bool, const WIDE: bool>(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
         if order.qty == 0 {
             return self.refuse(event.symbol, Anomaly::UnknownOrder);
         }
-        let (has, asked) = (i64::from(order.qty), event.qty.0);
+        let (has, asked) = (self.orders.qty::<WIDE>(slot, order), event.qty.0);
         if asked <= 0 {
             return self.refuse(event.symbol, Anomaly::BadQty);
         }
         let reduced = if asked >= has {
-            self.remove::<QUEUES>(slot, order, event.order)
+            self.remove::<QUEUES, WIDE>(slot, order, event.order)
         } else {
-            self.reduce(slot, order, asked as u32)
+            self.reduce::<WIDE>(slot, order, asked)
         };
         let symbol = reduced.symbol;
         let quote_changed = reduced.touch != Touch::Behind;
@@ -317,7 +328,7 @@ impl Books {
     }
 
     #[inline(never)]
-    fn replace<const QUEUES: bool>(&mut self, event: &Event) -> Applied {
+    fn replace<const QUEUES: bool, const WIDE: bool>(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
         if order.qty == 0 {
@@ -327,8 +338,9 @@ impl Books {
         let (symbol, side) = (side >> 1, side as usize & 1);
         let before = self.books[symbol as usize].best[side];
         let mut applied = Applied::NOTHING;
-        self.remove::<QUEUES>(slot, order, event.order);
-        let inserted = self.insert::<QUEUES>(symbol, side, event.order_b, event.price, event.qty);
+        self.remove::<QUEUES, WIDE>(slot, order, event.order);
+        let inserted =
+            self.insert::<QUEUES, WIDE>(symbol, side, event.order_b, event.price, event.qty);
         if let Err(anomaly) = inserted {
             self.note(symbol, anomaly, &mut applied);
         }
@@ -390,7 +402,7 @@ impl Books {
 
     /// Puts a new order at the back of its price's queue.
     #[inline(always)]
-    pub(crate) fn insert<const QUEUES: bool>(
+    pub(crate) fn insert<const QUEUES: bool, const WIDE: bool>(
         &mut self,
         symbol: u32,
         side: usize,
@@ -401,9 +413,7 @@ impl Books {
         if !is_valid(price) {
             return Err(Anomaly::BadPrice);
         }
-        if !(1..=i64::from(u32::MAX)).contains(&qty.0) {
-            return Err(Anomaly::BadQty);
-        }
+        self.orders.check_qty::<WIDE>(qty.0)?;
         let slot = self.orders.find(reference);
         if self.orders.get(slot).qty != 0 {
             return Err(Anomaly::DuplicateOrder);
@@ -429,7 +439,8 @@ impl Books {
         let (place, level_qty) = self
             .levels
             .push::<QUEUES>(id, slot, qty.0, &mut self.orders);
-        self.orders.set(slot, Order::new(qty.0 as u32, id, place));
+        let narrow = self.orders.narrow::<WIDE>(slot, qty.0);
+        self.orders.set(slot, Order::new(narrow, id, place));
         let best = &mut self.books[symbol as usize].best[side];
         if key > best.key {
             *best = Best {
@@ -445,10 +456,18 @@ impl Books {
 
     /// Takes an order out of its queue.
     #[inline(always)]
-    fn remove<const QUEUES: bool>(&mut self, slot: u32, order: Order, reference: u64) -> Reduced {
+    fn remove<const QUEUES: bool, const WIDE: bool>(
+        &mut self,
+        slot: u32,
+        order: Order,
+        reference: u64,
+    ) -> Reduced {
+        let qty = self.orders.qty::<WIDE>(slot, order);
+        if WIDE {
+            self.orders.set_wide(slot, 0);
+        }
         self.orders.remove(slot, reference);
         let id = order.level();
-        let qty = i64::from(order.qty);
         let level = self
             .levels
             .remove::<QUEUES>(id, slot, order.place(), qty, &mut self.orders);
@@ -475,9 +494,16 @@ impl Books {
 
     /// Takes less from an order than it has.
     #[inline(always)]
-    fn reduce(&mut self, slot: u32, order: Order, taken: u32) -> Reduced {
-        self.orders.set_qty(slot, order.qty - taken);
-        let level = self.levels.reduce(order.level(), i64::from(taken));
+    fn reduce<const WIDE: bool>(&mut self, slot: u32, order: Order, taken: i64) -> Reduced {
+        if WIDE {
+            let left = self.orders.qty::<WIDE>(slot, order) - taken;
+            self.orders.set_wide(slot, 0);
+            let narrow = self.orders.narrow::<WIDE>(slot, left);
+            self.orders.set_qty(slot, narrow);
+        } else {
+            self.orders.set_qty(slot, order.qty - taken as u32);
+        }
+        let level = self.levels.reduce(order.level(), taken);
         let (symbol, side) = (level.side >> 1, level.side as usize & 1);
         let best = &mut self.books[symbol as usize].best[side];
         let is_best = level.key == best.key;

@@ -114,8 +114,8 @@ impl Books {
         let has_queue = self.depth == Depth::L3;
         let slots = has_queue.then(|| self.levels.queue(id, &self.orders));
         slots.into_iter().flatten().map(|slot| {
-            let qty = self.orders.get(slot).qty;
-            (self.orders.reference(slot), Qty(i64::from(qty)))
+            let qty = self.orders.qty::<true>(slot, self.orders.get(slot));
+            (self.orders.reference(slot), Qty(qty))
         })
     }
 }

@@ -20,6 +20,7 @@
 
 use std::io;
 
+use bus::Anomaly;
 use bus::mem::{self, Array};
 use bytemuck::Zeroable;
 
@@ -51,7 +52,12 @@ pub(crate) const NOBODY: u32 = 0;
 /// How many orders a level holds at numbered places of its own.
 pub(crate) const PLACES: u32 = 8;
 
-/// A resting order. `qty` is 0 where there is none, and then all is 0.
+/// What all orders beyond 32 bits may have together. With all others it stays far from what a level's
+/// sum can hold.
+pub(crate) const WIDE_MAX: i64 = 1 << 62;
+
+/// A resting order. `qty` is 0 where there is none, and then all is 0; `u32::MAX` may stand for more,
+/// see [`Orders::qty`].
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(8))]
 pub(crate) struct Order {
@@ -98,6 +104,9 @@ pub(crate) struct Orders {
     slots: Array<Order>,
     /// By slot; apart, because few orders need them.
     links: Array<Links>,
+    /// By slot, what orders beyond 32 bits have, and 0 for all others; nothing before the first one.
+    wide: Array<i64>,
+    wide_sum: i64,
     /// Page by page number; 0 for none.
     directory: Array<u32>,
     far: FarPages,
@@ -124,6 +133,8 @@ impl Orders {
         Ok(Orders {
             slots: Array::zeroed(pages * PAGE_SLOTS)?,
             links: Array::zeroed(if queues { pages * PAGE_SLOTS } else { 0 })?,
+            wide: Array::zeroed(0)?,
+            wide_sum: 0,
             directory: Array::zeroed(NEAR_PAGES)?,
             far: FarPages::new(pages)?,
             live: Array::zeroed(pages)?,
@@ -162,6 +173,68 @@ impl Orders {
     #[inline(always)]
     pub(crate) fn get(&self, slot: u32) -> Order {
         self.slots[slot as usize]
+    }
+
+    /// What an order has. Only `WIDE` looks for what is beyond 32 bits.
+    #[inline(always)]
+    pub(crate) fn qty<const WIDE: bool>(&self, slot: u32, order: Order) -> i64 {
+        if WIDE && order.qty == u32::MAX {
+            return self.wide_qty(slot);
+        }
+        i64::from(order.qty)
+    }
+
+    #[cold]
+    fn wide_qty(&self, slot: u32) -> i64 {
+        match self.wide.get(slot as usize) {
+            Some(&qty) if qty > 0 => qty,
+            _ => u32::MAX.into(),
+        }
+    }
+
+    /// Whether an order may have this much. Makes room for what is beyond 32 bits, so that
+    /// [`Orders::narrow`] finds it.
+    #[inline(always)]
+    pub(crate) fn check_qty<const WIDE: bool>(&mut self, qty: i64) -> Result<(), Anomaly> {
+        if WIDE && qty > i64::from(u32::MAX) {
+            return self.check_wide(qty);
+        }
+        let is_good = (1..=i64::from(u32::MAX)).contains(&qty);
+        if is_good {
+            Ok(())
+        } else {
+            Err(Anomaly::BadQty)
+        }
+    }
+
+    #[cold]
+    fn check_wide(&mut self, qty: i64) -> Result<(), Anomaly> {
+        if qty > WIDE_MAX - self.wide_sum {
+            return Err(Anomaly::BadQty);
+        }
+        if self.wide.is_empty() {
+            self.wide = Array::zeroed(self.slots.len()).map_err(|_| Anomaly::Full)?;
+        }
+        Ok(())
+    }
+
+    /// What stands in a slot for this quantity.
+    #[inline(always)]
+    pub(crate) fn narrow<const WIDE: bool>(&mut self, slot: u32, qty: i64) -> u32 {
+        if WIDE && qty > i64::from(u32::MAX) {
+            self.set_wide(slot, qty);
+            return u32::MAX;
+        }
+        qty as u32
+    }
+
+    /// Notes what is beyond 32 bits, or with 0 that nothing is any more.
+    #[cold]
+    pub(crate) fn set_wide(&mut self, slot: u32, qty: i64) {
+        if let Some(wide) = self.wide.get_mut(slot as usize) {
+            self.wide_sum += qty - *wide;
+            *wide = qty;
+        }
     }
 
     /// Asks for the place where the page of this reference is written down.

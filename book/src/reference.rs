@@ -63,6 +63,9 @@ pub struct Reference {
     found: Vec<Anomaly>,
 }
 
+/// What an order may have in 32 bits.
+const NARROW_MAX: i64 = u32::MAX as i64;
+
 fn is_valid(price: Price) -> bool {
     price.0 > 0 && price.0 < i64::MAX
 }
@@ -154,7 +157,7 @@ impl Reference {
     fn change(&mut self, event: &Event, symbol: u32) -> Fill {
         match event.kind {
             Kind::Add if event.side == Side::None => self.found.push(Anomaly::BadField),
-            Kind::Add => self.add(symbol, event.side, event.order, event.price, event.qty),
+            Kind::Add => self.add(event, symbol, event.side, event.order),
             Kind::Execute | Kind::ExecuteAt | Kind::Cancel | Kind::Delete => {
                 return self.take(event, symbol);
             }
@@ -164,7 +167,7 @@ impl Reference {
                     return Fill::NONE;
                 };
                 self.remove(event.order, i64::MAX);
-                self.add(symbol, side, event.order_b, event.price, event.qty);
+                self.add(event, symbol, side, event.order_b);
                 if symbol != event.symbol {
                     self.found.push(Anomaly::BadField);
                 }
@@ -202,11 +205,16 @@ impl Reference {
         Fill::NONE
     }
 
-    fn add(&mut self, symbol: u32, side: Side, id: u64, price: Price, qty: Qty) {
+    fn add(&mut self, event: &Event, symbol: u32, side: Side, id: u64) {
+        let (price, qty) = (event.price, event.qty);
         if !is_valid(price) {
             return self.found.push(Anomaly::BadPrice);
         }
-        if qty.0 <= 0 || qty.0 > i64::from(u32::MAX) {
+        let qty_max = match event.flags.has(Flags::WIDE) {
+            true => (1 << 62) - self.wide_sum(),
+            false => NARROW_MAX,
+        };
+        if qty.0 <= 0 || qty.0 > qty_max.max(NARROW_MAX) {
             return self.found.push(Anomaly::BadQty);
         }
         if self.orders.contains_key(&id) {
@@ -223,6 +231,17 @@ impl Reference {
         self.levels += u32::from(!level_is_there);
         let side = self.side_of(symbol, side);
         side.entry(price.0).or_default().push_back((id, qty.0));
+    }
+
+    /// What all orders beyond 32 bits have together.
+    fn wide_sum(&self) -> i64 {
+        let sides = self
+            .books
+            .values()
+            .flat_map(|book| [&book.bids, &book.asks]);
+        let orders = sides.flat_map(|side| side.values().flatten());
+        let wide = orders.filter(|order| order.1 > NARROW_MAX);
+        wide.map(|order| order.1).sum()
     }
 
     fn take(&mut self, event: &Event, symbol: u32) -> Fill {

@@ -49,7 +49,8 @@ impl Books {
         if self.depth == Depth::L2 {
             orders.extend(self.orders.iter().map(|slot| {
                 let order = self.orders.get(slot);
-                (order.level(), self.orders.reference(slot), order.qty)
+                let qty = self.orders.qty::<true>(slot, order);
+                (order.level(), self.orders.reference(slot), qty)
             }));
             orders.sort_unstable();
         }
@@ -90,13 +91,19 @@ impl Books {
             for _ in 0..from.u32()? {
                 let price = Price(from.i64()?);
                 for _ in 0..from.u32()? {
-                    let (reference, qty) = (from.u64()?, Qty(i64::from(from.u32()?)));
+                    let (reference, narrow) = (from.u64()?, from.u32()?);
+                    let qty = Qty(match narrow {
+                        WIDE => from.i64()?,
+                        narrow => narrow.into(),
+                    });
                     if !keep {
                         continue;
                     }
                     let inserted = match self.depth {
-                        Depth::L3 => self.insert::<true>(symbol, side, reference, price, qty),
-                        Depth::L2 => self.insert::<false>(symbol, side, reference, price, qty),
+                        Depth::L3 => self.insert::<true, true>(symbol, side, reference, price, qty),
+                        Depth::L2 => {
+                            self.insert::<false, true>(symbol, side, reference, price, qty)
+                        }
                     };
                     if let Err(anomaly) = inserted {
                         let what = format_args!(
@@ -122,7 +129,7 @@ impl Books {
 pub struct Saving<'a> {
     books: &'a Books,
     /// The orders by their levels, where the levels themselves do not know them.
-    orders: Vec<(u32, u64, u32)>,
+    orders: Vec<(u32, u64, i64)>,
 }
 
 impl Saving<'_> {
@@ -144,17 +151,31 @@ impl Saving<'_> {
                 out.u32(level.count);
                 for (reference, qty) in books.queue_of(id) {
                     out.u64(reference);
-                    out.u32(qty.0 as u32);
+                    save_qty(qty.0, out);
                 }
                 let first = self.orders.partition_point(|order| order.0 < id);
                 let orders = self.orders[first..].iter();
                 for (_, reference, qty) in orders.take_while(|order| order.0 == id) {
                     out.u64(*reference);
-                    out.u32(*qty);
+                    save_qty(*qty, out);
                 }
             }
         }
         out.u64(books.digest(symbol));
+    }
+}
+
+/// What no order has: behind it stands one that is beyond 32 bits, in 64. A program that does not know
+/// this refuses the state.
+const WIDE: u32 = 0;
+
+fn save_qty(qty: i64, out: &mut StateWriter<'_>) {
+    match u32::try_from(qty) {
+        Ok(narrow) => out.u32(narrow),
+        Err(_) => {
+            out.u32(WIDE);
+            out.i64(qty);
+        }
     }
 }
 
@@ -163,7 +184,7 @@ mod tests {
     use super::*;
     use crate::{BooksConfig, Depth};
     use bus::state::Versions;
-    use bus::{Event, Kind, Side};
+    use bus::{Event, Flags, Kind, Side};
 
     fn books(depth: Depth) -> Books {
         Books::new(BooksConfig {
@@ -188,7 +209,9 @@ mod tests {
             order: reference(pick(24, 100)),
             order_b: reference(pick(34, 100)),
             price: Price((pick(44, 40) as i64 + 100) * 10_000_000),
-            qty: Qty(pick(50, 300) as i64 + 1),
+            // Those of some symbols pass 32 bits.
+            qty: Qty((pick(50, 300) as i64 + 1) << if symbol > 5 { 26 } else { 0 }),
+            flags: if symbol > 5 { Flags::WIDE } else { Flags(0) },
             side: if pick(60, 2) == 0 {
                 Side::Buy
             } else {

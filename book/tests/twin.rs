@@ -179,6 +179,33 @@ fn some_order(twin: &Twin, pick: u64) -> Option<u64> {
     Some(queue[pick as usize / 77 % queue.len()].0)
 }
 
+/// Lets every third order have more than 32 bits can say, now and then as much as an order may.
+fn widen(events: &mut [Event]) {
+    for event in events {
+        let is_wide = |order: u64| order % 3 == 1;
+        let (of_order, of_new) = (is_wide(event.order), is_wide(event.order_b));
+        let (has_order, has_new) = (
+            !event.kind.is_for_all() && event.kind != Kind::Status,
+            event.kind == Kind::Replace,
+        );
+        if (has_order && of_order) || (has_new && of_new) {
+            event.flags = event.flags.with(Flags::WIDE);
+        }
+        let has_qty = if has_new {
+            of_new
+        } else {
+            has_order && of_order
+        };
+        if has_qty && (1..=500).contains(&event.qty.0) {
+            event.qty.0 <<= [20, 24, 33, 51][event.seq as usize % 4];
+        }
+        // What no later event would say of the order.
+        if !has_qty && event.qty.0 > u32::MAX.into() {
+            event.qty = Qty(1);
+        }
+    }
+}
+
 /// Makes neighbours of one symbol changes that are one.
 fn join(events: &mut [Event]) {
     let belongs = |event: &Event| !event.kind.is_for_all() && event.kind != Kind::Nothing;
@@ -376,6 +403,24 @@ fn changes_that_are_one() {
         };
         let mut events = make(stream, seed);
         join(&mut events);
+        check_events(stream, seed, &events);
+    }
+}
+
+#[test]
+fn orders_beyond_32_bits() {
+    for seed in 0..6 {
+        let stream = Stream {
+            hostile_in: 20,
+            ..CALM
+        };
+        let mut events = make(stream, seed);
+        widen(&mut events);
+        if seed % 2 == 1 {
+            join(&mut events);
+        }
+        let wide = events.iter().filter(|event| event.qty.0 > 1 << 32);
+        assert!(wide.count() > 1_000);
         check_events(stream, seed, &events);
     }
 }

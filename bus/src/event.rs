@@ -141,6 +141,9 @@ impl Flags {
     /// An [`Kind::Info`] that says: this symbol's book will be whole again, with the changes that
     /// follow.
     pub const WHOLE: Flags = Flags(32);
+    /// An order that has more than 32 bits can say, or had, or will: each event about one has this, so
+    /// that books need not ask of any other.
+    pub const WIDE: Flags = Flags(64);
 
     /// Whether all bits of `other` are set.
     #[inline]

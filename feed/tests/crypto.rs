@@ -74,6 +74,7 @@ fn text(events: &[Event]) -> Vec<String> {
             (Flags::ENDS, " ends"),
             (Flags::STALE, " stale"),
             (Flags::WHOLE, " whole"),
+            (Flags::WIDE, " wide"),
         ] {
             if event.flags.has(flag) {
                 part.push_str(name);
@@ -370,27 +371,38 @@ fn spoilt_lines_are_told_with_their_place() {
     }
 }
 
-/// 42.9 of something that is counted in 1e-8 is the most that a book holds at one price.
+/// What passes 32 bits has its mark on every event about it; what would pass 2^62 together is refused.
 #[test]
-fn a_quantity_that_no_book_holds_is_refused() {
+fn quantities_pass_32_bits_and_are_refused_beyond_62() {
     check(
         "large",
         &[
-            &snapshot(1, r#"["10","42.94967295"],["9","42.94967296"]"#, ""),
-            &diff(2, 2, r#"["10","138800"]"#, ""),
-            &snapshot(3, r#"["8","1"]"#, ""),
+            &snapshot(1, r#"["10","4294967295"],["9","4294967296"]"#, ""),
+            &diff(2, 2, r#"["10","4294967296"],["9","1"]"#, ""),
+            // All of 2^62 together; then one more.
+            &diff(3, 3, r#"["10","0"],["9","4611686018427387904"]"#, ""),
+            &diff(4, 4, r#"["8","4294967296"],["7","4294967295"]"#, ""),
+            &diff(5, 5, r#"["9","4611686018427387905"]"#, ""),
+            &snapshot(6, r#"["8","1"]"#, ""),
         ],
         &[
-            "1 is BTCUSDT in 1e-8",
-            "Info - 0.00 x 0.00000000 more stale",
-            "Add buy 10.00 x 42.94967295 ends",
-            "Delete buy 0.00 x 0.00000000",
-            "Info - 0.00 x 0.00000000 more whole",
-            "Add buy 8.00 x 1.00000000 ends",
+            "1 is BTCUSDT in 1e-0",
+            "Add buy 10.00 x 4294967295 more",
+            "Add buy 9.00 x 4294967296 ends wide",
+            "Replace buy 10.00 x 4294967296 more wide",
+            "Replace buy 9.00 x 1 ends wide",
+            "Delete buy 0.00 x 0 more wide",
+            "Replace buy 9.00 x 4611686018427387904 ends wide",
+            "Info - 0.00 x 0 more stale",
+            "Add buy 7.00 x 4294967295 ends",
+            "Delete buy 0.00 x 0 wide",
+            "Info - 0.00 x 0 more whole",
+            "Delete buy 0.00 x 0 more",
+            "Add buy 8.00 x 1 ends",
         ],
         &[
-            "quantity 42.94967296, want at most 42.94967295: the book lacks it, and is stale",
-            "quantity 138800.00000000, want at most 42.94967295: the book lacks it, and is stale",
+            "quantity 4294967296, want at most 4294967295: the book lacks it, and is stale",
+            "quantity 4611686018427387905, want at most 4611686018427387904: the book lacks it, and is stale",
         ],
     );
 }

@@ -7,9 +7,6 @@ use bus::{Event, Price, Qty, Side};
 use super::Fault;
 use super::shown::Shown;
 
-/// What a book can hold of one order, and so of one level.
-pub(super) const QTY_MAX: i64 = u32::MAX as i64;
-
 /// Price levels as orders, and which there are.
 #[derive(Debug, Default)]
 pub(super) struct Depth {
@@ -30,7 +27,8 @@ impl Depth {
         out: &mut Vec<Event>,
     ) -> Result<(), Fault> {
         let key = (event.symbol, event.side as u8, price.0);
-        let fits = qty.0 <= QTY_MAX;
+        let max = self.shown.qty_max(event, price);
+        let fits = qty.0 <= max;
         let qty_shown = if fits { qty } else { Qty(0) };
         self.shown.set(event, price, qty_shown, out)?;
         if qty_shown.0 == 0 {
@@ -43,7 +41,7 @@ impl Depth {
             false => Err(Fault::TooLarge {
                 qty: qty.0,
                 decimals,
-                max: QTY_MAX,
+                max,
             }),
         }
     }

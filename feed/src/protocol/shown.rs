@@ -14,6 +14,17 @@ use super::Fault;
 /// So many levels are remembered at most, over all symbols.
 const LEVELS_MAX: u32 = 1 << 24;
 
+/// What fits into 32 bits. More has [`Flags::WIDE`], on all events of its order.
+pub(super) const NARROW_MAX: i64 = u32::MAX as i64;
+
+/// What all orders beyond that may have together: as much as books take.
+pub(super) const WIDE_MAX: i64 = 1 << 62;
+
+/// What counts as beyond.
+pub(super) fn beyond(qty: i64) -> i64 {
+    if qty > NARROW_MAX { qty } else { 0 }
+}
+
 /// A level's symbol, side and price.
 type Key = (u32, u8, i64);
 
@@ -24,6 +35,8 @@ pub(super) struct Shown {
     free: Vec<u32>,
     /// The highest number that was ever given.
     last: u32,
+    /// What all levels have that are beyond 32 bits.
+    wide_sum: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +57,7 @@ impl Shown {
     ) -> Result<(), Fault> {
         let key = (event.symbol, event.side as u8, price.0);
         let found = self.levels.get_mut(&key);
+        let before = found.as_ref().map_or(0, |level| level.qty);
         let (kind, id) = match found {
             Some(level) if qty.0 == 0 => {
                 let id = level.id;
@@ -63,6 +77,8 @@ impl Shown {
                 (Kind::Add, id)
             }
         };
+        self.wide_sum += beyond(qty.0) - beyond(before);
+        let is_wide = beyond(qty.0) + beyond(before) > 0;
         let order = u64::from(id);
         let is_there = kind != Kind::Delete;
         out.push(Event {
@@ -71,9 +87,19 @@ impl Shown {
             order_b: if kind == Kind::Replace { order } else { 0 },
             price: if is_there { price } else { Price(0) },
             qty: if is_there { qty } else { Qty(0) },
+            flags: event
+                .flags
+                .with(if is_wide { Flags::WIDE } else { Flags(0) }),
             ..*event
         });
         Ok(())
+    }
+
+    /// The most that a level may show now.
+    pub(super) fn qty_max(&self, event: &Event, price: Price) -> i64 {
+        let level = self.levels.get(&(event.symbol, event.side as u8, price.0));
+        let own = level.map_or(0, |level| beyond(level.qty));
+        NARROW_MAX.max(WIDE_MAX - self.wide_sum + own)
     }
 
     fn new_id(&mut self) -> Result<u32, Fault> {
