@@ -178,7 +178,7 @@ pub struct Inspect {
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// The protocol, instead of what the first file begins with: `itch`, `iex`,
-    /// `lobster`, `dbn`, `mdp3`, `pitch`, `binance` or `tardis`.
+    /// `lobster`, `dbn`, `mdp3`, `pitch`, `binance`, `tardis`, `coinbase` or `bitstamp`.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<String>,
     /// Exit with 3 if anything is wrong with the input.
@@ -227,7 +227,7 @@ pub struct Replay {
     #[arg(long)]
     pub date: Option<String>,
     /// The protocol, instead of what the first file begins with: `itch`, `iex`,
-    /// `lobster`, `dbn`, `mdp3`, `pitch`, `binance` or `tardis`.
+    /// `lobster`, `dbn`, `mdp3`, `pitch`, `binance`, `tardis`, `coinbase` or `bitstamp`.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<String>,
     /// Exit with 3 if anything is wrong with the input.

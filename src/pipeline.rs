@@ -28,7 +28,9 @@ use bus::clock::MachineClock;
 use bus::oms::{Gateway, Real, Several};
 use bus::ring::{self, Receiver, Sender};
 use crossbeam_utils::CachePadded;
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis, Wire};
+use feed::protocol::{
+    Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis, Wire,
+};
 use feed::reader::{ReadError, ReaderStats};
 use feed::source::Pace;
 
@@ -411,6 +413,8 @@ fn with_protocol(wire: Wire, midnight: Ts, typed: impl Typed) -> Ended {
         Wire::Mdp3 => typed.run(Mdp3::new()),
         Wire::Binance => typed.run(Binance::new()),
         Wire::Tardis => typed.run(Tardis::new()),
+        Wire::Coinbase => typed.run(Coinbase::new()),
+        Wire::Bitstamp => typed.run(Bitstamp::new()),
         Wire::Pitch => typed.run(Pitch::new(midnight)),
     }
 }

@@ -801,6 +801,7 @@ fn iex_is_the_same_with_three_shards_and_when_it_is_asked_for() {
         .args(["replay", "--protocol", "fix", "-o", "x"])
         .arg(&file);
     support::run(&mut command).expect(2).says(&[
-        "source.protocol is \"fix\", want one of itch, iex, lobster, dbn, mdp3, binance, pitch, tardis",
+        "source.protocol is \"fix\", want one of itch, iex, lobster, dbn, mdp3, binance, pitch, tardis, \
+         coinbase, bitstamp",
     ]);
 }

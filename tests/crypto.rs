@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use book::{Books, BooksConfig, Depth};
-use bus::{Event, Kind, Price, Qty, Quote, Side};
+use bus::{Anomaly, Event, Kind, Price, Qty, Quote, Side};
 use feed::moldudp64::Blocks;
-use feed::protocol::{Binance, Protocol, Tardis};
-use feed::source::{Capture, CaptureOptions, Polled, Source};
+use feed::protocol::{Binance, Bitstamp, Coinbase, Protocol, Tardis};
+use feed::source::{Capture, CaptureOptions, Polled, Source, TextFile};
 use serde_json::{Value, json};
 use support::{Ended, Folder, alone, manifest, program, symbol};
 
@@ -519,4 +519,344 @@ kraken,XBT/USD,1700000000600000,1700000000600100,,sell,36000.1,0.25
         manifest(&run)["counts"]["by_type"],
         json!({"S": 1, "L": 1, "T": 2})
     );
+}
+
+/// A real session of ten products, snapshots and some ten thousand changes: each message's book, level by
+/// level, is that of a plain reading of the same lines as JSON.
+#[test]
+fn coinbase_books_are_those_of_a_plain_reading() {
+    let test = "coinbase_books_are_those_of_a_plain_reading";
+    let Some(data) = support::shared_data(test) else {
+        return;
+    };
+    let _alone = alone();
+    let file = data.join("crypto/cryptofeed-ws/COINBASE.ws.28.0.zst");
+    let text = zstd::decode_all(std::fs::File::open(&file).unwrap()).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .filter_map(|line| {
+            line.split_once(": {")
+                .filter(|(time, _)| !time.contains(' '))
+        })
+        .map(|(_, json)| serde_json::from_str(&format!("{{{json}")).unwrap())
+        .collect();
+    let rows = |line: &serde_json::Value| -> Vec<(Side, String, String)> {
+        let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let list = |name: &str| line[name].as_array().cloned().unwrap_or_default();
+        let side = |row: &serde_json::Value| match row[0] == "buy" {
+            true => Side::Buy,
+            false => Side::Sell,
+        };
+        let bids = list("bids")
+            .into_iter()
+            .map(|row| (Side::Buy, word(&row[0]), word(&row[1])));
+        let asks = list("asks")
+            .into_iter()
+            .map(|row| (Side::Sell, word(&row[0]), word(&row[1])));
+        let all = list("changes")
+            .into_iter()
+            .map(|row| (side(&row), word(&row[1]), word(&row[2])));
+        bids.chain(asks).chain(all).collect()
+    };
+    let mut decimals: BTreeMap<String, usize> = BTreeMap::new();
+    for line in &lines {
+        let sizes = rows(line).into_iter().map(|row| row.2);
+        let size = line["size"].as_str().map(str::to_owned);
+        for size in sizes.chain(size) {
+            let fraction = size.split_once('.').map_or("", |(_, fraction)| fraction);
+            let product = line["product_id"].as_str().unwrap().to_owned();
+            let most = decimals.entry(product).or_default();
+            *most = (*most).max(fraction.trim_end_matches('0').len());
+        }
+    }
+    let mut books = Books::new(BOOKS).unwrap();
+    let (mut names, mut plain) = (BTreeMap::new(), Plain::new());
+    let (mut at, mut compared, mut by_type) = (0, 0, BTreeMap::new());
+    let mut traded: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+    let mut tickers = (0, 0);
+    walk(std::slice::from_ref(&file), Coinbase::new(), |_, events| {
+        let line = &lines[at];
+        at += 1;
+        for event in events {
+            assert_eq!(books.apply(event).anomaly, None, "{event:?}");
+            if let Some(name) = name_of(event) {
+                assert_eq!(event.order_b, decimals[&name] as u64, "{name}");
+                names.insert(name, event.symbol);
+            }
+            if event.kind == Kind::Trade {
+                let product = line["product_id"].as_str().unwrap();
+                assert_eq!(line["type"], "match");
+                assert_eq!(Some(event.order_b), line["trade_id"].as_u64());
+                assert_eq!(event.price.0, units(line["price"].as_str().unwrap(), 9));
+                let qty = units(line["size"].as_str().unwrap(), decimals[product]);
+                assert_eq!(event.qty.0, qty);
+                let sum = traded.entry(product.into()).or_default();
+                *sum = (sum.0 + 1, sum.1 + qty);
+            }
+        }
+        let kind = line["type"].as_str().unwrap();
+        let code = match kind {
+            "snapshot" => "S",
+            "l2update" => "L",
+            "match" => "T",
+            "last_match" => "P",
+            "ticker" => "K",
+            _ => "O",
+        };
+        *by_type.entry(code).or_insert(0) += 1;
+        let product = line["product_id"].as_str().unwrap_or_default().to_owned();
+        if kind == "snapshot" {
+            plain.retain(|(name, _, _), _| *name != product);
+        }
+        for (side, price, qty) in rows(line) {
+            let key = (product.clone(), side as u8, units(&price, 9));
+            match units(&qty, decimals[&product]) {
+                0 => plain.remove(&key),
+                qty => plain.insert(key, qty),
+            };
+        }
+        let symbol = names.get(&product).copied();
+        if matches!(kind, "snapshot" | "l2update") {
+            let one = BTreeMap::from([(product.clone(), symbol.unwrap())]);
+            check_books(&books, &one, &plain, &format!("message {at}"));
+            assert!(!books.is_stale(symbol.unwrap()), "message {at}");
+            compared += 1;
+        }
+        if kind == "ticker" && symbol.is_some_and(|symbol| books.quote(symbol).bid.is_some()) {
+            let quote = books.quote(symbol.unwrap());
+            let said = |name: &str| units(line[name].as_str().unwrap(), 9);
+            let is_same = (quote.bid.0, quote.ask.0) == (said("best_bid"), said("best_ask"));
+            tickers = (tickers.0 + 1, tickers.1 + u32::from(is_same));
+        }
+    });
+    assert_eq!(at, lines.len());
+    check_books(&books, &names, &plain, "the end");
+    println!(
+        "{compared} books, {} tickers of which {} say our best prices",
+        tickers.0, tickers.1
+    );
+    assert_eq!((compared, names.len()), (9_729, 10));
+
+    let folder = Folder::quick("coinbase");
+    let (ended, run) = replay(&folder, &[&file], &[]);
+    ended.expect(0);
+    assert_eq!(manifest(&run)["counts"]["by_type"], json!(by_type));
+    assert_eq!(manifest(&run)["date"], "2021-04-17");
+    for name in names.keys() {
+        let found = symbol(&run, name);
+        let (trades, volume) = traded.get(name).copied().unwrap_or_default();
+        assert_eq!(
+            (&found["trades"], &found["volume"]),
+            (&json!(trades), &json!(volume)),
+            "{name}"
+        );
+        assert_eq!(found["stale"], false, "{name}");
+    }
+}
+
+/// One CSV row of Bitstamp's, plainly.
+struct OrderRow {
+    id: u64,
+    ts_recv: i64,
+    price: i64,
+    qty: i64,
+    action: String,
+    side: Side,
+}
+
+/// A quantity in 1e-8; an exponent, as in 7.18e-06, is that of a number below one.
+fn satoshi(text: &str) -> i64 {
+    let Some((digits, exponent)) = text.split_once("e-") else {
+        return units(text, 8);
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let places = fraction.len() + exponent.parse::<usize>().unwrap();
+    let number: i64 = format!("{whole}{fraction}").parse().unwrap();
+    number * 10i64.pow(8 - u32::try_from(places).unwrap())
+}
+
+/// Every row of the L3 file, against plain lists of orders: the queue that it touches after each, all of
+/// the book now and then; and what orders lost is what the venue's trades say of them, order by order.
+#[test]
+fn bitstamp_orders_and_trades_meet_their_truth() {
+    let test = "bitstamp_orders_and_trades_meet_their_truth";
+    let Some(data) = support::shared_data(test) else {
+        return;
+    };
+    let _alone = alone();
+    let folder = data.join("crypto/bitstamp");
+    let orders = folder.join("bitstamp_btcusd_L3_orders.csv.gz");
+    let trades = folder.join("bitstamp_btcusd_trades.csv");
+    let truth = support::json(&folder.join("bitstamp_btcusd_L3_orders.truth.json"));
+    let mut text = TextFile::open(&orders).unwrap();
+    let mut rows = Vec::new();
+    while let Some(line) = text.line().unwrap() {
+        let f: Vec<&str> = std::str::from_utf8(line).unwrap().split(',').collect();
+        if f[0] == "id" {
+            continue;
+        }
+        rows.push(OrderRow {
+            id: f[0].parse().unwrap(),
+            ts_recv: f[1].parse().unwrap(),
+            price: units(f[3], 9),
+            qty: satoshi(f[4]),
+            action: f[5].into(),
+            side: if f[6] == "bid" { Side::Buy } else { Side::Sell },
+        });
+    }
+    assert_eq!(truth["rows"], rows.len());
+
+    let mut books = Books::new(BOOKS).unwrap();
+    let mut queues: BTreeMap<(u8, i64), Vec<(u64, i64)>> = BTreeMap::new();
+    let mut live: BTreeMap<u64, (Side, i64, i64)> = BTreeMap::new();
+    let (mut at, mut unknown, mut wide) = (0, 0, 0);
+    let mut by_action: BTreeMap<String, u64> = BTreeMap::new();
+    let mut taken: BTreeMap<u64, i64> = BTreeMap::new();
+    walk(
+        std::slice::from_ref(&orders),
+        Bitstamp::new(),
+        |message, events| {
+            let row = &rows[at];
+            at += 1;
+            let side = if row.side == Side::Buy { "bid" } else { "ask" };
+            *by_action
+                .entry(format!("{}/{side}", row.action))
+                .or_default() += 1;
+            let long = |at: usize| i64::from_le_bytes(message[at..at + 8].try_into().unwrap());
+            assert_eq!(long(20), row.ts_recv * 1_000_000, "row {at}");
+            wide += u64::from(row.qty > u32::MAX.into());
+            let before = live.remove(&row.id);
+            let (mut found, mut touched) = (Vec::new(), Vec::new());
+            for event in events {
+                found.extend(books.apply(event).anomaly);
+            }
+            if let Some((side, price, qty)) = before {
+                let queue = queues.get_mut(&(side as u8, price));
+                touched.push((side, price));
+                if qty > row.qty {
+                    *taken.entry(row.id).or_default() += qty - row.qty;
+                }
+                // Smaller at the same price keeps its place.
+                let stays =
+                    row.action == "changed" && price == row.price && (1..=qty).contains(&row.qty);
+                if let Some(queue) = queue {
+                    match stays {
+                        true => queue
+                            .iter_mut()
+                            .filter(|o| o.0 == row.id)
+                            .for_each(|o| o.1 = row.qty),
+                        false => queue.retain(|order| order.0 != row.id),
+                    }
+                }
+                if row.action == "changed" {
+                    live.insert(row.id, (row.side, row.price, row.qty));
+                    if !stays && row.qty > 0 && row.price > 0 {
+                        let queue = queues.entry((row.side as u8, row.price)).or_default();
+                        queue.push((row.id, row.qty));
+                        touched.push((row.side, row.price));
+                    }
+                }
+            } else if row.action == "created" {
+                live.insert(row.id, (row.side, row.price, row.qty));
+                // Some lie below the smallest price that the file can say, and so in no book.
+                if row.qty > 0 && row.price > 0 {
+                    let queue = queues.entry((row.side as u8, row.price)).or_default();
+                    queue.push((row.id, row.qty));
+                    touched.push((row.side, row.price));
+                }
+            } else {
+                unknown += 1;
+            }
+            let is_known = before.is_some() || row.action == "created";
+            let want = if is_known {
+                &[][..]
+            } else {
+                &[Anomaly::UnknownOrder]
+            };
+            assert_eq!(found, want, "row {at}: {events:?}");
+            let all = (at % 5_000 == 0).then(|| queues.keys().copied().collect::<Vec<_>>());
+            let sides = [Side::None, Side::Buy, Side::Sell];
+            let all = all
+                .into_iter()
+                .flatten()
+                .map(|(side, price)| (sides[side as usize], price));
+            for (side, price) in touched.into_iter().chain(all) {
+                let want = queues
+                    .get(&(side as u8, price))
+                    .map_or(&[][..], Vec::as_slice);
+                let queue = books.queue(1, side, Price(price));
+                let queue: Vec<(u64, i64)> = queue.map(|(id, qty)| (id, qty.0)).collect();
+                assert_eq!(queue, want, "row {at}: {side:?} at {}", Price(price));
+                let level = books.level(1, side, Price(price)).map(|level| level.qty.0);
+                let sum: i64 = want.iter().map(|order| order.1).sum();
+                assert_eq!(level, (sum > 0).then_some(sum), "row {at}");
+            }
+        },
+    );
+    assert_eq!((at, unknown, wide), (rows.len(), 13, 146));
+    assert_eq!(json!(by_action), truth["by_action_side"]);
+    let mut ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(truth["distinct_order_ids"], ids.len());
+    let times = || rows.iter().map(|row| row.ts_recv);
+    assert_eq!(truth["min_timestamp_ms"], times().min().unwrap());
+    assert_eq!(truth["max_timestamp_ms"], times().max().unwrap());
+    assert_eq!(books.stats().orders, 0);
+
+    // The trades that the venue tells, by each order's number.
+    let mut told: BTreeMap<u64, i64> = BTreeMap::new();
+    let (mut count, mut volume, mut notional) = (0, 0, 0i128);
+    walk(
+        std::slice::from_ref(&trades),
+        Bitstamp::new(),
+        |message, events| {
+            let long = |at: usize| u64::from_le_bytes(message[at..at + 8].try_into().unwrap());
+            let event = events.last().unwrap();
+            assert_eq!(event.kind, Kind::Trade);
+            for id in [long(28), long(36)] {
+                *told.entry(id).or_default() += event.qty.0;
+            }
+            (count, volume) = (count + 1, volume + event.qty.0);
+            notional += i128::from(event.price.0) * i128::from(event.qty.0);
+        },
+    );
+    // Two market orders were told without a volume, so that theirs never became less.
+    let untold: Vec<u64> = told
+        .iter()
+        .filter(|(id, qty)| taken.get(id) != Some(qty))
+        .map(|(id, _)| *id)
+        .collect();
+    assert_eq!(untold.len(), 2, "{untold:?}");
+    for id in &untold {
+        let created = rows.iter().find(|row| row.id == *id).unwrap();
+        assert_eq!((created.qty, taken.get(id)), (0, None), "{id}");
+    }
+    assert_eq!(taken.len() + untold.len(), told.len());
+    assert_eq!(truth["trades"]["count"], count);
+    let quantity = truth["trades"]["quantity"].as_f64().unwrap();
+    assert_eq!(volume, (quantity * 1e8).round() as i64);
+    let vwap = truth["trades"]["vwap"].as_f64().unwrap();
+    assert!((notional as f64 / volume as f64 / 1e9 - vwap).abs() < 1e-6);
+
+    let folder = Folder::quick("bitstamp");
+    let (ended, run) = replay(&folder, &[&orders, &trades], &[]);
+    ended.expect(0);
+    let manifest = manifest(&run);
+    let by =
+        |action: &str| by_action[&format!("{action}/bid")] + by_action[&format!("{action}/ask")];
+    assert_eq!(
+        manifest["counts"]["by_type"],
+        json!({"C": by("created"), "H": by("changed"), "D": by("deleted"), "T": count})
+    );
+    assert_eq!(manifest["anomalies"]["unknown_order"], 13);
+    let found = symbol(&run, "BTCUSD");
+    assert_eq!(
+        (&found["trades"], &found["volume"]),
+        (&json!(count), &json!(volume))
+    );
+    let ours: f64 = found["vwap"].as_str().unwrap().parse().unwrap();
+    assert!((ours - vwap).abs() < 1e-6, "{ours}, want {vwap}");
+    assert_eq!(found["bid"], json!(null));
 }

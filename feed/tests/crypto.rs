@@ -4,7 +4,7 @@
 use bus::fixed::Scaled;
 use bus::{Event, Flags, Kind, Side, Ts};
 use feed::moldudp64::Blocks;
-use feed::protocol::{Binance, Protocol, Tardis, Wire};
+use feed::protocol::{Binance, Bitstamp, Coinbase, Protocol, Tardis, Wire};
 use feed::source::{Capture, CaptureOptions, Polled, Source};
 
 /// Files in a folder of their own, gone with the test.
@@ -18,10 +18,15 @@ impl Drop for Files {
 
 impl Files {
     fn new(name: &str, contents: &[&[u8]]) -> Files {
+        let names: Vec<String> = (0..contents.len()).map(|n| format!("{n}.txt")).collect();
+        Files::named(name, &names, contents)
+    }
+
+    fn named(name: &str, names: &[String], contents: &[&[u8]]) -> Files {
         let folder =
             std::env::temp_dir().join(format!("tapeline-crypto-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let path = |index: usize| folder.join(format!("{index}.txt"));
+        let path = |index: usize| folder.join(&names[index]);
         let paths = contents.iter().enumerate().map(|(index, bytes)| {
             std::fs::write(path(index), bytes).unwrap();
             path(index)
@@ -756,4 +761,272 @@ fn cut_and_changed_tardis_files_end_in_order() {
             check_orders(&files.read(Tardis::new()).0, round);
         }
     }
+}
+
+const SNAPSHOT: &str = r#"1618677817.077736: {"type":"snapshot","product_id":"BTC-USD","asks":[["11.00","1.50"],["12","42.94967296000001"]],"bids":[["10","2"]]}"#;
+
+fn l2update(changes: &str) -> String {
+    format!(
+        r#"1618677817.118783: {{"type":"l2update","product_id":"BTC-USD","changes":[{changes}],"time":"2021-04-17T16:43:37.075687Z"}}"#
+    )
+}
+
+#[track_caller]
+fn check_coinbase(name: &str, lines: &[&str], want: &[&str], faults: &[&str]) {
+    let files = Files::new(name, &[lines.join("\n").as_bytes()]);
+    assert_eq!(files.open().wire().unwrap(), Wire::Coinbase);
+    let (events, wrong) = files.read(Coinbase::new());
+    assert_eq!(text(&events), want, "{wrong:?}");
+    assert_eq!(wrong, faults);
+}
+
+/// Before the first snapshot a book is stale; each snapshot begins it anew, also right behind another.
+#[test]
+fn coinbase_levels_are_a_book() {
+    check_coinbase(
+        "coinbase",
+        &[
+            "wss://ws-feed.example <- 1618677817.0: {}",
+            r#"1618677817.061845: {"type":"subscriptions","channels":[{"name":"level2","product_ids":["BTC-USD"]}]}"#,
+            &l2update(r#"["buy","9","1"]"#),
+            SNAPSHOT,
+            &l2update(r#"["sell","11.00","0.00000000"],["buy","10.5","0.25"]"#),
+            r#"1618677818: {"type":"snapshot","product_id":"BTC-USD","asks":[],"bids":[["10","1"]],"time":"2021-04-17T16:43:38Z"}"#,
+            r#"1618677818.1: {"type":"snapshot","product_id":"BTC-USD","asks":[["12","1"]],"bids":[]}"#,
+        ],
+        &[
+            "Info - 0.00 x 0",
+            "1 is BTC-USD in 1e-14",
+            "Info - 0.00 x 0.00000000000000 more stale",
+            "Add buy 9.00 x 1.00000000000000 ends wide",
+            "Info - 0.00 x 0.00000000000000 more whole",
+            "Delete buy 0.00 x 0.00000000000000 more wide",
+            "Add buy 10.00 x 2.00000000000000 more wide",
+            "Add sell 11.00 x 1.50000000000000 more wide",
+            "Add sell 12.00 x 42.94967296000001 ends wide",
+            "Delete sell 0.00 x 0.00000000000000 more wide",
+            "Add buy 10.50 x 0.25000000000000 ends wide",
+            "Delete buy 0.00 x 0.00000000000000 more wide",
+            "Delete sell 0.00 x 0.00000000000000 more wide",
+            "Replace buy 10.00 x 1.00000000000000 ends wide",
+            "Delete buy 0.00 x 0.00000000000000 more wide",
+            "Add sell 12.00 x 1.00000000000000 ends wide",
+        ],
+        &[],
+    );
+}
+
+/// A match is a trade whose side is the maker's; the one before the subscription and tickers are told.
+#[test]
+fn coinbase_matches_are_trades() {
+    let fields = r#""trade_id":280232,"maker_order_id":"a","taker_order_id":"b","side":"sell","size":"985","price":"0.00001305","product_id":"SKL-BTC","sequence":177100030,"time":"2021-04-17T16:43:37.089723Z""#;
+    let lines = [
+        format!(r#"1618677817.129: {{"type":"last_match",{fields}}}"#),
+        format!(r#"1618677817.130: {{"type":"match",{fields}}}"#),
+        format!(r#"1618677817.131: {{"type":"ticker","best_bid":"1","last_size":"3",{fields}}}"#),
+        r#"1618677817.2: {"type":"error","message":"x"}"#.to_owned(),
+        "1618677817.3: []".to_owned(),
+    ];
+    let files = Files::new("matches", &[lines.join("\n").as_bytes()]);
+    let (events, wrong) = files.read(Coinbase::new());
+    assert_eq!(wrong, Vec::<String>::new());
+    let want = [
+        "1 is SKL-BTC in 1e-0",
+        "Info - 0.00 x 0",
+        "Trade sell 0.00001305 x 985",
+        "Info - 0.00 x 0",
+        "Info - 0.00 x 0",
+        "Info - 0.00 x 0",
+    ];
+    assert_eq!(text(&events), want);
+    assert_eq!(events[2].order_b, 280_232);
+    assert_eq!(events[2].ts_event, Ts(1_618_677_817_089_723_000));
+    assert_eq!(events[2].ts_recv, Ts(1_618_677_817_130_000_000));
+    // What is past has no time of its own.
+    assert_eq!(events[1].ts_event, Ts(1_618_677_817_129_000_000));
+    let codes: Vec<u8> = events[1..].iter().map(|event| event.code).collect();
+    assert_eq!(codes, b"PTKOO");
+}
+
+#[test]
+fn spoilt_coinbase_lines_are_told_with_their_place() {
+    for (line, want) in [
+        (
+            r#"1 {"type":"l2update","product_id":"BTC-USD","changes":[["buy","9"]]}"#,
+            "expected",
+        ),
+        (
+            r#"1 {"type":"l2update","product_id":"BTC-USD","changes":[["bid","9","1"]]}"#,
+            "line 2, byte 58: \"bid\", want buy or sell",
+        ),
+        (
+            r#"1 {"type":"l2update","product_id":"BTC-USD","changes":[["buy","-9","1"]]}"#,
+            "line 2, byte 64: \"-9\", want a decimal of at most 18 places",
+        ),
+        (
+            r#"1 {"type":"l2update","product_id":"BTC-USD","time":"yesterday","changes":[]}"#,
+            "line 2, byte 53: \"yesterday\", want a time in UTC",
+        ),
+        (
+            r#"1 {"type":"l2update","product_id":"BTC-USD"}"#,
+            "line 2, byte 3: a message without changes",
+        ),
+        (
+            r#"1 {"type":"snapshot","product_id":"","bids":[],"asks":[]}"#,
+            "line 2, byte 36: \"\", want a product's name",
+        ),
+        (
+            r#"1 {"type":"snapshot","product_id":"BTC-USD","bids":[]}"#,
+            "line 2, byte 3: a message without asks",
+        ),
+        (
+            r#"1 {"type":"match","product_id":"BTC-USD","side":"buy","price":"1","size":"1"}"#,
+            "line 2, byte 3: a message without trade_id",
+        ),
+        (r#"1 {"type":"match""#, "EOF while parsing"),
+    ] {
+        let all = [SNAPSHOT, line, SNAPSHOT].join("\n");
+        let (events, wrong) =
+            Files::new("coinbase-spoilt", &[all.as_bytes()]).read(Coinbase::new());
+        assert_eq!(wrong.len(), 1, "{line}: {wrong:?}");
+        assert!(wrong[0].contains(want), "{line}: {wrong:?}");
+        let adds = events.iter().filter(|event| event.kind == Kind::Add);
+        assert_eq!(adds.count(), 3, "{line}");
+    }
+}
+
+const ORDERS: &str = "id,timestamp,exchange_timestamp,price,volume,action,direction";
+const FILLS: &str =
+    "trade_id,timestamp,exchange_timestamp,price,amount,buy_order_id,sell_order_id,side";
+
+fn bitstamp(name: &str, contents: &[&[&str]]) -> Files {
+    let bytes: Vec<String> = contents.iter().map(|lines| lines.join("\n")).collect();
+    let bytes: Vec<&[u8]> = bytes.iter().map(String::as_bytes).collect();
+    let names = ["bitstamp_btcusd_orders.csv", "btcusd-trades.csv"].map(str::to_owned);
+    Files::named(name, &names, &bytes)
+}
+
+/// What an order is told to become is what its book does with it; rows of one of the venue's times are
+/// one change.
+#[test]
+fn bitstamp_rows_are_orders() {
+    let orders: &[&str] = &[
+        ORDERS,
+        "7,1777689383201,1777689380521,100.0,1.5,created,bid",
+        "8,1777689383201,1777689380521,101.0,138800.00000001,created,ask",
+        "9,1777689383205,1777689380522,101.0,2.0,created,bid",
+        "8,1777689383204,1777689380522,101.0,138798.00000001,changed,ask",
+        "9,1777689383204,1777689380522,101.0,0.0,deleted,bid",
+        "7,1777689383300,1777689380600,100.0,0.5,changed,bid",
+        "7,1777689383301,1777689380601,100.5,0.5,changed,bid",
+        "7,1777689383302,1777689380602,100.5,1e-08,changed,bid",
+        "7,1777689383302,1777689380603,100.5,1e-08,changed,bid",
+        "5,1777689383303,1777689380604,100.5,1.0,deleted,ask",
+        "6,1777689383303,1777689380605,999999999.0,0.0,created,bid",
+        "6,1777689383303,1777689380605,100.0,0.0,deleted,bid",
+        "8,1777689383304,1777689380606,101.0,1.0,deleted,ask",
+        "4,1777689383305,1777689380607,0.0,1.0,created,bid",
+        "4,1777689383305,1777689380608,0.0,1.0,deleted,bid",
+    ];
+    let trades: &[&str] = &[
+        FILLS,
+        "568694537,1777689383210,1777689380522,101.0,2.0,9,8,buy",
+    ];
+    let files = bitstamp("bitstamp", &[orders, trades]);
+    assert_eq!(files.open().wire().unwrap(), Wire::Bitstamp);
+    let (events, wrong) = files.read(Bitstamp::new());
+    assert_eq!(wrong, Vec::<String>::new());
+    let want = [
+        "1 is BTCUSD in 1e-8",
+        "Add buy 100.00 x 1.50000000 more",
+        "Add sell 101.00 x 138800.00000001 ends wide",
+        "Add buy 101.00 x 2.00000000 more",
+        "Cancel sell 0.00 x 2.00000000 more wide",
+        "Delete buy 0.00 x 0.00000000 ends",
+        "Trade sell 101.00 x 2.00000000",
+        "Cancel buy 0.00 x 1.00000000",
+        "Replace buy 100.50 x 0.50000000",
+        "Cancel buy 0.00 x 0.49999999",
+        "Info - 0.00 x 0.00000000",
+        "Delete sell 0.00 x 0.00000000",
+        "Info - 0.00 x 0.00000000",
+        "Info - 0.00 x 0.00000000",
+        "Delete sell 0.00 x 0.00000000 wide",
+        "Info - 0.00 x 0.00000000",
+        "Info - 0.00 x 0.00000000",
+    ];
+    assert_eq!(text(&events), want);
+    let codes: Vec<u8> = events[1..].iter().map(|event| event.code).collect();
+    assert_eq!(codes, b"CCCHDTHHHHDCDDCD");
+    assert_eq!(events[1].ts_event, Ts(1_777_689_380_521_000_000));
+    assert_eq!(events[1].ts_recv, Ts(1_777_689_383_201_000_000));
+    assert_eq!(events[6].order_b, 568_694_537);
+}
+
+#[test]
+fn spoilt_bitstamp_rows_are_told_with_their_place() {
+    for (line, want) in [
+        (
+            "8,1,2,100.0,1.5,created",
+            "line 3, byte 24: 6 columns, want 7 as in the first line",
+        ),
+        (
+            "-8,1,2,100.0,1.5,created,bid",
+            "line 3, byte 1: \"-8\", want a number",
+        ),
+        (
+            "8,1.5,2,100.0,1.5,created,bid",
+            "line 3, byte 3: \"1.5\", want milliseconds since 1970",
+        ),
+        (
+            "8,1,-2,100.0,1.5,created,bid",
+            "line 3, byte 5: \"-2\", want milliseconds since 1970",
+        ),
+        (
+            "8,1,2,,1.5,created,bid",
+            "line 3, byte 7: \"\", want a decimal of at most 18 places",
+        ),
+        (
+            "8,1,2,1,1.5,made,bid",
+            "line 3, byte 13: \"made\", want created, changed or deleted",
+        ),
+        (
+            "8,1,2,1,1.5,created,buy",
+            "line 3, byte 21: \"buy\", want bid or ask",
+        ),
+        (
+            "8,1,2,1e-10,1.5,created,bid",
+            "price 1e-10, want at most 9 decimals",
+        ),
+        (
+            "8,1,2,1,9223372036854775807,created,bid",
+            "quantity 9223372036854775807e-0, want at most 1 decimals",
+        ),
+    ] {
+        let good = "7,1777689383201,1777689380521,100.0,1.5,created,bid";
+        let last = "7,1777689383201,1777689380522,100.0,1.5,deleted,bid";
+        let files = bitstamp("bitstamp-spoilt", &[&[ORDERS, good, line, last]]);
+        let (events, wrong) = files.read(Bitstamp::new());
+        assert_eq!(wrong.len(), 1, "{line}: {wrong:?}");
+        assert!(wrong[0].contains(want), "{line}: {wrong:?}");
+        let kinds: Vec<Kind> = events.iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, [Kind::Symbol, Kind::Add, Kind::Delete], "{line}");
+    }
+    // More than books hold together is left out, and said.
+    let large = "8,1777689383201,1777689380521,100.0,5000000000000000000,created,bid";
+    let gone = "8,1777689383201,1777689380522,100.0,5000000000000000000,deleted,bid";
+    let files = bitstamp("bitstamp-large", &[&[ORDERS, large, gone]]);
+    let (events, wrong) = files.read(Bitstamp::new());
+    let want = [
+        "1 is BTCUSD in 1e-0",
+        "Info - 0.00 x 0 stale",
+        "Info - 0.00 x 0",
+    ];
+    assert_eq!(text(&events), want);
+    assert_eq!(
+        wrong,
+        [
+            "quantity 5000000000000000000, want at most 4611686018427387904: the book lacks it, and is stale"
+        ]
+    );
 }

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use feed::arbiter::GapRule;
 use feed::inspect::{Peak, Report, inspect as survey};
 use feed::link::link_type;
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Tardis, Wire};
+use feed::protocol::{
+    Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Tardis, Wire,
+};
 use feed::source::{Capture, CaptureOptions, Place};
 use tapeline::config::Config;
 use tapeline::session::TradingDay;
@@ -41,6 +43,8 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
         Wire::Dbn => survey(&mut capture, Dbn::new(), rule),
         Wire::Mdp3 => survey(&mut capture, Mdp3::new(), rule),
         Wire::Tardis => survey(&mut capture, Tardis::new(), rule),
+        Wire::Coinbase => survey(&mut capture, Coinbase::new(), rule),
+        Wire::Bitstamp => survey(&mut capture, Bitstamp::new(), rule),
         Wire::Binance => survey(&mut capture, Binance::new(), rule),
         Wire::Pitch => survey(&mut capture, Pitch::new(day.midnight), rule),
     }

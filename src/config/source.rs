@@ -25,8 +25,8 @@ pub struct Source {
     pub end_at_session_end: bool,
     /// Captures only: take these destination ports; all when empty.
     pub ports: Vec<u16>,
-    /// Captures only: the protocol, `itch`, `iex`, `lobster`, `dbn`, `mdp3`, `pitch`, `binance`
-    /// or `tardis`; otherwise told by how the first file begins.
+    /// Captures only: the protocol, `itch`, `iex`, `lobster`, `dbn`, `mdp3`, `pitch`, `binance`,
+    /// `tardis`, `coinbase` or `bitstamp`; otherwise told by how the first file begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
     /// Trading date, `2026-01-05`; otherwise from the capture, the file's name, or today.

@@ -10,6 +10,8 @@ use bus::{Anomaly, Event, Ts};
 use crate::source::Framing;
 
 pub mod binance;
+pub mod bitstamp;
+pub mod coinbase;
 pub mod dbn;
 mod depth;
 pub mod iex;
@@ -25,6 +27,8 @@ mod symbols;
 pub mod tardis;
 
 pub use binance::Binance;
+pub use bitstamp::Bitstamp;
+pub use coinbase::Coinbase;
 pub use dbn::Dbn;
 pub use iex::Iex;
 pub use itch::Itch;
@@ -53,11 +57,15 @@ pub enum Wire {
     Pitch,
     /// The CSV files of tardis.dev.
     Tardis,
+    /// Coinbase Exchange's websocket feed.
+    Coinbase,
+    /// Bitstamp's live orders and trades.
+    Bitstamp,
 }
 
 impl Wire {
     /// All there are.
-    pub const ALL: [Wire; 8] = [
+    pub const ALL: [Wire; 10] = [
         Wire::Itch,
         Wire::Iex,
         Wire::Lobster,
@@ -66,6 +74,8 @@ impl Wire {
         Wire::Binance,
         Wire::Pitch,
         Wire::Tardis,
+        Wire::Coinbase,
+        Wire::Bitstamp,
     ];
 
     /// The name by which it is chosen.
@@ -79,6 +89,8 @@ impl Wire {
             Wire::Binance => "binance",
             Wire::Pitch => "pitch",
             Wire::Tardis => "tardis",
+            Wire::Coinbase => "coinbase",
+            Wire::Bitstamp => "bitstamp",
         }
     }
 
@@ -98,6 +110,8 @@ impl Wire {
             Wire::Binance => "Binance",
             Wire::Pitch => "PITCH",
             Wire::Tardis => "tardis.dev",
+            Wire::Coinbase => "Coinbase",
+            Wire::Bitstamp => "Bitstamp",
         }
     }
 }

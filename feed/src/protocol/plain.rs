@@ -18,9 +18,19 @@ pub(super) const CHANGES: u8 = b'L';
 /// The code of a best bid and offer.
 pub(super) const QUOTE: u8 = b'Q';
 
+/// When a message of a snapshot is the first of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Snapshots {
+    /// Always.
+    InOneMessage,
+    /// Where the message before it, of the same book, was none.
+    InSeveral,
+}
+
 /// The books.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Plain {
+    snapshots: Snapshots,
     symbols: Symbols,
     depth: Depth,
     unfinished: Unfinished,
@@ -39,6 +49,17 @@ struct Book {
 }
 
 impl Plain {
+    pub(super) fn new(snapshots: Snapshots) -> Plain {
+        Plain {
+            snapshots,
+            symbols: Symbols::default(),
+            depth: Depth::default(),
+            unfinished: Unfinished::default(),
+            books: Vec::new(),
+            open: None,
+        }
+    }
+
     /// See [`super::Protocol::translate`]. Levels are those of the codes above; a quote is a book of one
     /// level a side where the input has no other book of the symbol.
     pub(super) fn translate(
@@ -99,8 +120,8 @@ impl Plain {
     ) -> Result<(), Fault> {
         let book = &mut self.books[event.symbol as usize];
         let is_snapshot = code == SNAPSHOT;
-        // A snapshot may come in several messages.
-        let goes_on = std::mem::replace(&mut book.is_in_snapshot, is_snapshot);
+        let goes_on = book.is_in_snapshot && self.snapshots == Snapshots::InSeveral;
+        book.is_in_snapshot = is_snapshot;
         let is_anew = code == QUOTE || is_snapshot && !goes_on;
         if is_anew {
             book.is_whole = true;

@@ -41,6 +41,9 @@ const GOES_ON: u8 = 2;
 /// A trade that another message of the input tells too.
 const TOLD_ELSEWHERE: u8 = 4;
 
+/// The next message is one change with it.
+const FOLLOWED: u8 = 8;
+
 /// The code of a message that goes on with the one before.
 pub(super) const CODE_GOES_ON: u8 = b'+';
 
@@ -146,6 +149,8 @@ pub(crate) struct Said {
     pub(crate) before: u64,
     /// Whether it is a trade, one that is made of others, or something of the book.
     pub(crate) about: About,
+    /// Whether the next message is one change with this one.
+    pub(crate) is_followed: bool,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -177,11 +182,13 @@ impl Said {
         };
     }
 
-    /// Whether the levels of `other` belong to the same message of the venue.
-    pub(crate) fn is_one_with(&self, other: &Said) -> bool {
-        self.about == About::Book
-            && self.code == other.code
-            && (self.ts_event, self.ts_recv) == (other.ts_event, other.ts_recv)
+    /// Whether `other` belongs to the same message of the venue, or, where each line is one of its
+    /// own, to the same time of it.
+    pub(crate) fn is_one_with(&self, other: &Said, by_time: bool) -> bool {
+        let is_same = self.code == other.code && self.ts_recv == other.ts_recv;
+        (self.about, other.about) == (About::Book, About::Book)
+            && (is_same || by_time)
+            && self.ts_event == other.ts_event
             && self.symbol == other.symbol
             && self.venue == other.venue
     }
@@ -354,6 +361,7 @@ impl Instruments {
             let mut flags = if behind.is_empty() { 0 } else { MORE };
             flags |= if is_first { 0 } else { GOES_ON };
             flags |= if is_told { TOLD_ELSEWHERE } else { 0 };
+            flags |= if said.is_followed { FOLLOWED } else { 0 };
             out.extend([flags, 0]);
             for number in [
                 ts_event.0 as u64,
@@ -461,6 +469,10 @@ impl<'a> Message<'a> {
 
     pub(super) fn is_told_elsewhere(&self) -> bool {
         self.bytes[10] & TOLD_ELSEWHERE != 0
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.bytes[10] & FOLLOWED != 0
     }
 
     pub(super) fn has_more(&self) -> bool {

@@ -17,7 +17,7 @@
 
 use bus::{Event, Side, Ts};
 
-use super::plain::{CHANGES, Plain, QUOTE, SNAPSHOT};
+use super::plain::{CHANGES, Plain, QUOTE, SNAPSHOT, Snapshots};
 use super::said::{About, BadLine, Decimal, Message, Row, Said};
 use super::{Fault, Notes, Protocol};
 use crate::source::Framing;
@@ -26,13 +26,19 @@ const CODES: &[u8] = b"LSTQ+";
 const TRADES: &[u8] = b"T";
 
 /// The decoder.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tardis(Plain);
+
+impl Default for Tardis {
+    fn default() -> Tardis {
+        Tardis::new()
+    }
+}
 
 impl Tardis {
     /// A decoder that has seen nothing yet.
     pub fn new() -> Tardis {
-        Tardis::default()
+        Tardis(Plain::new(Snapshots::InSeveral))
     }
 }
 

@@ -181,9 +181,13 @@ impl Capture {
             };
             let own_line = match format {
                 Format::Pcap | Format::Pcapng => 0,
-                Format::Itch | Format::Lobster | Format::Dbn | Format::Binance | Format::Tardis => {
-                    capture.lines.add_file(path)?
-                }
+                Format::Itch
+                | Format::Lobster
+                | Format::Dbn
+                | Format::Binance
+                | Format::Tardis
+                | Format::Coinbase
+                | Format::Bitstamp => capture.lines.add_file(path)?,
             };
             capture.infos.push(FileInfo {
                 path: path.clone(),
@@ -248,6 +252,8 @@ impl Capture {
                 (Format::Dbn, _) => Wire::Dbn,
                 (Format::Binance, _) => Wire::Binance,
                 (Format::Tardis, _) => Wire::Tardis,
+                (Format::Coinbase, _) => Wire::Coinbase,
+                (Format::Bitstamp, _) => Wire::Bitstamp,
                 (Format::Lobster, _) => Wire::Lobster,
                 (Format::Itch, _) => Wire::Itch,
                 (Format::Pcap | Format::Pcapng, true) => match file.head.framing {
@@ -559,10 +565,10 @@ fn recognise(
         return Ok(Reader::Lobster(LobsterFile::new(path, itch_messages_max)));
     }
     if let Some(venue) = text_file::look(input) {
-        return Ok(Reader::Text(Box::new(TextFile::new(venue))));
+        return Ok(Reader::Text(Box::new(TextFile::new(venue, path))));
     }
-    let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance messages, tardis.dev CSV or \
-                length-prefixed ITCH messages, plain or in gzip or zstd";
+    let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance or Coinbase messages, tardis.dev or \
+                Bitstamp CSV, or length-prefixed ITCH messages, plain or in gzip or zstd";
     match itch_file::look(input) {
         Ok(()) if found.is_empty() => Err((0, format!("is empty, {want}"))),
         Ok(()) => Ok(Reader::Itch(ItchFile::new(itch_messages_max))),

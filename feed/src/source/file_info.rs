@@ -25,6 +25,10 @@ pub enum Format {
     Binance,
     /// CSV of tardis.dev.
     Tardis,
+    /// Coinbase's messages.
+    Coinbase,
+    /// Bitstamp's orders or trades.
+    Bitstamp,
 }
 
 impl Format {
@@ -38,6 +42,8 @@ impl Format {
             Format::Dbn => "DBN",
             Format::Binance => "Binance messages",
             Format::Tardis => "tardis.dev CSV",
+            Format::Coinbase => "Coinbase messages",
+            Format::Bitstamp => "Bitstamp CSV",
         }
     }
 }

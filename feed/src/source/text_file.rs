@@ -20,9 +20,10 @@ use super::SourceError;
 use super::file_info::Format;
 use super::input::{Input, PIECE_MAX};
 use super::record::{Record, Step, ending};
-use crate::protocol::binance;
+use crate::protocol::bitstamp::{self, Rows};
 use crate::protocol::said::{About, BadLine, Decimal, Instruments, Said};
 use crate::protocol::tardis::Columns;
+use crate::protocol::{binance, coinbase};
 
 /// The longest line that is read.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -36,30 +37,49 @@ const ROWS_HELD_MAX: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Venue {
     Binance,
+    Coinbase,
     Tardis,
+    Bitstamp,
+}
+
+/// What one line may be of a message of the venue.
+enum Parts {
+    /// All of it.
+    Whole,
+    /// Some of its rows.
+    Rows,
+    /// One of several messages of one time, which are one change.
+    Times,
 }
 
 impl Venue {
     pub(super) fn format(self) -> Format {
         match self {
             Venue::Binance => Format::Binance,
+            Venue::Coinbase => Format::Coinbase,
             Venue::Tardis => Format::Tardis,
+            Venue::Bitstamp => Format::Bitstamp,
         }
     }
 
-    /// Whether several lines may be one message.
-    fn has_parts(self) -> bool {
+    fn parts(self) -> Parts {
         match self {
-            Venue::Binance => false,
-            Venue::Tardis => true,
+            Venue::Binance | Venue::Coinbase => Parts::Whole,
+            Venue::Tardis => Parts::Rows,
+            Venue::Bitstamp => Parts::Times,
         }
+    }
+
+    /// Whether its lines are in the order of the venue's times, rather than of their arrival.
+    fn is_by_event(self) -> bool {
+        self == Venue::Bitstamp
     }
 
     /// Whether a line that says this may be met at other venues too.
     fn is_unsure(self, said: &Said) -> bool {
         match self {
-            Venue::Binance => said.code == b'O',
-            Venue::Tardis => false,
+            Venue::Binance | Venue::Coinbase => said.code == b'O',
+            Venue::Tardis | Venue::Bitstamp => false,
         }
     }
 }
@@ -68,14 +88,21 @@ impl Venue {
 #[derive(Clone, Debug)]
 enum Voice {
     Binance,
+    Coinbase,
     Tardis(Option<Columns>),
+    Bitstamp { rows: Option<Rows>, market: String },
 }
 
 impl Voice {
-    fn new(venue: Venue) -> Voice {
+    fn new(venue: Venue, path: &Path) -> Voice {
         match venue {
             Venue::Binance => Voice::Binance,
+            Venue::Coinbase => Voice::Coinbase,
             Venue::Tardis => Voice::Tardis(None),
+            Venue::Bitstamp => Voice::Bitstamp {
+                rows: None,
+                market: bitstamp::market(path),
+            },
         }
     }
 
@@ -83,14 +110,18 @@ impl Voice {
     fn read(&mut self, text: &[u8], said: &mut Said) -> Result<bool, BadLine> {
         match self {
             Voice::Binance => binance::read(text, said)?,
+            Voice::Coinbase => coinbase::read(text, said)?,
             Voice::Tardis(Some(columns)) => columns.read(text, said)?,
             Voice::Tardis(columns @ None) => {
-                let what = "want the names of the columns of tardis.dev";
-                let missing = || BadLine {
-                    at: 0,
-                    what: what.into(),
-                };
-                *columns = Some(Columns::of(text).ok_or_else(missing)?);
+                *columns = Some(Columns::of(text).ok_or_else(|| no_columns("tardis.dev"))?);
+                return Ok(false);
+            }
+            Voice::Bitstamp {
+                rows: Some(rows),
+                market,
+            } => rows.read(market, text, said)?,
+            Voice::Bitstamp { rows, .. } => {
+                *rows = Some(Rows::of(text).ok_or_else(|| no_columns("Bitstamp"))?);
                 return Ok(false);
             }
         }
@@ -100,11 +131,16 @@ impl Voice {
     /// When a line arrived, what it says, and where that begins; `None` for a line that is no message.
     fn front<'a>(&self, line: &'a [u8]) -> Result<Front<'a>, BadLine> {
         match self {
-            Voice::Binance => front(line),
-            Voice::Tardis(_) if line.is_empty() => Ok(None),
-            Voice::Tardis(_) => Ok(Some((None, line, 0))),
+            Voice::Binance | Voice::Coinbase => front(line),
+            Voice::Tardis(_) | Voice::Bitstamp { .. } if line.is_empty() => Ok(None),
+            Voice::Tardis(_) | Voice::Bitstamp { .. } => Ok(Some((None, line, 0))),
         }
     }
+}
+
+fn no_columns(venue: &str) -> BadLine {
+    let what = format!("want the names of the columns of {venue}");
+    BadLine { at: 0, what }
 }
 
 pub(super) struct TextFile {
@@ -146,12 +182,20 @@ pub(super) fn look(input: &mut Input) -> Option<Venue> {
         if index == 0 && Columns::of(line).is_some() {
             return Some(Venue::Tardis);
         }
+        if index == 0 && Rows::of(line).is_some() {
+            return Some(Venue::Bitstamp);
+        }
         let Ok(Some((_, text, _))) = front(line) else {
             continue;
         };
-        let is_read = Voice::Binance.read(text, &mut said);
-        if is_read.is_ok() && !Venue::Binance.is_unsure(&said) {
-            return Some(Venue::Binance);
+        for (venue, mut voice) in [
+            (Venue::Binance, Voice::Binance),
+            (Venue::Coinbase, Voice::Coinbase),
+        ] {
+            let is_read = voice.read(text, &mut said);
+            if is_read.is_ok() && !venue.is_unsure(&said) {
+                return Some(venue);
+            }
         }
     }
     None
@@ -163,7 +207,7 @@ pub(super) fn scan(path: &Path, venue: Venue) -> Result<Scanned, SourceError> {
     let mut input = Input::open(path, false)?;
     let (mut lines, mut said) = (Lines::default(), Said::default());
     let (mut instruments, mut start) = (Instruments::default(), None);
-    let (mut voice, mut unnamed) = (Voice::new(venue), 0);
+    let (mut voice, mut unnamed) = (Voice::new(venue, path), 0);
     loop {
         match lines.next(&mut input) {
             Next::Line => {}
@@ -189,13 +233,13 @@ pub(super) fn scan(path: &Path, venue: Venue) -> Result<Scanned, SourceError> {
 }
 
 impl TextFile {
-    pub(super) fn new(venue: Venue) -> TextFile {
+    pub(super) fn new(venue: Venue, path: &Path) -> TextFile {
         TextFile {
             venue,
             instruments: Arc::default(),
             only_book: None,
             lines: Lines::default(),
-            voice: Voice::new(venue),
+            voice: Voice::new(venue, path),
             said: Said::default(),
             held: None,
             ts_event: None,
@@ -267,18 +311,24 @@ impl TextFile {
             return Ok(None);
         }
         self.said.ts_recv = ts_recv.or(self.said.ts_recv);
-        if !self.venue.has_parts() {
+        let parts = self.venue.parts();
+        if let Parts::Whole = parts {
             let said = std::mem::take(&mut self.said);
             let step = self.hand_out(&said, offset_bytes, out);
             self.said = said;
             return step.map_err(|what| BadLine { at: start, what });
         }
         if let Some((held, _)) = &mut self.held
-            && held.rows.len() < ROWS_HELD_MAX
-            && held.is_one_with(&self.said)
+            && held.is_one_with(&self.said, matches!(parts, Parts::Times))
         {
-            held.rows.append(&mut self.said.rows);
-            return Ok(None);
+            match parts {
+                Parts::Whole | Parts::Times => held.is_followed = true,
+                Parts::Rows if held.rows.len() < ROWS_HELD_MAX => {
+                    held.rows.append(&mut self.said.rows);
+                    return Ok(None);
+                }
+                Parts::Rows => {}
+            }
         }
         let said = std::mem::take(&mut self.said);
         let before = self.held.replace((said, offset_bytes));
@@ -325,9 +375,14 @@ impl TextFile {
             }
             (symbol, _) => symbol,
         };
-        let due = said.ts_recv.unwrap_or(ts_event);
+        let ts_recv = said.ts_recv.unwrap_or(ts_event);
+        let due = match self.venue.is_by_event() {
+            true => ts_event,
+            false => ts_recv,
+        };
         out.clear();
-        self.instruments.write(said, symbol, ts_event, due, out)?;
+        self.instruments
+            .write(said, symbol, ts_event, ts_recv, out)?;
         Ok(Some(Step::Record(Record {
             at: 0,
             len: out.len(),

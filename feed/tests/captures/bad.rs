@@ -25,8 +25,8 @@ fn check(bytes: &[u8], want: &[&str]) {
     }
 }
 
-const WANT: &str = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance messages, tardis.dev CSV or \
-                    length-prefixed ITCH messages, plain or in gzip or zstd";
+const WANT: &str = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance or Coinbase messages, tardis.dev or \
+                    Bitstamp CSV, or length-prefixed ITCH messages, plain or in gzip or zstd";
 
 #[test]
 fn an_empty_file_is_refused() {

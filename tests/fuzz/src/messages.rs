@@ -11,7 +11,7 @@ use feed::iextp::Segments;
 use feed::mdp3::Packets;
 use feed::moldudp64::{Blocks, Header};
 use feed::pitch::Units;
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis};
+use feed::protocol::{Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis};
 
 const BOOKS: BooksConfig = BooksConfig {
     orders_max: 1024,
@@ -20,7 +20,7 @@ const BOOKS: BooksConfig = BooksConfig {
     depth: Depth::L3,
 };
 
-/// More than any message makes, but for one that clears a book; Binance's and tardis.dev's may show a whole book anew,
+/// More than any message makes, but for one that clears a book; Binance's, Coinbase's and tardis.dev's may show a whole book anew,
 /// which has no more levels than the messages have bytes.
 const EVENTS_MAX: usize = 41;
 
@@ -37,7 +37,7 @@ pub fn check(data: &[u8]) {
     } else {
         Depth::L2
     };
-    match which % 0x80 % 9 {
+    match which % 0x80 % 11 {
         0 => messages(Itch::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
         1 => messages(Iex::new(), pieces(rest), depth, EVENTS_MAX),
         2 => messages(Lobster::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
@@ -57,6 +57,8 @@ pub fn check(data: &[u8]) {
             packets(Mdp3::new(), rest, depth, MDP_EVENTS_MAX, take);
         }
         8 => messages(Tardis::new(), pieces(rest), depth, 8 + data.len()),
+        9 => messages(Coinbase::new(), pieces(rest), depth, 8 + data.len()),
+        10 => messages(Bitstamp::new(), pieces(rest), depth, EVENTS_MAX),
         _ => {
             let mut units = Units::default();
             let take = |payload: &[u8], at: usize| {
