@@ -109,9 +109,10 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
         symbols,
         decimals,
         windows: config.windows.0.keys().cloned().collect(),
-        spreads: vec!["spread".into()],
+        // A rule's number is its place plus one, in alerts and in orders.
+        spreads: with_rules("spread", config),
         regimes: vec!["volatility".into()],
-        strategies: vec!["momentum".into()],
+        strategies: with_rules("momentum", config),
         run_id: run_id.unwrap_or_default(),
         date: bus::oms::Date {
             year,
@@ -121,6 +122,11 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
         midnight: day.midnight,
         policy: "all".into(),
     }
+}
+
+fn with_rules(first: &str, config: &Config) -> Vec<String> {
+    let rules = config.rules.0.keys().cloned();
+    std::iter::once(first.to_string()).chain(rules).collect()
 }
 
 fn write_tables(

@@ -34,6 +34,14 @@ sigmas = 0.2
 imbalance = 0.1
 cooldown = "50ms"
 
+[rules.lean]
+when = "imbalance > 0.6 and spread < 30bps for 15ms"
+side = "buy"
+cooldown = "200ms"
+
+[rules.wide]
+when = "not stale and spread > 25bps or regime == 'stressed'"
+
 [risk]
 orders_per_second = 100
 

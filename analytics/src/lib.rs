@@ -2,8 +2,8 @@
 //! order may leave.
 //!
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
-//! `spread`, `regime` and `momentum` are the analytics, in the order in which they run; `intent`
-//! is what a strategy wants and `risk` says whether it may.
+//! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
+//! reads the conditions of rules; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
 //! the same signals, to the bit: floats appear in statistics only, and only under operations
 //! that IEEE 754 defines exactly.
@@ -11,21 +11,25 @@
 #![forbid(unsafe_code)]
 
 mod due;
+pub mod expr;
 pub mod intent;
 pub mod momentum;
 pub mod number;
 pub mod regime;
 pub mod risk;
+pub mod rule;
 pub mod spread;
 pub mod suite;
 pub mod view;
 pub mod vwap;
 
+pub use expr::{Condition, ExprError};
 pub use intent::{Intent, Intents};
 pub use momentum::MomentumConfig;
 pub use number::Bps;
 pub use regime::{Measure, RegimeConfig};
 pub use risk::{Risk, RiskConfig};
+pub use rule::{RuleConfig, RuleOrder, Touch};
 pub use spread::SpreadConfig;
 pub use suite::{Suite, SuiteConfig, Suites, matters};
 pub use view::View;

@@ -8,13 +8,14 @@ use crate::due::Due;
 use crate::intent::Intents;
 use crate::momentum::{self, Momentum, MomentumConfig};
 use crate::regime::{self, Regime, RegimeConfig};
+use crate::rule::{self, RuleConfig, Rules};
 use crate::spread::{Spread, SpreadConfig};
 use crate::view::View;
 use crate::vwap::{self, Vwap, WindowConfig};
 
 /// The analytics, in the order in which they run. A later one may read what an earlier one
 /// wrote into the [`View`].
-pub type Suite = (Vwap, Spread, Regime, Momentum);
+pub type Suite = (Vwap, Spread, Regime, Momentum, Rules);
 
 /// What the symbols of one shard share of each of them.
 type Common = (
@@ -22,6 +23,7 @@ type Common = (
     <Spread as Analytic>::Common,
     <Regime as Analytic>::Common,
     <Momentum as Analytic>::Common,
+    <Rules as Analytic>::Common,
 );
 
 /// What one analytic knows of one symbol.
@@ -100,6 +102,8 @@ pub struct SuiteConfig {
     pub regime: RegimeConfig,
     /// The momentum strategy.
     pub momentum: MomentumConfig,
+    /// Rules; a rule's place here plus one is the `rule` of its signals and orders.
+    pub rules: Vec<RuleConfig>,
 }
 
 impl SuiteConfig {
@@ -111,6 +115,7 @@ impl SuiteConfig {
             spread: SpreadConfig::default(),
             regime: RegimeConfig::default(),
             momentum: MomentumConfig::default(),
+            rules: Vec::new(),
         }
     }
 
@@ -120,7 +125,12 @@ impl SuiteConfig {
         let spread = || self.spread.problem();
         let regime = || self.regime.problem();
         let momentum = || self.momentum.problem();
-        windows().or_else(spread).or_else(regime).or_else(momentum)
+        let rules = || RuleConfig::problem(&self.rules);
+        let strategies = || momentum().or_else(rules);
+        windows()
+            .or_else(spread)
+            .or_else(regime)
+            .or_else(strategies)
     }
 }
 
@@ -202,6 +212,7 @@ impl Suites {
                 config.spread,
                 regime,
                 momentum,
+                rule::Common::new(config.rules, symbol_count),
             ),
             symbols,
             places: vec![0; symbol_count],
@@ -446,7 +457,8 @@ impl Suites {
             let Symbol { view, suite } = self.symbol_now(place);
             view.save(out);
             suite.save(&self.common, out);
-            let due = suite.0.due().min(suite.1.due()).min(suite.2.sample_due());
+            let soon = suite.0.due().min(suite.1.due()).min(suite.4.due());
+            let due = soon.min(suite.2.sample_due());
             out.i64(due.0);
         }
     }
@@ -546,6 +558,7 @@ impl Analytic for Suite {
             Spread::new(&mut common.1),
             Regime::new(&mut common.2),
             Momentum::new(&mut common.3),
+            Rules::new(&mut common.4),
         )
     }
 
@@ -555,6 +568,7 @@ impl Analytic for Suite {
         self.1.on_time(&mut common.1, now, view, out);
         self.2.on_time(&mut common.2, now, view, out);
         self.3.on_time(&mut common.3, now, view, out);
+        self.4.on_time(&mut common.4, now, view, out);
     }
 
     #[inline]
@@ -570,6 +584,7 @@ impl Analytic for Suite {
         self.1.on_event(&mut common.1, moment, view, out, intents);
         self.2.on_event(&mut common.2, moment, view, out, intents);
         self.3.on_event(&mut common.3, moment, view, out, intents);
+        self.4.on_event(&mut common.4, moment, view, out, intents);
     }
 
     #[inline]
@@ -584,6 +599,7 @@ impl Analytic for Suite {
         self.1.on_watermark(&mut common.1, watermark, view, out);
         self.2.on_watermark(&mut common.2, watermark, view, out);
         self.3.on_watermark(&mut common.3, watermark, view, out);
+        self.4.on_watermark(&mut common.4, watermark, view, out);
     }
 
     #[inline]
@@ -593,6 +609,7 @@ impl Analytic for Suite {
             .min(self.1.due())
             .min(self.2.due())
             .min(self.3.due())
+            .min(self.4.due())
     }
 
     fn save(&self, common: &Common, out: &mut StateWriter<'_>) {
@@ -600,6 +617,7 @@ impl Analytic for Suite {
         self.1.save(&common.1, out);
         self.2.save(&common.2, out);
         self.3.save(&common.3, out);
+        self.4.save(&common.4, out);
     }
 
     fn load(common: &mut Common, from: &mut StateReader<'_>) -> Result<Suite, StateError> {
@@ -608,6 +626,7 @@ impl Analytic for Suite {
             Spread::load(&mut common.1, from)?,
             Regime::load(&mut common.2, from)?,
             Momentum::load(&mut common.3, from)?,
+            Rules::load(&mut common.4, from)?,
         ))
     }
 }

@@ -4,7 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use analytics::{Intents, Risk, RiskConfig, SuiteConfig, Suites};
+use analytics::{
+    Condition, Intents, Risk, RiskConfig, RuleConfig, RuleOrder, SuiteConfig, Suites, Touch,
+};
 use bus::{Applied, Event, Fill, Kind, Outbox, Phase, Price, Qty, Quote, Side, Ts};
 
 struct Counting;
@@ -37,6 +39,16 @@ fn nothing_is_allocated_after_construction() {
     const SYMBOLS: u64 = 500;
     let mut config = SuiteConfig::standard(SYMBOLS as usize);
     config.momentum.sigmas = 0.0;
+    config.rules = vec![RuleConfig {
+        name: "lean".into(),
+        when: Condition::parse("imbalance > 0.5 and spread < 10bps for 1ms").unwrap(),
+        order: Some(RuleOrder {
+            side: Side::Buy,
+            touch: Touch::Far,
+            qty: Qty(100),
+            cooldown_ns: 0,
+        }),
+    }];
     let mut suites = Suites::new(config);
     let mut risk = Risk::new(RiskConfig::default(), SYMBOLS as usize);
     let (mut out, mut intents) = (Outbox::new(), Intents::new());

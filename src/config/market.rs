@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use analytics::{Condition, RuleConfig, RuleOrder, Touch};
+use bus::{Qty, Side};
 use serde::{Deserialize, Serialize};
 
 use super::units::{Ratio, Span};
@@ -119,6 +121,91 @@ pub struct Momentum {
     pub cooldown: Span,
     /// Shares of an order.
     pub qty: u32,
+}
+
+/// Named rules.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rules(pub BTreeMap<String, Rule>);
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// What must hold, and for how long: `spread > 5bps and regime == 'stressed' for 200ms`.
+    pub when: String,
+    /// `buy` or `sell` to want an order; otherwise it only says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<RuleSide>,
+    /// The price of the order: of its own side of the quote, `near`, or of the other, `far`.
+    #[serde(default)]
+    pub touch: RuleTouch,
+    /// Shares of an order.
+    #[serde(default = "hundred")]
+    pub qty: u32,
+    /// Rest of the rule in a symbol after an order.
+    #[serde(default = "five_seconds")]
+    pub cooldown: Span,
+}
+
+/// Which side an order is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum RuleSide {
+    Buy,
+    Sell,
+}
+
+/// Which price of the quote limits an order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleTouch {
+    /// Of its own side, to wait there.
+    Near,
+    /// Of the other side, to trade.
+    #[default]
+    Far,
+}
+
+fn hundred() -> u32 {
+    100
+}
+
+fn five_seconds() -> Span {
+    Span(5 * SECOND)
+}
+
+impl Rule {
+    fn config(&self, name: &str) -> Result<RuleConfig, String> {
+        let when = Condition::parse(&self.when).map_err(|e| format!("rules.{name}.when: {e}"))?;
+        let side = self.side.map(|side| match side {
+            RuleSide::Buy => Side::Buy,
+            RuleSide::Sell => Side::Sell,
+        });
+        let order = side.map(|side| RuleOrder {
+            side,
+            touch: match self.touch {
+                RuleTouch::Near => Touch::Near,
+                RuleTouch::Far => Touch::Far,
+            },
+            qty: Qty(i64::from(self.qty)),
+            cooldown_ns: self.cooldown.0,
+        });
+        Ok(RuleConfig {
+            name: name.into(),
+            when,
+            order,
+        })
+    }
+}
+
+impl Rules {
+    /// What each says, in the order of their names.
+    pub(super) fn configs(&self) -> Result<Vec<RuleConfig>, String> {
+        let rules = self.0.iter();
+        rules.map(|(name, rule)| rule.config(name)).collect()
+    }
 }
 
 impl Default for Book {

@@ -17,7 +17,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use log::{Backend, Checkpoint, Durability, Log};
-pub use market::{Book, Depth, Measure, Momentum, Regime, Spread, Window, WindowKind, Windows};
+pub use market::{
+    Book, Depth, Measure, Momentum, Regime, Rule, RuleSide, RuleTouch, Rules, Spread, Window,
+    WindowKind, Windows,
+};
 pub use orders::{InDoubt, Orders, Risk};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use source::{Gaps, Retransmit, Source};
@@ -49,6 +52,9 @@ pub struct Config {
     pub regime: Regime,
     /// The momentum strategy.
     pub momentum: Momentum,
+    /// Conditions by name, and what follows of them; the order of their names is their number.
+    #[serde(skip_serializing_if = "no_rules")]
+    pub rules: Rules,
     /// Checks before an order leaves.
     pub risk: Risk,
     /// Where orders go.
@@ -136,6 +142,7 @@ impl Config {
             );
         }
         self.windows.check()?;
+        self.rules.configs()?;
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
         }
@@ -154,6 +161,7 @@ impl Config {
             spread: self.spread.clone(),
             regime: self.regime.clone(),
             momentum: self.momentum.clone(),
+            rules: self.rules.clone(),
             risk: self.risk.clone(),
             ..Config::default()
         };
@@ -171,6 +179,11 @@ impl Config {
     pub fn show(&self) -> String {
         toml::to_string(self).expect("a configuration is always TOML")
     }
+}
+
+/// A configuration without rules is the text that it was before there were any.
+fn no_rules(rules: &Rules) -> bool {
+    rules.0.is_empty()
 }
 
 /// Adds "did you mean" to serde's message about an unknown key.
@@ -241,6 +254,21 @@ mod tests {
         );
         assert!(error("[log]\ndurability = \"durabel\"").contains("did you mean `durable`?"));
         assert!(error("[log]\nzzzz = 1").contains("unknown key `zzzz`, expected one of"));
+    }
+
+    #[test]
+    fn a_rule_is_refused_at_its_column_and_changes_nothing_where_there_is_none() {
+        let rule = "[rules.wide]\nwhen = \"spread > 5bps for 200ms\"\n";
+        let with = Config::parse(rule, Path::new("t.toml")).unwrap();
+        assert_eq!(with.suite().rules[0].when.hold_ns(), 200 * MILLI);
+        assert!(with.decisive().contains("spread > 5bps for 200ms"));
+        assert!(!Config::default().decisive().contains("rules"));
+        assert_eq!(
+            error("[rules.wide]\nwhen = \"spread > bid_qty\"\n"),
+            "t.toml: rules.wide.when: column 8: a price and a quantity do not go together"
+        );
+        assert!(error(&format!("{rule}side = \"both\"")).contains("line 3"));
+        assert!(error("[rules.a]\nwhen = \"stale\"\nside = \"buy\"\nqty = 0").contains("rule a:"));
     }
 
     #[test]

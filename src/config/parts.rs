@@ -66,6 +66,7 @@ impl Config {
                 cooldown_ns: self.momentum.cooldown.0,
                 qty: Qty(i64::from(self.momentum.qty)),
             },
+            rules: self.rules.configs().expect("the configuration was checked"),
         }
     }
 

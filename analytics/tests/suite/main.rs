@@ -7,6 +7,7 @@ mod momentum;
 mod reference;
 mod regime;
 mod risk;
+mod rule;
 mod script;
 mod spread;
 mod streams;

@@ -224,8 +224,10 @@ fn text(config: &SuiteConfig, signal: &Signal) -> String {
         },
         Body::Spread(x) => {
             let what = if x.raised { "raised" } else { "cleared" };
+            let rule = usize::from(signal.rule).checked_sub(1);
+            let name = rule.map_or("spread", |place| config.rules[place].name.as_str());
             format!(
-                "spread {what} {at} {:.2}bps since {}",
+                "{name} {what} {at} {:.2}bps since {}",
                 x.bps,
                 clock(x.since)
             )

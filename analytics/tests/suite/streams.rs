@@ -1,6 +1,8 @@
 //! Random streams: equal to the plain twins, and the same however they are cut.
 
-use analytics::{Bps, Intents, SuiteConfig, Suites, WindowConfig};
+use analytics::{
+    Bps, Condition, Intents, RuleConfig, RuleOrder, SuiteConfig, Suites, Touch, WindowConfig,
+};
 use bus::signal::{Body, Window};
 use bus::state::{StateReader, StateWriter, Versions};
 use bus::{Applied, Event, Fill, Kind, Outbox, Phase, Price, Qty, Quote, Side, Signal, Ts};
@@ -456,6 +458,21 @@ fn what_is_timed_by_events_does_not_depend_on_how_often_ticks_come() {
     assert!(count > 1000);
 }
 
+/// Rules that buy.
+fn rules(conditions: &[&str]) -> Vec<RuleConfig> {
+    let rule = |when: &&str| RuleConfig {
+        name: (*when).into(),
+        when: Condition::parse(when).expect(when),
+        order: Some(RuleOrder {
+            side: Side::Buy,
+            touch: Touch::Near,
+            qty: Qty(1),
+            cooldown_ns: 300_000_000,
+        }),
+    };
+    conditions.iter().map(rule).collect()
+}
+
 /// Steps from one saved state to the next: what is put off is never put off beyond a load.
 fn run_reloading(config: &SuiteConfig, steps: &[(u32, Step)]) -> (Vec<Signal>, Vec<u8>) {
     let mut said = Vec::new();
@@ -470,7 +487,7 @@ fn run_reloading(config: &SuiteConfig, steps: &[(u32, Step)]) -> (Vec<Signal>, V
 
 #[test]
 fn visits_that_are_put_off_change_nothing() {
-    let mut counts = [0; 3];
+    let mut counts = [0; 4];
     for seed in 0..60 {
         let random = &mut Random(seed);
         let tick_ns = [100_000_000, 50_000_000, 400_000_000][seed as usize % 3];
@@ -483,6 +500,11 @@ fn visits_that_are_put_off_change_nothing() {
         config.regime.warmup_samples = 5 + seed as u32 % 30;
         config.momentum.lookback_ns =
             [1_000_000_000, 2_000_000_000, 300_000_000][seed as usize % 3];
+        config.rules = rules(&[
+            "spread > 12bps for 70ms",
+            "regime != 'normal' or sigma_bps > 3",
+            "imbalance > 0.2 and regime == 'stressed' for 1s",
+        ]);
         let (want, want_state) = run_reloading(&config, &steps);
         let (said, state) = run_from(&config, None, &steps, 0);
         assert_eq!(said, want, "seed {seed}");
@@ -491,10 +513,11 @@ fn visits_that_are_put_off_change_nothing() {
             match signal.body() {
                 Some(Body::Regime(_)) => counts[0] += 1,
                 Some(Body::Momentum(_)) => counts[1] += 1,
-                _ => counts[2] += 1,
+                Some(Body::Spread(_)) if signal.rule > 0 => counts[2] += 1,
+                _ => counts[3] += 1,
             }
         }
     }
-    println!("{counts:?} regimes, opportunities, others");
+    println!("{counts:?} regimes, opportunities, rules, others");
     assert!(counts.iter().all(|count| *count > 50), "{counts:?}");
 }

@@ -1,0 +1,668 @@
+//! From text to a program: words and signs, then what binds what, with the kind of each part.
+
+use std::fmt;
+
+use bus::{Price, Ts};
+
+use super::{Condition, Field, Op, STACK_MAX, Two};
+
+/// Why a text is no condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExprError {
+    /// Where, in characters from 1.
+    pub column: usize,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for ExprError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "column {}: {}", self.column, self.what)
+    }
+}
+
+impl std::error::Error for ExprError {}
+
+/// How deep parentheses, signs and `not` may stand in each other.
+const NESTING_MAX: usize = 32;
+/// How many characters a condition may have.
+const TEXT_MAX: usize = 1_000;
+
+impl Condition {
+    /// Reads and checks a condition.
+    pub fn parse(text: &str) -> Result<Condition, ExprError> {
+        let length = text.chars().count();
+        if length > TEXT_MAX {
+            let what = format!("a condition of {length} characters, want at most {TEXT_MAX}");
+            return Err(ExprError {
+                column: TEXT_MAX + 1,
+                what,
+            });
+        }
+        let mut parser = Parser {
+            tokens: tokens(text)?,
+            at: 0,
+            nesting: 0,
+        };
+        let whole = parser.or()?;
+        let hold_ns = parser.hold()?;
+        let end = parser.next();
+        if end.token != Token::End {
+            return Err(end.unexpected("`and`, `or`, `for` or the end"));
+        }
+        if whole.kind != Kind::Truth {
+            let what = format!(
+                "this is {}, want a condition, like `spread > 5bps`",
+                whole.kind
+            );
+            return Err(ExprError {
+                column: whole.column,
+                what,
+            });
+        }
+        let depth = depth_of(&whole.ops);
+        if depth > STACK_MAX {
+            let what = format!("{depth} values wait for each other, want at most {STACK_MAX}");
+            return Err(ExprError {
+                column: whole.column,
+                what,
+            });
+        }
+        Ok(Condition {
+            ops: whole.ops.into(),
+            hold_ns,
+        })
+    }
+}
+
+/// What kind of thing a part of a condition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Number(Unit),
+    Truth,
+    Word(Words),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    /// A number in the text, which takes the unit of what it stands beside.
+    Bare,
+    Plain,
+    Price,
+    Qty,
+    Bps,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Words {
+    Regime,
+    Phase,
+    /// In quotation marks, not yet compared with anything.
+    Quoted,
+}
+
+impl Words {
+    fn known(self) -> &'static [&'static str] {
+        match self {
+            Words::Regime => &["calm", "normal", "stressed"],
+            Words::Phase => &["unknown", "trading", "halted", "quote-only"],
+            Words::Quoted => &[],
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Number(Unit::Bare | Unit::Plain) => "a plain number",
+            Kind::Number(Unit::Price) => "a price",
+            Kind::Number(Unit::Qty) => "a quantity",
+            Kind::Number(Unit::Bps) => "basis points",
+            Kind::Truth => "true or false",
+            Kind::Word(Words::Regime) => "a regime",
+            Kind::Word(Words::Phase) => "a phase",
+            Kind::Word(Words::Quoted) => "a word",
+        })
+    }
+}
+
+const PRICE: Kind = Kind::Number(Unit::Price);
+const QTY: Kind = Kind::Number(Unit::Qty);
+const PLAIN: Kind = Kind::Number(Unit::Plain);
+const BPS: Kind = Kind::Number(Unit::Bps);
+
+/// Every name that a condition may use.
+const FIELDS: [(&str, Field, Kind); 21] = [
+    ("bid", Field::Bid, PRICE),
+    ("ask", Field::Ask, PRICE),
+    ("bid_qty", Field::BidQty, QTY),
+    ("ask_qty", Field::AskQty, QTY),
+    ("mid", Field::Mid, PRICE),
+    ("micro", Field::Micro, PRICE),
+    ("spread", Field::Spread, PRICE),
+    ("spread_bps", Field::SpreadBps, BPS),
+    ("imbalance", Field::Imbalance, PLAIN),
+    ("last", Field::Last, PRICE),
+    ("last_qty", Field::LastQty, QTY),
+    ("volume", Field::Volume, QTY),
+    ("vwap", Field::Vwap, PRICE),
+    ("high", Field::High, PRICE),
+    ("low", Field::Low, PRICE),
+    ("trades", Field::Trades, PLAIN),
+    ("sigma_bps", Field::SigmaBps, BPS),
+    ("regime", Field::Regime, Kind::Word(Words::Regime)),
+    ("phase", Field::Phase, Kind::Word(Words::Phase)),
+    ("stale", Field::Stale, Kind::Truth),
+    ("spread_alert", Field::SpreadAlert, Kind::Truth),
+];
+
+/// How many values stand on the stack at most.
+fn depth_of(ops: &[Op]) -> usize {
+    let (mut depth, mut most) = (0, 0);
+    for op in ops {
+        match op {
+            Op::Number(_) | Op::Field(_) => depth += 1,
+            Op::OfMid | Op::Neg | Op::Abs | Op::Not => {}
+            Op::Two(_) => depth -= 1,
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    /// A number and the letters that follow it without a space.
+    Number(f64, String),
+    Name(String),
+    Quoted(String),
+    Sign(&'static str),
+    End,
+}
+
+#[derive(Clone, Debug)]
+struct Placed {
+    token: Token,
+    column: usize,
+}
+
+impl Placed {
+    fn is(&self, sign: &str) -> bool {
+        match &self.token {
+            Token::Sign(found) => *found == sign,
+            Token::Name(found) => found == sign,
+            Token::Number(..) | Token::Quoted(_) | Token::End => false,
+        }
+    }
+
+    fn unexpected(&self, want: &str) -> ExprError {
+        let found = match &self.token {
+            Token::Number(number, unit) => format!("`{number}{unit}`"),
+            Token::Name(name) => format!("`{name}`"),
+            Token::Quoted(word) => format!("'{word}'"),
+            Token::Sign(sign) => format!("`{sign}`"),
+            Token::End => "the end".into(),
+        };
+        ExprError {
+            column: self.column,
+            what: format!("found {found}, want {want}"),
+        }
+    }
+}
+
+/// Longer ones first.
+const SIGNS: [&str; 13] = [
+    "<=", ">=", "==", "!=", "<", ">", "+", "-", "*", "/", "(", ")", ",",
+];
+
+fn tokens(text: &str) -> Result<Vec<Placed>, ExprError> {
+    let letters: Vec<char> = text.chars().collect();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    let run = |from: usize, is_in: &dyn Fn(char) -> bool| {
+        let length = letters[from..].iter().take_while(|c| is_in(**c)).count();
+        (
+            letters[from..from + length].iter().collect::<String>(),
+            from + length,
+        )
+    };
+    while let Some(&letter) = letters.get(at) {
+        let column = at + 1;
+        let fail = |what: String| Err(ExprError { column, what });
+        let token = if letter.is_whitespace() {
+            at += 1;
+            continue;
+        } else if letter.is_ascii_digit() || letter == '.' {
+            let (digits, end) = run(at, &|c| c.is_ascii_digit() || c == '.');
+            let (unit, end) = run(end, &|c| c.is_ascii_alphabetic());
+            at = end;
+            match digits.parse() {
+                Ok(number) => Token::Number(number, unit),
+                Err(_) => return fail(format!("`{digits}` is no number")),
+            }
+        } else if letter.is_ascii_alphabetic() {
+            let (name, end) = run(at, &|c| c.is_ascii_alphanumeric() || c == '_');
+            at = end;
+            Token::Name(name)
+        } else if letter == '\'' || letter == '"' {
+            let (word, end) = run(at + 1, &|c| c != letter);
+            if end == letters.len() {
+                return fail(format!("the word after {letter} has no end"));
+            }
+            at = end + 1;
+            Token::Quoted(word)
+        } else {
+            let rest: String = letters[at..].iter().take(2).collect();
+            let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) else {
+                return fail(format!("`{letter}` means nothing here"));
+            };
+            at += sign.len();
+            Token::Sign(sign)
+        };
+        tokens.push(Placed { token, column });
+    }
+    tokens.push(Placed {
+        token: Token::End,
+        column: letters.len() + 1,
+    });
+    Ok(tokens)
+}
+
+/// A part of a condition, worked out.
+struct Part {
+    ops: Vec<Op>,
+    kind: Kind,
+    /// Where it begins.
+    column: usize,
+    /// The word, if it is one in quotation marks.
+    word: String,
+}
+
+impl Part {
+    fn new(column: usize, kind: Kind, op: Op) -> Part {
+        Part {
+            ops: vec![op],
+            kind,
+            column,
+            word: String::new(),
+        }
+    }
+
+    fn unit(&self) -> Option<Unit> {
+        match self.kind {
+            Kind::Number(unit) => Some(unit),
+            Kind::Truth | Kind::Word(_) => None,
+        }
+    }
+
+    /// In this unit, if it is a number in the text.
+    fn take_unit(&mut self, unit: Unit) {
+        let scale = Price::SCALE as f64;
+        match (unit, &mut self.ops[..]) {
+            // A price in the text is meant to the last digit.
+            (Unit::Price, [Op::Number(number)]) => *number = (*number * scale).round(),
+            (Unit::Price, _) => self.ops.extend([Op::Number(scale), Op::Two(Two::Mul)]),
+            (Unit::Bare | Unit::Plain | Unit::Qty | Unit::Bps, _) => {}
+        }
+        self.kind = Kind::Number(unit);
+    }
+
+    fn with(mut self, other: Part, two: Two, kind: Kind) -> Part {
+        self.ops.extend(other.ops);
+        self.ops.push(Op::Two(two));
+        self.kind = kind;
+        self
+    }
+}
+
+struct Parser {
+    tokens: Vec<Placed>,
+    at: usize,
+    nesting: usize,
+}
+
+impl Parser {
+    fn peek(&self) -> &Placed {
+        &self.tokens[self.at]
+    }
+
+    /// The last token, the end, stays.
+    fn next(&mut self) -> Placed {
+        let placed = self.tokens[self.at].clone();
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        placed
+    }
+
+    fn takes(&mut self, sign: &str) -> bool {
+        let is_it = self.peek().is(sign);
+        if is_it {
+            self.next();
+        }
+        is_it
+    }
+
+    fn expect(&mut self, sign: &str) -> Result<(), ExprError> {
+        let placed = self.next();
+        match placed.is(sign) {
+            true => Ok(()),
+            false => Err(placed.unexpected(&format!("`{sign}`"))),
+        }
+    }
+
+    fn hold(&mut self) -> Result<i64, ExprError> {
+        if !self.takes("for") {
+            return Ok(0);
+        }
+        let placed = self.next();
+        let ns_of = |unit: &str| match unit {
+            "ns" => Some(1.0),
+            "us" => Some(1e3),
+            "ms" => Some(1e6),
+            "s" => Some(1e9),
+            "m" => Some(60e9),
+            _ => None,
+        };
+        if let Token::Number(number, unit) = &placed.token
+            && let Some(unit_ns) = ns_of(unit)
+            && number * unit_ns <= 86_400.0 * Ts::SECOND_NS as f64
+        {
+            return Ok((number * unit_ns).round() as i64);
+        }
+        Err(placed.unexpected("a time of at most a day, like `200ms`"))
+    }
+
+    fn or(&mut self) -> Result<Part, ExprError> {
+        let mut left = self.and()?;
+        while self.takes("or") {
+            let right = self.and()?;
+            left = truths(left, right, Two::Or)?;
+        }
+        Ok(left)
+    }
+
+    fn and(&mut self) -> Result<Part, ExprError> {
+        let mut left = self.not()?;
+        while self.takes("and") {
+            let right = self.not()?;
+            left = truths(left, right, Two::And)?;
+        }
+        Ok(left)
+    }
+
+    fn not(&mut self) -> Result<Part, ExprError> {
+        let column = self.peek().column;
+        if !self.takes("not") {
+            return self.comparison();
+        }
+        self.deeper(column)?;
+        let mut part = self.not()?;
+        self.nesting -= 1;
+        want_truth(&part)?;
+        part.ops.push(Op::Not);
+        Ok(part)
+    }
+
+    fn comparison(&mut self) -> Result<Part, ExprError> {
+        let left = self.sum()?;
+        let placed = self.peek().clone();
+        let (two, is_turned) = match &placed.token {
+            Token::Sign("<") => (Two::Less, false),
+            Token::Sign("<=") => (Two::LessOrEqual, false),
+            Token::Sign(">") => (Two::Less, true),
+            Token::Sign(">=") => (Two::LessOrEqual, true),
+            Token::Sign("==") => (Two::Equal, false),
+            Token::Sign("!=") => (Two::NotEqual, false),
+            Token::Sign(_) | Token::Name(_) | Token::Number(..) | Token::Quoted(_) | Token::End => {
+                return Ok(left);
+            }
+        };
+        self.next();
+        let right = self.sum()?;
+        let (left, right) = match (left.kind, right.kind) {
+            (Kind::Number(_), Kind::Number(_)) => of_one_unit(left, right, placed.column)?,
+            (Kind::Word(_), Kind::Word(_)) if matches!(two, Two::Equal | Two::NotEqual) => {
+                of_one_list(left, right)?
+            }
+            (a, b) => {
+                let what = format!("{a} and {b} cannot be compared");
+                return Err(ExprError {
+                    column: placed.column,
+                    what,
+                });
+            }
+        };
+        let (left, right) = if is_turned {
+            (right, left)
+        } else {
+            (left, right)
+        };
+        let column = left.column.min(right.column);
+        Ok(Part {
+            column,
+            ..left.with(right, two, Kind::Truth)
+        })
+    }
+
+    fn sum(&mut self) -> Result<Part, ExprError> {
+        let mut left = self.product()?;
+        loop {
+            let column = self.peek().column;
+            let two = match () {
+                () if self.takes("+") => Two::Add,
+                () if self.takes("-") => Two::Sub,
+                () => return Ok(left),
+            };
+            let right = self.product()?;
+            let (a, b) = of_one_unit(left, right, column)?;
+            let kind = a.kind;
+            left = a.with(b, two, kind);
+        }
+    }
+
+    fn product(&mut self) -> Result<Part, ExprError> {
+        let mut left = self.signed()?;
+        loop {
+            let column = self.peek().column;
+            let two = match () {
+                () if self.takes("*") => Two::Mul,
+                () if self.takes("/") => Two::Div,
+                () => return Ok(left),
+            };
+            let right = self.signed()?;
+            let unit = match (left.unit(), two, right.unit()) {
+                (Some(Unit::Bare), _, Some(Unit::Bare)) => Unit::Bare,
+                (Some(unit), _, Some(Unit::Bare | Unit::Plain)) if unit != Unit::Bare => unit,
+                (Some(Unit::Bare | Unit::Plain), Two::Mul, Some(unit)) => unit,
+                (Some(Unit::Bare), _, Some(Unit::Plain)) => Unit::Plain,
+                (Some(a), Two::Div, Some(b)) if a == b => Unit::Plain,
+                _ => {
+                    let verb = if two == Two::Mul {
+                        "multiplied with"
+                    } else {
+                        "divided by"
+                    };
+                    let what = format!("{} cannot be {verb} {}", left.kind, right.kind);
+                    return Err(ExprError { column, what });
+                }
+            };
+            left = left.with(right, two, Kind::Number(unit));
+        }
+    }
+
+    fn signed(&mut self) -> Result<Part, ExprError> {
+        let column = self.peek().column;
+        if !self.takes("-") {
+            return self.single();
+        }
+        self.deeper(column)?;
+        let mut part = self.signed()?;
+        self.nesting -= 1;
+        want_number(&part)?;
+        match &mut part.ops[..] {
+            [Op::Number(number)] => *number = -*number,
+            _ => part.ops.push(Op::Neg),
+        }
+        Ok(part)
+    }
+
+    fn single(&mut self) -> Result<Part, ExprError> {
+        let placed = self.next();
+        let column = placed.column;
+        match &placed.token {
+            Token::Number(number, unit) => {
+                let kind = match unit.as_str() {
+                    "" => Kind::Number(Unit::Bare),
+                    "bps" => BPS,
+                    _ => {
+                        let what = format!("`{number}{unit}`: unknown unit, want none or `bps`");
+                        return Err(ExprError { column, what });
+                    }
+                };
+                Ok(Part::new(column, kind, Op::Number(*number)))
+            }
+            Token::Quoted(word) => {
+                let kind = Kind::Word(Words::Quoted);
+                let part = Part::new(column, kind, Op::Number(f64::NAN));
+                Ok(Part {
+                    word: word.clone(),
+                    ..part
+                })
+            }
+            Token::Sign("(") => {
+                self.deeper(column)?;
+                let part = self.or()?;
+                self.nesting -= 1;
+                self.expect(")")?;
+                Ok(part)
+            }
+            Token::Name(name) => self.named(column, name),
+            Token::Sign(_) | Token::End => Err(placed.unexpected("a name or a number")),
+        }
+    }
+
+    fn named(&mut self, column: usize, name: &str) -> Result<Part, ExprError> {
+        if let Some((_, field, kind)) = FIELDS.iter().find(|(known, ..)| *known == name) {
+            return Ok(Part::new(column, *kind, Op::Field(*field)));
+        }
+        let two = match name {
+            "abs" => None,
+            "min" => Some(Two::Min),
+            "max" => Some(Two::Max),
+            _ => {
+                let names: Vec<&str> = FIELDS.iter().map(|(name, ..)| *name).collect();
+                let what = format!("`{name}` is not known; there are {}", names.join(", "));
+                return Err(ExprError { column, what });
+            }
+        };
+        self.expect("(")?;
+        self.deeper(column)?;
+        let mut part = self.sum()?;
+        want_number(&part)?;
+        match two {
+            None => part.ops.push(Op::Abs),
+            Some(two) => {
+                self.expect(",")?;
+                let right = self.sum()?;
+                let (a, b) = of_one_unit(part, right, column)?;
+                let kind = a.kind;
+                part = a.with(b, two, kind);
+            }
+        }
+        self.nesting -= 1;
+        self.expect(")")?;
+        Ok(Part { column, ..part })
+    }
+
+    fn deeper(&mut self, column: usize) -> Result<(), ExprError> {
+        self.nesting += 1;
+        match self.nesting <= NESTING_MAX {
+            true => Ok(()),
+            false => Err(ExprError {
+                column,
+                what: format!("nested deeper than {NESTING_MAX}"),
+            }),
+        }
+    }
+}
+
+fn want_truth(part: &Part) -> Result<(), ExprError> {
+    match part.kind {
+        Kind::Truth => Ok(()),
+        kind => Err(ExprError {
+            column: part.column,
+            what: format!("this is {kind}, want true or false, as a comparison says"),
+        }),
+    }
+}
+
+fn want_number(part: &Part) -> Result<(), ExprError> {
+    match part.unit() {
+        Some(_) => Ok(()),
+        None => Err(ExprError {
+            column: part.column,
+            what: format!("this is {}, want a number", part.kind),
+        }),
+    }
+}
+
+fn truths(left: Part, right: Part, two: Two) -> Result<Part, ExprError> {
+    want_truth(&left)?;
+    want_truth(&right)?;
+    Ok(left.with(right, two, Kind::Truth))
+}
+
+/// Both numbers in one unit, where that is sensible.
+fn of_one_unit(mut a: Part, mut b: Part, column: usize) -> Result<(Part, Part), ExprError> {
+    want_number(&a)?;
+    want_number(&b)?;
+    match (a.unit(), b.unit()) {
+        (one, other) if one == other => {}
+        (Some(Unit::Bare), Some(unit)) => a.take_unit(unit),
+        (Some(unit), Some(Unit::Bare)) => b.take_unit(unit),
+        (Some(Unit::Price), Some(Unit::Bps)) => a.of_mid(),
+        (Some(Unit::Bps), Some(Unit::Price)) => b.of_mid(),
+        _ => {
+            let what = format!("{} and {} do not go together", a.kind, b.kind);
+            return Err(ExprError { column, what });
+        }
+    }
+    Ok((a, b))
+}
+
+impl Part {
+    fn of_mid(&mut self) {
+        self.ops.push(Op::OfMid);
+        self.kind = BPS;
+    }
+}
+
+/// A field of words and a word that it knows.
+fn of_one_list(a: Part, b: Part) -> Result<(Part, Part), ExprError> {
+    let (field, mut quoted) = match (a.kind, b.kind) {
+        (_, Kind::Word(Words::Quoted)) => (a, b),
+        _ => (b, a),
+    };
+    let known = match field.kind {
+        Kind::Word(words) => words.known(),
+        Kind::Number(_) | Kind::Truth => &[],
+    };
+    match known.iter().position(|word| *word == quoted.word) {
+        Some(place) if quoted.kind == Kind::Word(Words::Quoted) => {
+            quoted.ops = vec![Op::Number(place as f64)];
+            Ok((field, quoted))
+        }
+        _ if known.is_empty() || quoted.word.is_empty() => Err(ExprError {
+            column: quoted.column,
+            what: "want a name and a word, like `regime == 'stressed'`".into(),
+        }),
+        _ => Err(ExprError {
+            column: quoted.column,
+            what: format!(
+                "{} is never '{}', but {}",
+                field.kind,
+                quoted.word,
+                known.join(", ")
+            ),
+        }),
+    }
+}

@@ -1,0 +1,310 @@
+//! Rules that are text: say when a condition has held for a while, and want an order when it does.
+//!
+//! ```text
+//! condition  ──┐     ┌───────────────────┐
+//!              │     │← hold →           │
+//!              └─────┘        raised     cleared
+//!                             order      (rests for `cooldown` after an order)
+//! ```
+//!
+//! Conditions are asked when something happens to a symbol, and once more when a hold time ends; the
+//! alert is timed by that end. A tick cannot ask for an order, so the order of a rule with a hold time
+//! is made at the symbol's next event, if the condition still holds.
+
+use bus::signal::{Body, Spread as Alert};
+use bus::state::{StateError, StateReader, StateWriter};
+use bus::{Outbox, Price, Qty, Quote, Side, Ts};
+
+use crate::expr::Condition;
+use crate::intent::{Intent, Intents};
+use crate::number::spread_bps;
+use crate::suite::{Analytic, Moment};
+use crate::view::View;
+
+/// A condition, and what follows of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleConfig {
+    /// For people.
+    pub name: String,
+    /// What must hold, and for how long.
+    pub when: Condition,
+    /// The order, if one is wanted.
+    pub order: Option<RuleOrder>,
+}
+
+/// The order that a rule wants when its condition holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleOrder {
+    /// Buy or sell.
+    pub side: Side,
+    /// Which price of the quote limits it.
+    pub touch: Touch,
+    /// Shares, or units.
+    pub qty: Qty,
+    /// No order of the rule and the symbol for so long after one.
+    pub cooldown_ns: i64,
+}
+
+/// A side of the quote, as seen by an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// The price of the order's own side, at which it waits: the bid of who buys.
+    Near,
+    /// The price of the other side, at which it trades: the ask of who buys.
+    Far,
+}
+
+impl RuleConfig {
+    /// What is wrong with these rules, if anything.
+    pub(crate) fn problem(rules: &[RuleConfig]) -> Option<String> {
+        if rules.len() > Common::RULES_MAX {
+            return Some(format!(
+                "{} rules, want at most {}",
+                rules.len(),
+                Common::RULES_MAX
+            ));
+        }
+        let is_bad = |order: &RuleOrder| {
+            order.qty.0 <= 0 || order.cooldown_ns < 0 || order.side == Side::None
+        };
+        let bad = rules
+            .iter()
+            .find(|rule| rule.order.as_ref().is_some_and(is_bad))?;
+        Some(format!(
+            "rule {}: want a side, a quantity above 0 and a cooldown not below",
+            bad.name
+        ))
+    }
+}
+
+/// What the symbols of a shard share: the rules and the memory for their states.
+#[derive(Debug)]
+pub struct Common {
+    rules: Box<[RuleConfig]>,
+    /// For each symbol the state of each rule. Reserved for all symbols, filled as they appear.
+    states: Vec<State>,
+}
+
+impl Common {
+    /// At most so many rules, because all may want an order at one event, beside the strategies.
+    pub const RULES_MAX: usize = Intents::COUNT_MAX - 4;
+
+    /// Memory for up to `symbols_max` symbols; allocates once.
+    pub fn new(rules: Vec<RuleConfig>, symbols_max: usize) -> Common {
+        assert_eq!(RuleConfig::problem(&rules), None);
+        Common {
+            states: Vec::with_capacity(symbols_max * rules.len()),
+            rules: rules.into(),
+        }
+    }
+}
+
+/// What one rule knows of one symbol.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// When the hold time that runs ends; `MAX` while none runs.
+    due: Ts,
+    /// Since when the condition holds; while it is raised, since when it is.
+    since: Ts,
+    /// No order before this.
+    rest_until: Ts,
+    raised: bool,
+    /// Raised, and what follows was not yet decided.
+    is_new: bool,
+}
+
+const _: () = assert!(size_of::<State>() == 32);
+
+impl State {
+    const NEW: State = State {
+        due: Ts::MAX,
+        since: Ts(0),
+        rest_until: Ts::MIN,
+        raised: false,
+        is_new: false,
+    };
+
+    fn raise(&mut self, rule: u8, view: &View, out: &mut Outbox) {
+        say(true, self.due, rule, self.since, view, out);
+        *self = State {
+            since: self.due,
+            due: Ts::MAX,
+            raised: true,
+            is_new: true,
+            ..*self
+        };
+    }
+}
+
+/// All rules in one symbol.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The end of the first hold time that runs.
+    due: Ts,
+    /// The first of this symbol's states in [`Common::states`].
+    first: usize,
+}
+
+/// The number of a rule in its signals and orders, by its place. The spread monitor and the momentum
+/// strategy are number 0.
+fn number(place: usize) -> u8 {
+    place as u8 + 1
+}
+
+fn say(raised: bool, at: Ts, rule: u8, since: Ts, view: &View, out: &mut Outbox) {
+    let Quote { bid, ask, .. } = view.quote;
+    let bps = spread_bps(&view.quote);
+    let alert = Alert {
+        raised,
+        bps,
+        bid,
+        ask,
+        since,
+    };
+    out.say_at(at, rule, Body::Spread(alert));
+}
+
+impl Analytic for Rules {
+    type Common = Common;
+
+    fn new(common: &mut Common) -> Rules {
+        let first = common.states.len();
+        let end = first + common.rules.len();
+        debug_assert!(
+            end <= common.states.capacity(),
+            "states of all symbols are reserved"
+        );
+        common.states.resize(end, State::NEW);
+        Rules {
+            due: Ts::MAX,
+            first,
+        }
+    }
+
+    #[inline]
+    fn on_time(&mut self, common: &mut Common, now: Ts, view: &mut View, out: &mut Outbox) {
+        if self.due <= now {
+            self.on_hold_end(common, now, view, out);
+        }
+    }
+
+    #[inline]
+    fn on_event(
+        &mut self,
+        common: &mut Common,
+        moment: &Moment,
+        view: &mut View,
+        out: &mut Outbox,
+        intents: &mut Intents,
+    ) {
+        if !common.rules.is_empty() {
+            self.ask(common, moment.event.ts_event, view, out, intents);
+        }
+    }
+
+    #[inline]
+    fn due(&self) -> Ts {
+        self.due
+    }
+
+    fn save(&self, common: &Common, out: &mut StateWriter<'_>) {
+        // Nothing where there are none, as it was before there could be any.
+        for state in &common.states[self.first..][..common.rules.len()] {
+            out.i64(state.due.0);
+            out.i64(state.since.0);
+            out.i64(state.rest_until.0);
+            out.bool(state.raised);
+            out.bool(state.is_new);
+        }
+    }
+
+    fn load(common: &mut Common, from: &mut StateReader<'_>) -> Result<Rules, StateError> {
+        let mut rules = Rules::new(common);
+        for state in &mut common.states[rules.first..] {
+            *state = State {
+                due: Ts(from.i64()?),
+                since: Ts(from.i64()?),
+                rest_until: Ts(from.i64()?),
+                raised: from.bool()?,
+                is_new: from.bool()?,
+            };
+            rules.due = rules.due.min(state.due);
+        }
+        Ok(rules)
+    }
+}
+
+impl Rules {
+    fn ask(
+        &mut self,
+        common: &mut Common,
+        ts: Ts,
+        view: &View,
+        out: &mut Outbox,
+        intents: &mut Intents,
+    ) {
+        let states = &mut common.states[self.first..][..common.rules.len()];
+        self.due = Ts::MAX;
+        for (place, (rule, state)) in common.rules.iter().zip(states).enumerate() {
+            let number = number(place);
+            match (rule.when.holds(view), state.raised) {
+                (true, false) if state.due == Ts::MAX => {
+                    state.since = ts;
+                    state.due = ts.plus_ns(rule.when.hold_ns());
+                    if state.due == ts {
+                        state.raise(number, view, out);
+                    }
+                }
+                (false, true) => {
+                    say(false, ts, number, state.since, view, out);
+                    (state.raised, state.is_new) = (false, false);
+                }
+                (false, false) => state.due = Ts::MAX,
+                (true, _) => {}
+            }
+            self.due = self.due.min(state.due);
+            if !std::mem::take(&mut state.is_new) {
+                continue;
+            }
+            if let Some(order) = &rule.order
+                && ts >= state.rest_until
+                && view.is_tradable()
+            {
+                state.rest_until = ts.plus_ns(order.cooldown_ns);
+                intents.push(order.intent(number, &view.quote));
+            }
+        }
+    }
+
+    #[cold]
+    fn on_hold_end(&mut self, common: &mut Common, now: Ts, view: &View, out: &mut Outbox) {
+        let states = &mut common.states[self.first..][..common.rules.len()];
+        self.due = Ts::MAX;
+        for (place, (rule, state)) in common.rules.iter().zip(states).enumerate() {
+            if state.due <= now {
+                // Messages may have been lost, or the regime changed, without an event of its own.
+                match rule.when.holds(view) {
+                    true => state.raise(number(place), view, out),
+                    false => state.due = Ts::MAX,
+                }
+            }
+            self.due = self.due.min(state.due);
+        }
+    }
+}
+
+impl RuleOrder {
+    fn intent(&self, rule: u8, quote: &Quote) -> Intent {
+        let price: Price = match (self.side, self.touch) {
+            (Side::Buy, Touch::Far) | (Side::Sell | Side::None, Touch::Near) => quote.ask,
+            (Side::Buy, Touch::Near) | (Side::Sell | Side::None, Touch::Far) => quote.bid,
+        };
+        Intent {
+            rule,
+            side: self.side,
+            price,
+            qty: self.qty,
+            quote: *quote,
+        }
+    }
+}
