@@ -21,7 +21,7 @@ fuzz() { # target, seconds, folder for the corpus, longest input
         -print_final_stats=1 -verbosity=0
 }
 
-for target in log checkpoint messages; do
+for target in log checkpoint messages fix; do
     echo "-- $target, $seconds s"
     fuzz $target "$seconds" "target/fuzz/corpus/$target"
 done

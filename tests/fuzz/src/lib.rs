@@ -12,6 +12,7 @@
 
 pub mod captures;
 pub mod checkpoint;
+pub mod fix;
 pub mod input;
 pub mod log;
 pub mod messages;
