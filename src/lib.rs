@@ -3,7 +3,8 @@
 //! Start with `core`, what one core concludes from its symbols' events; `shard` is its loop with
 //! the log before it and the gateway behind it; `pipeline` runs the threads, which `rest`. `run_dir` is what a
 //! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `host`
-//! what of them is asked of the machine, `session` the trading day, `term` what people see.
+//! what of them is asked of the machine, `session` the trading day, `quarantine` what was
+//! not understood, `term` what people see.
 //! `lockstep` holds books against their plain twin. `lab` measures all of that and is no part of it.
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod lab;
 pub mod latency;
 pub mod lockstep;
 pub mod pipeline;
+pub mod quarantine;
 pub mod recovery;
 pub mod reference;
 pub mod rest;

@@ -19,7 +19,7 @@ mod timed;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,12 +31,14 @@ use crossbeam_utils::CachePadded;
 use feed::protocol::{
     Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis, Wire,
 };
+use feed::quarantine::Quarantine;
 use feed::reader::{ReadError, ReaderStats};
 use feed::source::Pace;
 
 use crate::config::{Config, Model};
 use crate::core::{Core, CoreConfig};
 use crate::latency::Measure;
+use crate::quarantine::Keeper;
 use crate::rest::Room;
 use crate::run_dir::{Part, RunDir};
 use crate::savepoint::Origin;
@@ -167,6 +169,8 @@ struct Shared {
     kill: CachePadded<AtomicBool>,
     failed: CachePadded<AtomicBool>,
     pace: OnceLock<Pace>,
+    /// For the reader, once.
+    quarantine: Mutex<Option<Quarantine>>,
     /// The hot threads' cores: the reader's, then each shard's; or that of all of them.
     cpus: Vec<Option<usize>>,
     /// A core that no shard has, for threads that are not hot.
@@ -218,7 +222,12 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
     let granted = crate::host::ask(&job.config.host, &cpus);
     let mut remarks = granted.remarks.clone();
     remarks.extend(Room::remark(&cpus));
+    let (mut keeper, quarantine) = match Keeper::open(job).map_err(PipelineError::Setup)? {
+        Some((keeper, quarantine)) => (Some(keeper), Some(quarantine)),
+        None => (None, None),
+    };
     let shared = Shared {
+        quarantine: Mutex::new(quarantine),
         kill: CachePadded::new(AtomicBool::new(false)),
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
@@ -345,6 +354,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 .iter()
                 .map(|shard| shard.events.load(Ordering::Relaxed))
                 .sum();
+            remarks.extend(keeper.as_mut().and_then(Keeper::write));
             watch(Progressed {
                 events,
                 elapsed: started.elapsed(),
@@ -374,6 +384,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 }
             }
         }
+        remarks.extend(keeper.and_then(Keeper::finish));
         if let Some((shard, error)) = failed {
             return Err(PipelineError::Shard { shard, error });
         }

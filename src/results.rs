@@ -16,7 +16,8 @@ use crate::latency::Latency;
 use crate::pipeline::Outcome;
 use crate::reference::Reference;
 use crate::run_dir::{
-    Counts, Digests, Gap, Line, Manifest, Piece, Retransmission, RunDir, State, SymbolResult,
+    Counts, Digests, Gap, Line, Manifest, Piece, Quarantined, Retransmission, RunDir, State,
+    SymbolResult,
 };
 use crate::session::TradingDay;
 use crate::shard::Finished;
@@ -76,6 +77,7 @@ pub fn conclude(
     manifest.lines = lines(&outcome.reader);
     manifest.gaps = gaps(&outcome.reader);
     manifest.retransmission = outcome.reader.recovery.map(retransmission);
+    manifest.quarantine = quarantined(&outcome.reader);
     manifest.anomalies = anomalies(&outcome.reader, &outcome.shards);
     manifest.anomaly_examples = examples(&names, day, outcome);
     dir.write_manifest(&manifest)?;
@@ -84,6 +86,16 @@ pub fn conclude(
         symbols,
         latency,
     })
+}
+
+fn quarantined(reader: &ReaderStats) -> Option<Quarantined> {
+    let kept = reader.quarantine?;
+    let quarantined = Quarantined {
+        records: kept.records,
+        bytes: kept.bytes,
+        left_out: kept.left_out,
+    };
+    (quarantined != Quarantined::default()).then_some(quarantined)
 }
 
 fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {

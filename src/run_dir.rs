@@ -9,6 +9,7 @@
 //! RUN/savepoints/NAME/     a state of the whole run, for any number of shards
 //! RUN/orders/shard-N.fix   the FIX messages as sent
 //! RUN/tables/*.parquet     windows, alerts, regimes, signals, orders, books: made from the log
+//! RUN/quarantine.bin       what was not understood, if anything
 //! RUN/reference.csv        the reference data the run had, if any
 //! RUN/symbols.json         what became of each symbol
 //! RUN/digests.csv          a digest for each symbol and minute
@@ -86,6 +87,9 @@ pub struct Manifest {
     /// What was asked for because no line brought it, where that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retransmission: Option<Retransmission>,
+    /// What was kept of what was not understood, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantined>,
     /// What was wrong, and how often.
     pub anomalies: BTreeMap<String, u64>,
     /// The first of them in words.
@@ -220,6 +224,17 @@ pub struct Retransmission {
     pub recovered: u64,
     /// Messages that were lost all the same.
     pub given_up: u64,
+}
+
+/// What was kept of what was not understood.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// Records in `quarantine.bin`.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What `source.quarantine.max_bytes` left no room for.
+    pub left_out: u64,
 }
 
 /// What became of one symbol.
@@ -387,6 +402,11 @@ impl RunDir {
     /// `log/shard-N`, or `log/part-P/shard-N` for parts after the first.
     pub fn log_dir(&self, part: usize, shard: usize) -> PathBuf {
         of_part(self.path.join("log"), part, shard)
+    }
+
+    /// `quarantine.bin`
+    pub fn quarantine_path(&self) -> PathBuf {
+        self.path.join("quarantine.bin")
     }
 
     /// `checkpoints/shard-N`, or `checkpoints/part-P/shard-N`.

@@ -330,4 +330,19 @@ fn trouble(out: &mut String, style: Style, results: &Results) {
             let _ = writeln!(out, "{}", style.dim(&format!("         {example}")));
         }
     }
+    if let Some(kept) = &manifest.quarantine {
+        let full = match kept.left_out {
+            0 => String::new(),
+            more => format!(
+                "; {} more found no room (source.quarantine.max_bytes)",
+                count(more)
+            ),
+        };
+        let _ = writeln!(
+            out,
+            "{} {} not understood, kept in quarantine.bin{full}",
+            style.warn("kept    "),
+            count(kept.records)
+        );
+    }
 }

@@ -860,3 +860,38 @@ fn bitstamp_orders_and_trades_meet_their_truth() {
     assert!((ours - vwap).abs() < 1e-6, "{ours}, want {vwap}");
     assert_eq!(found["bid"], json!(null));
 }
+
+#[test]
+fn a_line_that_is_no_message_is_kept_and_comes_again() {
+    let _alone = alone();
+    let folder = Folder::quick("crypto-quarantine");
+    let good = r#"{"e":"trade","E":1700000000000,"s":"BTCUSDT","t":1,"p":"1.00","q":"2","T":1700000000000,"m":true}"#;
+    let bad = good.replace("\"p\":\"1.00\"", "\"p\":1x00");
+    let text = format!("{good}\n{bad}\n{good}\n");
+    let file = folder.write("lines.txt", text);
+    let (ended, run) = replay(&folder, &[&file], &["--strict"]);
+    ended.expect(3);
+    let path = run.join("quarantine.bin");
+    let bytes = std::fs::read(&path).unwrap();
+    let records = feed::quarantine::Records::open(&bytes).unwrap();
+    let records: Vec<_> = records.map(Result::unwrap).collect();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].item, feed::quarantine::Item::Line);
+    assert_eq!(records[0].raw, bad.as_bytes());
+    assert_eq!(
+        records[0].place.offset_bytes,
+        good.len() as u64 + 1 + bad.find("x00").unwrap() as u64
+    );
+
+    // With the line mended, its message is taken in.
+    let header = feed::quarantine::Records::open(&bytes).unwrap().header();
+    let mut mended = header.encode().to_vec();
+    let mut line = records[0].clone();
+    line.raw = good.as_bytes();
+    line.encode(1, &mut mended);
+    let mended = folder.write("quarantine.bin", mended);
+    let (ended, run) = replay(&folder, &[&mended], &[]);
+    ended.expect(0);
+    assert_eq!(manifest(&run)["counts"]["messages"], 1);
+    assert_eq!(symbol(&run, "BTCUSDT")["trades"], 1);
+}

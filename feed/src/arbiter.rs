@@ -208,6 +208,12 @@ pub struct Released<'a> {
     pub ts_recv: Option<Ts>,
     /// Where it stood.
     pub place: Place,
+    /// Which line brought it.
+    pub line: u8,
+    /// Which session.
+    pub session: SessionId,
+    /// The number of its first message, those to skip included.
+    pub sequence: u64,
 }
 
 /// See the module.
@@ -348,6 +354,9 @@ impl Arbiter {
                         count: held.count,
                         ts_recv: held.ts_recv,
                         place: held.place,
+                        line: held.line,
+                        session: self.sessions[index].id,
+                        sequence: held.sequence,
                     }));
                 }
             }

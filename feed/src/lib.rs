@@ -3,8 +3,8 @@
 //! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`,
 //! `iextp`, `mdp3`, `pitch`, `transport` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to
 //! ask for what no line brought), `protocol` (messages to events), `reader`
-//! (all of it together, into the shards' rings), `inspect` (what a capture holds), `again` (messages as
-//! they came, into a capture once more).
+//! (all of it together, into the shards' rings), `quarantine` (what was refused), `inspect` (what a
+//! capture holds), `again` (messages as they came, into a capture once more).
 //! Knows nothing of books, analytics or logs.
 
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod mdp3;
 pub mod moldudp64;
 pub mod pitch;
 pub mod protocol;
+pub mod quarantine;
 pub mod reader;
 pub mod retransmit;
 pub mod source;

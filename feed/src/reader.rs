@@ -22,6 +22,7 @@ use bus::{Anomalies, Anomaly, Ts};
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
 use crate::moldudp64::{Header, SessionId};
 use crate::protocol::{Itch, Protocol};
+use crate::quarantine::{Quarantine, QuarantineStats};
 use crate::retransmit::{AskCounts, Asked};
 use crate::source::{Framing, Line, Packet, Polled, Source, SourceError};
 use crate::transport::Transports;
@@ -29,7 +30,7 @@ use crate::transport::Transports;
 mod intake;
 mod stage;
 
-use intake::{Intake, Run};
+use intake::{Intake, Numbered, Run};
 pub use stage::RingStats;
 
 /// The most shards there can be.
@@ -206,6 +207,8 @@ pub struct ReaderStats {
     pub rings: Vec<RingStats>,
     /// What was asked for because no line brought it, where that is done at all.
     pub recovery: Option<RecoveryStats>,
+    /// What was kept of all that was not understood, where it is kept at all.
+    pub quarantine: Option<QuarantineStats>,
 }
 
 /// What became of messages that no line brought.
@@ -297,6 +300,12 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 None => config.turn_packets_max,
             },
         }
+    }
+
+    /// With a place for what is not understood.
+    pub fn with_quarantine(mut self, quarantine: Option<Quarantine>) -> Reader<S, P> {
+        self.intake.quarantine = quarantine;
+        self
     }
 
     /// Takes some packets and pushes their events: [`Reader::take`], then [`Reader::push`].
@@ -410,6 +419,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             sessions: self.arbiter.sessions(),
             rings: intake.stage.stats(),
             recovery: self.recovery(),
+            quarantine: intake.quarantine.as_ref().map(Quarantine::stats),
         }
     }
 
@@ -451,7 +461,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 self.bytes += packet.payload.len() as u64;
                 match packet.framing {
                     Framing::MoldUdp64 if P::FRAMING == Framing::MoldUdp64 => {
-                        take_packet(&mut self.arbiter, &mut self.intake, &packet);
+                        take_packet(&mut self.arbiter, &mut self.intake, &packet, &packet);
                     }
                     Framing::LengthPrefixed | Framing::Records(_) => {
                         let found = self.intake.piece(&packet);
@@ -460,16 +470,12 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                     other if other.is_like(P::FRAMING) => {
                         let (arbiter, intake) = (&mut self.arbiter, &mut self.intake);
                         match self.transports.as_mold(&packet) {
-                            Ok(packet) => take_packet(arbiter, intake, &packet),
-                            Err(what) => intake.anomaly(
-                                Anomaly::BadPacket,
-                                packet.place,
-                                format_args!("{what}"),
-                            ),
+                            Ok(mold) => take_packet(arbiter, intake, &mold, &packet),
+                            Err(what) => intake.bad_packet(&packet, what),
                         }
                     }
                     Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
-                        self.intake.bad_packet(packet.place, not_ours::<P>());
+                        self.intake.bad_packet(&packet, not_ours::<P>().what());
                     }
                 }
                 if self.end_at_session_end && self.arbiter.is_ended() {
@@ -495,7 +501,14 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                     skip: packet.skip.into(),
                     count: packet.count.into(),
                 };
+                let numbered = Numbered {
+                    line: packet.line,
+                    first: Some((packet.session, packet.sequence)),
+                };
                 self.intake.blocks(packet.blocks, run);
+                if self.intake.has_refused() {
+                    self.intake.keep_refused(numbered);
+                }
             }
             Some(Release::Gap(gap)) => {
                 self.given_up += gap.count;
@@ -523,12 +536,18 @@ pub(crate) fn not_ours<P: Protocol>() -> Bad {
     }
 }
 
-/// Offers a packet to the arbiter, and reads it if its turn is now.
+/// Offers a packet to the arbiter, and reads it if its turn is now. `as_it_came` is the same one
+/// before it became a MoldUDP64 packet.
 #[inline]
-fn take_packet<P: Protocol>(arbiter: &mut Arbiter, intake: &mut Intake<P>, packet: &Packet<'_>) {
+fn take_packet<P: Protocol>(
+    arbiter: &mut Arbiter,
+    intake: &mut Intake<P>,
+    packet: &Packet<'_>,
+    as_it_came: &Packet<'_>,
+) {
     match arbiter.offer(packet) {
         Offer::Now(turn) => {
-            let (_, blocks) = Header::split(packet.payload).expect("it was offered");
+            let (header, blocks) = Header::split(packet.payload).expect("it was offered");
             let run = Run {
                 ts_recv: packet.ts_recv,
                 place: packet.place,
@@ -538,12 +557,39 @@ fn take_packet<P: Protocol>(arbiter: &mut Arbiter, intake: &mut Intake<P>, packe
             };
             let (whole, left) = intake.blocks(blocks, run);
             arbiter.accept(turn, whole as u16);
+            if intake.has_refused() {
+                intake.keep_refused(numbered(packet, &header));
+            }
             let is_right = whole == u64::from(turn.count) && left == 0;
             if !is_right && !intake.is_cut {
-                intake.bad_packet(packet.place, Bad::Cut);
+                cut_packet(intake, packet, &header, whole, left);
             }
         }
         Offer::Nothing => {}
-        Offer::Bad(bad) => intake.bad_packet(packet.place, bad),
+        Offer::Bad(bad) => intake.bad_packet(as_it_came, bad.what()),
     }
+}
+
+fn numbered(packet: &Packet<'_>, header: &Header) -> Numbered {
+    let (line, sequence) = (packet.line, header.sequence);
+    Numbered {
+        line,
+        first: (sequence != 0).then_some((header.session, sequence)),
+    }
+}
+
+/// A packet whose whole messages count, and whose rest does not.
+#[cold]
+fn cut_packet<P: Protocol>(
+    intake: &mut Intake<P>,
+    packet: &Packet<'_>,
+    header: &Header,
+    whole: u64,
+    left: usize,
+) {
+    let what = Bad::Cut.what();
+    intake.anomaly(Anomaly::BadPacket, packet.place, format_args!("{what}"));
+    let first = numbered(packet, header).first;
+    let next = first.map(|(session, first)| (session, first.wrapping_add(whole)));
+    intake.keep_rest(packet, left, next, what);
 }

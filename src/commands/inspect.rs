@@ -1,5 +1,7 @@
 //! `tapeline inspect`
 
+mod quarantine;
+
 use std::fmt::Write as _;
 
 use feed::arbiter::GapRule;
@@ -22,6 +24,9 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
     let mut config = Config::default();
     config.source.protocol.clone_from(&args.protocol);
     config.check().map_err(Failure::usage)?;
+    if quarantine::are(&args.files) {
+        return quarantine::list(&args.files, &config.source.timezone, talk);
+    }
     let day = trading_day(
         &args.files,
         &config,

@@ -671,6 +671,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
         lines: Vec::new(),
         gaps: Vec::new(),
         retransmission: None,
+        quarantine: None,
         anomalies: Default::default(),
         anomaly_examples: Vec::new(),
         digest: String::new(),

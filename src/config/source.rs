@@ -42,6 +42,16 @@ pub struct Source {
     pub gaps: Gaps,
     /// Live only: whom to ask for what no line brought.
     pub retransmit: Retransmit,
+    /// What to keep of what was not understood.
+    pub quarantine: Quarantine,
+}
+
+/// What to keep of messages, packets and lines that were not understood.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quarantine {
+    /// At most so much of them, in `quarantine.bin` of the run; `0B` for nothing.
+    pub max_bytes: Size,
 }
 
 /// What to do about missing messages.
@@ -140,6 +150,12 @@ impl Source {
         let date = self.date.as_deref().unwrap_or("2000-01-01");
         TradingDay::new(date, &self.timezone).map_err(|e| format!("source: {e}"))?;
         self.retransmit.check()?;
+        if self.quarantine.max_bytes.0 > 1 << 30 {
+            let found = self.quarantine.max_bytes;
+            return Err(format!(
+                "source.quarantine.max_bytes is {found}, want at most 1GiB"
+            ));
+        }
         if self.gaps.hold_packets == 0 {
             return Err("source.gaps.hold_packets must be above zero".into());
         }
@@ -161,6 +177,15 @@ impl Default for Source {
             timezone: "America/New_York".into(),
             gaps: Gaps::default(),
             retransmit: Retransmit::default(),
+            quarantine: Quarantine::default(),
+        }
+    }
+}
+
+impl Default for Quarantine {
+    fn default() -> Quarantine {
+        Quarantine {
+            max_bytes: Size(16 << 20),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The reader's turns, and the thread that has nothing else.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use bus::Ts;
@@ -42,12 +43,15 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         last_ts: Ts,
     ) -> Reading<'a, S, P> {
         let (senders, stamps): (Vec<Sender>, Vec<Sender<Stamp>>) = starts.into_iter().unzip();
+        let quarantine = run.shared.quarantine.lock();
+        let quarantine = quarantine.unwrap_or_else(PoisonError::into_inner).take();
         let config = reader_config(run.job, resume_after, last_ts);
         Reading {
             run: *run,
             last_seq: vec![0; stamps.len()],
             unstamped: vec![0; stamps.len()],
-            reader: Reader::with_protocol(source, protocol, config, senders),
+            reader: Reader::with_protocol(source, protocol, config, senders)
+                .with_quarantine(quarantine),
             stamps,
             is_paced: false,
             was_empty: false,

@@ -8,9 +8,10 @@ use bus::{Anomalies, Anomaly, Event, Flags, Kind, Qty, Ts};
 
 use super::stage::Stage;
 use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, ReaderConfig, SHARDS_MAX, shard_of};
-use crate::arbiter::{Bad, Gap};
+use crate::arbiter::Gap;
 use crate::moldudp64::{Blocks, SessionId};
 use crate::protocol::{Fault, Notes, Protocol};
+use crate::quarantine::{Item, Quarantine, Refused};
 use crate::source::{Packet, Place, Trouble};
 
 /// Symbols are numbered by 16 bits in ITCH; a greater number has no state of its own.
@@ -63,6 +64,28 @@ pub(super) struct Intake<P> {
     doubt: Doubt,
     /// What a message was translated to.
     translated: Vec<Event>,
+    /// Where what is refused goes, if anywhere.
+    pub(super) quarantine: Option<Quarantine>,
+    /// Refused messages of the packet at hand, whose numbers are still to be said.
+    refused: Vec<RefusedMessage>,
+}
+
+/// A message that was refused.
+#[derive(Debug)]
+struct RefusedMessage {
+    fault: Fault,
+    place: Place,
+    ts_recv: Option<Ts>,
+    index: u64,
+    message: Vec<u8>,
+}
+
+/// What a packet's messages are numbered by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Numbered {
+    pub(super) line: u8,
+    /// The session, and the number of the packet's first message; `None` for those without.
+    pub(super) first: Option<(SessionId, u64)>,
 }
 
 /// A message at the end of a packet or piece whose time leaps ahead, where no clock of arrivals
@@ -173,6 +196,8 @@ impl<P: Protocol> Intake<P> {
                 is_settling: false,
             },
             translated: Vec::with_capacity(if P::IS_TRANSLATED { 256 } else { 0 }),
+            quarantine: None,
+            refused: Vec::new(),
         }
     }
 
@@ -186,9 +211,14 @@ impl<P: Protocol> Intake<P> {
             count: u64::MAX,
         };
         let (found, left) = self.messages(packet.payload, run);
+        if self.has_refused() {
+            let (line, first) = (packet.line, None);
+            self.keep_refused(Numbered { line, first });
+        }
         if left > 0 && !self.is_cut {
-            let what = format_args!("{left} bytes behind the last whole message");
-            self.anomaly(Anomaly::BadPacket, packet.place, what);
+            let what = format!("{left} bytes behind the last whole message");
+            self.anomaly(Anomaly::BadPacket, packet.place, format_args!("{what}"));
+            self.keep_rest(packet, left, None, &what);
         }
         found
     }
@@ -481,6 +511,10 @@ impl<P: Protocol> Intake<P> {
         self.doubt.is_settling = true;
         self.messages(&doubtful, self.doubt.run);
         self.doubt.is_settling = false;
+        if self.has_refused() {
+            let (line, first) = (0, None);
+            self.keep_refused(Numbered { line, first });
+        }
         doubtful.clear();
         self.doubt.blocks = doubtful;
     }
@@ -558,16 +592,99 @@ impl<P: Protocol> Intake<P> {
         }
         let what = format_args!("message {}: {fault}", at.index);
         self.anomaly(fault.anomaly(), at.run.place, what);
+        // Changes that do not follow are understood, and their book says that it lacks some.
+        if self.quarantine.is_some() && !matches!(fault, Fault::Missed { .. }) {
+            self.refused.push(RefusedMessage {
+                fault,
+                place: at.run.place,
+                ts_recv: at.run.ts_recv,
+                index: at.index,
+                message: at.message.to_vec(),
+            });
+        }
     }
 
+    /// Whether refused messages wait for [`Intake::keep_refused`].
+    #[inline(always)]
+    pub(super) fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// Keeps the refused messages of a packet, now that their numbers are known.
     #[cold]
-    pub(super) fn bad_packet(&mut self, place: Place, bad: Bad) {
-        self.anomaly(Anomaly::BadPacket, place, format_args!("{}", bad.what()));
+    pub(super) fn keep_refused(&mut self, numbered: Numbered) {
+        let Some(quarantine) = &mut self.quarantine else {
+            return;
+        };
+        for refused in self.refused.drain(..) {
+            let why = refused.fault.to_string();
+            // Where packets are numbered, so are all messages in them.
+            let ahead = match P::NUMBERS_PACKETS {
+                true => 0,
+                false => refused.index - 1,
+            };
+            let number = |(session, first): (SessionId, u64)| (session, first.wrapping_add(ahead));
+            quarantine.keep(&Refused {
+                anomaly: Some(refused.fault.anomaly()),
+                line: numbered.line,
+                ts_recv: refused.ts_recv,
+                numbered: numbered.first.map(number),
+                message: refused.index.min(u16::MAX.into()) as u16,
+                ..Refused::new(Item::Message, refused.place, &why, &refused.message)
+            });
+        }
+    }
+
+    /// Keeps what is left behind the last whole message of a packet.
+    #[cold]
+    pub(super) fn keep_rest(
+        &mut self,
+        packet: &Packet<'_>,
+        left: usize,
+        numbered: Option<(SessionId, u64)>,
+        why: &str,
+    ) {
+        if let Some(quarantine) = &mut self.quarantine {
+            let raw = &packet.payload[packet.payload.len() - left.min(packet.payload.len())..];
+            quarantine.keep(&Refused {
+                anomaly: Some(Anomaly::BadPacket),
+                line: packet.line,
+                ts_recv: packet.ts_recv,
+                numbered,
+                ..Refused::new(Item::Rest, packet.place, why, raw)
+            });
+        }
+    }
+
+    /// A packet that is not understood.
+    #[cold]
+    pub(super) fn bad_packet(&mut self, packet: &Packet<'_>, what: &str) {
+        self.anomaly(Anomaly::BadPacket, packet.place, format_args!("{what}"));
+        if let Some(quarantine) = &mut self.quarantine {
+            quarantine.keep(&Refused {
+                anomaly: Some(Anomaly::BadPacket),
+                framing: packet.framing,
+                line: packet.line,
+                ts_recv: packet.ts_recv,
+                wire_bytes: packet.wire_bytes,
+                ..Refused::new(Item::Packet, packet.place, what, packet.payload)
+            });
+        }
     }
 
     #[cold]
     pub(super) fn trouble(&mut self, trouble: &Trouble) {
         self.troubles += 1;
+        if let Some(quarantine) = &mut self.quarantine
+            && !trouble.raw.is_empty()
+        {
+            let item = match trouble.is_line {
+                true => Item::Line,
+                false => Item::Bytes,
+            };
+            let Trouble { what, raw, .. } = trouble;
+            quarantine.keep(&Refused::new(item, trouble.place, what, raw));
+        }
         // However much else was wrong, where a file is cut is told.
         let max = EXAMPLES_MAX + TROUBLES_MAX;
         self.example(

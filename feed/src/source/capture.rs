@@ -22,12 +22,14 @@ use super::lines::Lines;
 use super::lobster_file::{self, LobsterFile};
 use super::pcap::Pcap;
 use super::pcapng::Pcapng;
+use super::quarantine_file::QuarantineFile;
 use super::record::{Record, Step};
 use super::text_file::{self, TextFile};
 use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
 use crate::link::{self, NotUdp};
 use crate::protocol::Wire;
 use crate::protocol::said::Instruments;
+use crate::quarantine::RAW_BYTES_MAX;
 use crate::{iextp, mdp3, pitch};
 
 pub use super::file_info::{Counts, FileInfo, Format};
@@ -103,22 +105,26 @@ enum Reader {
     Lobster(LobsterFile),
     Dbn(DbnFile),
     Text(Box<TextFile>),
+    Quarantine(Box<QuarantineFile>),
 }
 
-struct Head {
-    ts: Option<Ts>,
+pub(super) struct Head {
+    pub(super) ts: Option<Ts>,
+    /// When it was captured, where the file says so.
+    pub(super) ts_recv: Option<Ts>,
     /// Where the payload stands in `input.bytes()`.
-    at: usize,
-    len: usize,
-    wire_bytes: u32,
-    line: u8,
-    framing: Framing,
-    place: Place,
+    pub(super) at: usize,
+    pub(super) len: usize,
+    pub(super) wire_bytes: u32,
+    pub(super) line: u8,
+    pub(super) framing: Framing,
+    pub(super) place: Place,
 }
 
 impl Head {
     const NONE: Head = Head {
         ts: None,
+        ts_recv: None,
         at: 0,
         len: 0,
         wire_bytes: 0,
@@ -178,6 +184,7 @@ impl Capture {
                 Reader::Lobster(_) => (Format::Lobster, None),
                 Reader::Dbn(file) => (Format::Dbn, file.start),
                 Reader::Text(file) => (file.venue().format(), None),
+                Reader::Quarantine(file) => (Format::Quarantine, Some(file.date())),
             };
             let own_line = match format {
                 Format::Pcap | Format::Pcapng => 0,
@@ -187,7 +194,8 @@ impl Capture {
                 | Format::Binance
                 | Format::Tardis
                 | Format::Coinbase
-                | Format::Bitstamp => capture.lines.add_file(path)?,
+                | Format::Bitstamp
+                | Format::Quarantine => capture.lines.add_file(path)?,
             };
             capture.infos.push(FileInfo {
                 path: path.clone(),
@@ -221,14 +229,21 @@ impl Capture {
                 all.merge(&scanned.instruments);
                 own.push((index, scanned.instruments));
                 unnamed = scanned.unnamed.max(unnamed);
+            } else if let Reader::Quarantine(file) = &self.files[index].reader {
+                let scanned = file.scan(&self.infos[index].path)?;
+                all.merge(&scanned.instruments);
+                own.push((index, scanned.instruments));
+                unnamed = scanned.unnamed.max(unnamed);
             }
         }
         all.learn_unnamed(unnamed);
         all.name();
         self.instruments = Arc::new(all);
         for (index, own) in own {
-            if let Reader::Text(text) = &mut self.files[index].reader {
-                text.know(&own, &self.instruments);
+            match &mut self.files[index].reader {
+                Reader::Text(text) => text.know(&own, &self.instruments),
+                Reader::Quarantine(file) => file.know(&own, &self.instruments),
+                _ => {}
             }
         }
         Ok(())
@@ -249,6 +264,10 @@ impl Capture {
         let mut found: Option<(usize, Wire)> = None;
         for (index, file) in self.files.iter().enumerate() {
             let wire = match (self.infos[index].format, file.is_ready) {
+                (Format::Quarantine, _) => match &file.reader {
+                    Reader::Quarantine(file) => file.wire(),
+                    _ => continue,
+                },
                 (Format::Dbn, _) => Wire::Dbn,
                 (Format::Binance, _) => Wire::Binance,
                 (Format::Tardis, _) => Wire::Tardis,
@@ -346,15 +365,16 @@ impl Source for Capture {
         let file = &mut self.files[index];
         file.is_ready = false;
         let head = &file.head;
-        let (ts_recv, bytes) = match head.framing {
-            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
-                (head.ts, file.input.bytes())
-            }
-            Framing::LengthPrefixed => (None, file.input.bytes()),
-            Framing::Records(_) => (None, &file.framed[..]),
+        let bytes = match head.framing {
+            Framing::MoldUdp64
+            | Framing::IexTp
+            | Framing::Mdp3(_)
+            | Framing::Pitch(_)
+            | Framing::LengthPrefixed => file.input.bytes(),
+            Framing::Records(_) => &file.framed[..],
         };
         Ok(Polled::Packet(Packet {
-            ts_recv,
+            ts_recv: head.ts_recv,
             line: head.line,
             framing: head.framing,
             payload: &bytes[head.at..head.at + head.len],
@@ -402,6 +422,7 @@ impl OpenFile {
                 Reader::Lobster(file) => file.next(&mut self.input, &mut self.framed),
                 Reader::Dbn(file) => file.next(&mut self.input, &mut self.framed),
                 Reader::Text(file) => file.next(&mut self.input, &mut self.framed),
+                Reader::Quarantine(file) => file.next(&mut self.input, &mut self.framed),
             };
             let record = match step {
                 Step::Record(record) => record,
@@ -413,7 +434,7 @@ impl OpenFile {
                         packet,
                         offset_bytes,
                     };
-                    return Err(Stop::Trouble(Trouble { place, what }));
+                    return Err(Stop::Trouble(self.trouble(place, what)));
                 }
                 Step::Failed { offset_bytes, what } => {
                     let (path, offset_bytes) = (info.path.clone(), Some(offset_bytes));
@@ -432,11 +453,13 @@ impl OpenFile {
                 packet: info.counts.records,
                 offset_bytes: record.offset_bytes,
             };
-            match self.reader {
+            match &self.reader {
+                Reader::Quarantine(file) => self.head = file.head(&record, self.own_line, place),
                 Reader::Itch(_) | Reader::Lobster(_) | Reader::Dbn(_) | Reader::Text(_) => {
                     let is_itch = matches!(self.reader, Reader::Itch(_));
                     self.head = Head {
                         ts: record.ts,
+                        ts_recv: None,
                         at: record.at,
                         len: record.len,
                         wire_bytes: record.len as u32,
@@ -453,7 +476,12 @@ impl OpenFile {
                     match self.datagram(&record, place, info, lines) {
                         Ok(true) => {}
                         Ok(false) => continue,
-                        Err(what) => return Err(Stop::Trouble(Trouble { place, what })),
+                        Err(what) => {
+                            let frame = &self.input.bytes()[record.at..record.at + record.len];
+                            let raw = kept(frame);
+                            let trouble = Trouble::new(place, what);
+                            return Err(Stop::Trouble(Trouble { raw, ..trouble }));
+                        }
                     }
                 }
             }
@@ -461,6 +489,22 @@ impl OpenFile {
             info.counts.payload_bytes += self.head.len as u64;
             self.is_ready = true;
             return Ok(());
+        }
+    }
+
+    /// Something wrong, with the bytes that are: the line, or what the file goes on with.
+    #[cold]
+    fn trouble(&mut self, place: Place, what: String) -> Trouble {
+        let (raw, is_line) = match &mut self.reader {
+            Reader::Text(file) => (kept(file.at_hand()), true),
+            Reader::Quarantine(file) => file.take_refused(),
+            _ if self.input.offset() == place.offset_bytes => (kept(self.input.bytes()), false),
+            _ => (Vec::new(), false),
+        };
+        Trouble {
+            raw,
+            is_line,
+            ..Trouble::new(place, what)
         }
     }
 
@@ -487,6 +531,7 @@ impl OpenFile {
         info.counts.snaplen_cut += u64::from(udp.wire_bytes as usize > udp.payload.len());
         self.head = Head {
             ts: record.ts,
+            ts_recv: record.ts,
             at: record.at + udp.payload_at,
             len: udp.payload.len(),
             wire_bytes: udp.wire_bytes,
@@ -503,6 +548,25 @@ impl OpenFile {
             place,
         };
         Ok(true)
+    }
+}
+
+/// As many of these bytes as are kept of what is not understood.
+fn kept(bytes: &[u8]) -> Vec<u8> {
+    bytes[..bytes.len().min(RAW_BYTES_MAX)].to_vec()
+}
+
+/// Whose protocol a file of this format is in, where the format says it.
+pub(super) fn wire_of(format: Format) -> Option<Wire> {
+    match format {
+        Format::Itch => Some(Wire::Itch),
+        Format::Lobster => Some(Wire::Lobster),
+        Format::Dbn => Some(Wire::Dbn),
+        Format::Binance => Some(Wire::Binance),
+        Format::Tardis => Some(Wire::Tardis),
+        Format::Coinbase => Some(Wire::Coinbase),
+        Format::Bitstamp => Some(Wire::Bitstamp),
+        Format::Pcap | Format::Pcapng | Format::Quarantine => None,
     }
 }
 
@@ -544,6 +608,11 @@ fn recognise(
             .map(Reader::Pcapng)
             .map_err(|what| (0, what));
     }
+    if QuarantineFile::is(input) {
+        return QuarantineFile::start(path, input).map(|file| Reader::Quarantine(Box::new(file)));
+    }
+    let start = input.peek(4);
+    let start = &start[..start.len().min(4)];
     if DbnFile::is(start) {
         return DbnFile::start(input, itch_messages_max).map(Reader::Dbn);
     }

@@ -29,6 +29,8 @@ pub enum Format {
     Coinbase,
     /// Bitstamp's orders or trades.
     Bitstamp,
+    /// What a run did not understand.
+    Quarantine,
 }
 
 impl Format {
@@ -44,6 +46,7 @@ impl Format {
             Format::Tardis => "tardis.dev CSV",
             Format::Coinbase => "Coinbase messages",
             Format::Bitstamp => "Bitstamp CSV",
+            Format::Quarantine => "quarantine",
         }
     }
 }

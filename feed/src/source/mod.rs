@@ -23,6 +23,7 @@ pub mod multicast;
 pub mod paced;
 mod pcap;
 mod pcapng;
+mod quarantine_file;
 mod record;
 pub mod sim;
 mod text;
@@ -155,6 +156,22 @@ pub struct Trouble {
     pub place: Place,
     /// For people, without the place: `record of 4294967295 bytes, want at most 262144`.
     pub what: String,
+    /// The bytes that were not understood, where there are some.
+    pub raw: Vec<u8>,
+    /// Whether they are a line of a text.
+    pub is_line: bool,
+}
+
+impl Trouble {
+    /// Something wrong, without the bytes that are.
+    pub fn new(place: Place, what: String) -> Trouble {
+        Trouble {
+            place,
+            what,
+            raw: Vec::new(),
+            is_line: false,
+        }
+    }
 }
 
 /// Packets in, one after another.

@@ -217,7 +217,7 @@ impl Multicast {
             packet: self.packets + 1,
             ..Place::default()
         };
-        Some(Trouble { place, what })
+        Some(Trouble::new(place, what))
     }
 
     /// Which line's packet came first.

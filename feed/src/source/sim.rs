@@ -119,10 +119,7 @@ impl Source for SimSource {
                 }))
             }
             SimStep::Empty => Ok(Polled::Empty),
-            SimStep::Trouble(what) => Ok(Polled::Trouble(Trouble {
-                place,
-                what: what.clone(),
-            })),
+            SimStep::Trouble(what) => Ok(Polled::Trouble(Trouble::new(place, what.clone()))),
             SimStep::Fail(what) => {
                 // It stays failed.
                 self.next -= 1;

@@ -17,9 +17,11 @@ use std::sync::Arc;
 use bus::Ts;
 
 use super::SourceError;
+use super::capture::wire_of;
 use super::file_info::Format;
 use super::input::{Input, PIECE_MAX};
 use super::record::{Record, Step, ending};
+use crate::protocol::Wire;
 use crate::protocol::bitstamp::{self, Rows};
 use crate::protocol::said::{About, BadLine, Decimal, Instruments, Said};
 use crate::protocol::tardis::Columns;
@@ -53,6 +55,12 @@ enum Parts {
 }
 
 impl Venue {
+    /// Whose lines are in this protocol, where each says something on its own.
+    pub(super) fn of(wire: Wire) -> Option<Venue> {
+        let is = |venue: &Venue| wire_of(venue.format()) == Some(wire);
+        [Venue::Binance, Venue::Coinbase].into_iter().find(is)
+    }
+
     pub(super) fn format(self) -> Format {
         match self {
             Venue::Binance => Format::Binance,
@@ -161,6 +169,7 @@ pub(super) struct TextFile {
 }
 
 /// What is known of a file once it was read for its instruments.
+#[derive(Default)]
 pub(super) struct Scanned {
     pub(super) instruments: Instruments,
     /// The decimals of books that do not say whose they are.
@@ -206,30 +215,37 @@ pub(super) fn look(input: &mut Input) -> Option<Venue> {
 pub(super) fn scan(path: &Path, venue: Venue) -> Result<Scanned, SourceError> {
     let mut input = Input::open(path, false)?;
     let (mut lines, mut said) = (Lines::default(), Said::default());
-    let (mut instruments, mut start) = (Instruments::default(), None);
-    let (mut voice, mut unnamed) = (Voice::new(venue, path), 0);
+    let (mut scanned, mut voice) = (Scanned::default(), Voice::new(venue, path));
     loop {
         match lines.next(&mut input) {
-            Next::Line => {}
-            Next::Long => continue,
-            Next::End => break,
-        }
-        let Ok(Some((ts_recv, text, _))) = voice.front(&lines.line) else {
-            continue;
-        };
-        if let Ok(true) = voice.read(text, &mut said) {
-            start = start.or(ts_recv).or(said.ts_recv).or(said.ts_event);
-            if said.symbol.is_empty() {
-                unnamed = said.decimals().max(unnamed);
-            }
-            instruments.learn(&said);
+            Next::Line => scanned.learn(&mut voice, &lines.line, &mut said),
+            Next::Long => {}
+            Next::End => return Ok(scanned),
         }
     }
-    Ok(Scanned {
-        instruments,
-        unnamed,
-        start,
-    })
+}
+
+impl Scanned {
+    /// Takes note of one line.
+    fn learn(&mut self, voice: &mut Voice, line: &[u8], said: &mut Said) {
+        let Ok(Some((ts_recv, text, _))) = voice.front(line) else {
+            return;
+        };
+        if let Ok(true) = voice.read(text, said) {
+            let start = ts_recv.or(said.ts_recv).or(said.ts_event);
+            self.start = self.start.or(start);
+            if said.symbol.is_empty() {
+                self.unnamed = said.decimals().max(self.unnamed);
+            }
+            self.instruments.learn(said);
+        }
+    }
+
+    /// Takes note of lines that each say something on their own.
+    pub(super) fn learn_all<'a>(&mut self, venue: Venue, lines: impl Iterator<Item = &'a [u8]>) {
+        let (mut voice, mut said) = (Voice::new(venue, Path::new("")), Said::default());
+        lines.for_each(|line| self.learn(&mut voice, line, &mut said));
+    }
 }
 
 impl TextFile {
@@ -256,6 +272,23 @@ impl TextFile {
         let only = own.only_book().or(all.only_book());
         self.only_book = only.map(str::to_owned);
         self.instruments = Arc::clone(all);
+    }
+
+    /// The line that the last step was about.
+    pub(super) fn at_hand(&self) -> &[u8] {
+        &self.lines.line
+    }
+
+    /// Puts the messages of this line into `out`; says when they are due.
+    pub(super) fn one(&mut self, line: &[u8], out: &mut Vec<u8>) -> Result<Option<Ts>, String> {
+        self.lines.line.clear();
+        self.lines.line.extend_from_slice(line);
+        match self.line(0, out) {
+            Ok(Some(Step::Record(record))) => Ok(record.ts),
+            Ok(Some(Step::Trouble { what, .. } | Step::Failed { what, .. })) => Err(what),
+            Ok(Some(Step::End) | None) => Ok(None),
+            Err(BadLine { at, what }) => Err(format!("byte {}: {what}", at + 1)),
+        }
     }
 
     /// Puts the messages of the next line, or of the next ones that are one, into `out`, behind their

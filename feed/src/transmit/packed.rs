@@ -75,10 +75,8 @@ impl<S: Source> Packed<S> {
                     self.last = due.or(self.last);
                 }
                 Ok(Polled::Packet(packet)) => {
-                    self.trouble = Some(Trouble {
-                        place: packet.place,
-                        what: "a packet among the messages of ITCH files".into(),
-                    });
+                    let what = "a packet among the messages of ITCH files".into();
+                    self.trouble = Some(Trouble::new(packet.place, what));
                 }
                 Ok(Polled::Trouble(trouble)) => self.trouble = Some(trouble),
                 Ok(Polled::Empty) => return,
