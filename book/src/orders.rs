@@ -358,12 +358,21 @@ impl Orders {
 
 /// The pages of references that the directory does not reach: a hash table with linear probing,
 /// never more than half full.
+///
+/// All that it may ever need is reserved, but it begins small and grows fourfold: hashes reach every
+/// part of a table, and the kernel gives memory in large pieces, so that a table for millions of pages
+/// would be paid for with the first thousand.
 #[derive(Debug)]
 struct FarPages {
     entries: Array<FarPage>,
+    /// What the table was before it grew, while it grows.
+    before: Array<FarPage>,
     mask: usize,
     count: u32,
 }
+
+/// The entries at the start.
+const FAR_START: usize = 1 << 12;
 
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C)]
@@ -378,9 +387,25 @@ impl FarPages {
         let len = (pages * 2).next_power_of_two();
         Ok(FarPages {
             entries: Array::zeroed(len)?,
-            mask: len - 1,
+            before: Array::zeroed(len / 2)?,
+            mask: len.min(FAR_START) - 1,
             count: 0,
         })
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let old = self.mask + 1;
+        self.before[..old].copy_from_slice(&self.entries[..old]);
+        self.entries[..old].fill(FarPage::zeroed());
+        self.mask = (old * 4).min(self.entries.len()) - 1;
+        self.count = 0;
+        for index in 0..old {
+            let FarPage { number, page } = self.before[index];
+            if page != 0 {
+                self.insert(number, page as u32);
+            }
+        }
     }
 
     /// Where the search for this page begins.
@@ -409,6 +434,9 @@ impl FarPages {
     }
 
     fn insert(&mut self, number: u64, page: u32) {
+        if self.count as usize * 2 > self.mask && self.mask + 1 < self.entries.len() {
+            self.grow();
+        }
         let mut index = self.home(number);
         while self.entries[index].page != 0 {
             debug_assert_ne!(self.entries[index].number, number);
@@ -452,6 +480,32 @@ impl FarPages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn far_pages_take_as_much_as_they_are() {
+        let mut far = FarPages::new(1 << 16).unwrap();
+        let number = |i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 57;
+        for i in 0..1 << 16 {
+            far.insert(number(i), i as u32 + 1);
+            let len = far.mask + 1;
+            assert!(len >= 2 * (i as usize + 1) && len <= FAR_START.max(8 * (i as usize + 1)));
+            // Where the table has just grown, all of it; else some of it.
+            let first = if i.is_power_of_two() || (2 * i + 2).is_power_of_two() {
+                0
+            } else {
+                i
+            };
+            for j in first..=i {
+                assert_eq!(far.find(number(j)), j as u32 + 1, "{j} of {i}");
+            }
+        }
+        assert_eq!((far.count, far.mask + 1), (1 << 16, far.entries.len()));
+        for i in 0..1 << 16 {
+            far.remove(number(i));
+            assert_eq!(far.find(number(i)), 0);
+        }
+        assert_eq!(far.count, 0);
+    }
 
     #[test]
     fn far_pages_stay_reachable_when_others_leave() {
