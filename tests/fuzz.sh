@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes what reads stored bytes, files of captures and messages, from the shipped seeds:
 #   tests/fuzz.sh [seconds for each target]
+# No piece of memory may be larger than the targets say (tests/fuzz/src): 2 MiB for a file, 1 MiB for
+# messages.
 # What is found lies in tests/fuzz/artifacts; what was learnt, in target/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/.."

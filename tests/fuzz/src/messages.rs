@@ -1,6 +1,6 @@
 //! Messages of every protocol, made by the fuzzer, and what must hold: decoding ends, with an event
 //! or a fault; what comes of a message is bounded by the message; every event is one, and books take
-//! it.
+//! it; and no piece of memory is larger than [`ALLOCATION_BYTES_MAX`].
 //!
 //! The first byte of the input chooses the protocol, and its highest bit books without queues; then
 //! come messages, each behind its length in one byte, or packets of IEX-TP, MDP 3.0 or PITCH likewise.
@@ -11,7 +11,11 @@ use feed::iextp::Segments;
 use feed::mdp3::Packets;
 use feed::moldudp64::{Blocks, Header};
 use feed::pitch::Units;
-use feed::protocol::{Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis};
+use feed::protocol::{
+    Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis,
+};
+
+use crate::largest::within;
 
 const BOOKS: BooksConfig = BooksConfig {
     orders_max: 1024,
@@ -27,8 +31,15 @@ const EVENTS_MAX: usize = 41;
 /// A packet of MDP 3.0 is one message, of up to 255 bytes here; each of its entries may move levels.
 const MDP_EVENTS_MAX: usize = 2_048;
 
+/// What books of this size, and what is remembered of an input of a few hundred bytes, ask for at once.
+const ALLOCATION_BYTES_MAX: usize = 1 << 20;
+
 /// Runs one input.
 pub fn check(data: &[u8]) {
+    within(ALLOCATION_BYTES_MAX, || take(data));
+}
+
+fn take(data: &[u8]) {
     let Some((&which, rest)) = data.split_first() else {
         return;
     };
