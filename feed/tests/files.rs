@@ -386,6 +386,22 @@ fn definitions_name_their_instrument() {
     }
 }
 
+/// A damaged file, or days put together, may call two instruments the same.
+#[test]
+fn two_instruments_are_never_called_the_same() {
+    let dbn = &mut Dbn::new();
+    let of = |publisher: u16, instrument: u32| {
+        mbo(b'N', b'N', 0, 1, 0, LAST)
+            .put(2, &publisher.to_le_bytes())
+            .put(4, &instrument.to_le_bytes())
+            .message()
+    };
+    check(dbn, &of(1, 17), &["1 is ESH4", "Info - 0 0.00 x 0"]);
+    check(dbn, &of(1, 18), &["2 is 00000012", "Info - 0 0.00 x 0"]);
+    check(dbn, &of(2, 18), &["3 is ~0000003", "Info - 0 0.00 x 0"]);
+    check(dbn, &of(1, 17), &["Info - 0 0.00 x 0"]);
+}
+
 #[test]
 fn records_that_are_wrong_are_refused() {
     let dbn = &mut Dbn::new();

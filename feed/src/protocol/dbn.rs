@@ -26,8 +26,8 @@
 //! ours are.
 //!
 //! In front of each record the source puts the instrument's name from the file's metadata, eight
-//! letters padded with spaces; where it is longer or not known, the instrument's number in
-//! hexadecimal.
+//! letters padded with spaces; where it is longer or not known, or another instrument's, the
+//! instrument's number in hexadecimal.
 
 use std::collections::HashMap;
 
@@ -75,6 +75,8 @@ const DEFINITIONS: [(usize, usize, usize, usize); 3] = [
 #[derive(Debug, Default)]
 pub struct Dbn {
     symbols: Symbols,
+    /// Whose each name is.
+    names: HashMap<u64, u32>,
     orders: HashMap<u64, Resting>,
     shown: Shown,
     unfinished: Unfinished,
@@ -234,13 +236,15 @@ impl Protocol for Dbn {
             ..*event
         };
         if event.kind == Kind::Symbol {
-            event.order = defined_name(record).unwrap_or(u64::from_be_bytes(*name));
+            let name = defined_name(record).unwrap_or(u64::from_be_bytes(*name));
+            event.order = self.own_name(symbol, u32_at(record, 4), name);
             out.push(event);
             return Ok(());
         }
         if is_new {
+            let name = u64::from_be_bytes(*name);
             out.push(Event {
-                order: u64::from_be_bytes(*name),
+                order: self.own_name(symbol, u32_at(record, 4), name),
                 symbol,
                 ts_event: event.ts_event,
                 ts_recv: event.ts_recv,
@@ -280,6 +284,21 @@ impl Protocol for Dbn {
 }
 
 impl Dbn {
+    /// The name, if no other instrument has it; else the instrument's number in hexadecimal, or ours where
+    /// that is another's name, too. So two books are never called the same.
+    fn own_name(&mut self, symbol: u32, instrument: u32, name: u64) -> u64 {
+        let letters = |text: String| {
+            let bytes = text.as_bytes().first_chunk();
+            u64::from_be_bytes(*bytes.expect("eight letters"))
+        };
+        for name in [name, letters(format!("{instrument:08X}"))] {
+            if *self.names.entry(name).or_insert(symbol) == symbol {
+                return name;
+            }
+        }
+        letters(format!("~{symbol:07X}"))
+    }
+
     /// One record of an order.
     fn order(&mut self, event: &Event, out: &mut Vec<Event>) -> Result<(), Fault> {
         let (id, qty) = (event.order, event.qty.0);
