@@ -489,12 +489,19 @@ pub enum ConfigCommand {
     /// Read a file and say whether it can be used.
     Check {
         /// The file.
-        file: PathBuf,
+        #[arg(required_unless_present = "config")]
+        file: Option<PathBuf>,
+        /// The same, as other commands have it.
+        #[arg(short, long, conflicts_with = "file", value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Print all settings: the defaults, or those of a file.
     Show {
         /// The file.
         file: Option<PathBuf>,
+        /// The same, as other commands have it.
+        #[arg(short, long, conflicts_with = "file", value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 

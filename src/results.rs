@@ -8,7 +8,7 @@ use std::fs;
 
 use bus::log::{LogError, LogReader, Record};
 use bus::signal::SignalKind;
-use bus::{Body, Side, Signal, Ts};
+use bus::{Anomaly, Body, Side, Signal, Ts};
 use feed::reader::{ReaderStats, RecoveryStats};
 
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::latency::Latency;
 use crate::pipeline::Outcome;
 use crate::reference::Reference;
 use crate::run_dir::{
-    Counts, Digests, Gap, Line, Manifest, Piece, Quarantined, Retransmission, RunDir, State,
+    Counts, Digests, Full, Gap, Line, Manifest, Piece, Quarantined, Retransmission, RunDir, State,
     SymbolResult,
 };
 use crate::session::TradingDay;
@@ -79,12 +79,24 @@ pub fn conclude(
     manifest.retransmission = outcome.reader.recovery.map(retransmission);
     manifest.quarantine = quarantined(&outcome.reader);
     manifest.anomalies = anomalies(&outcome.reader, &outcome.shards);
+    manifest.full = full(config, &manifest.anomalies);
     manifest.anomaly_examples = examples(&names, day, outcome);
     dir.write_manifest(&manifest)?;
     Ok(Results {
         manifest,
         symbols,
         latency,
+    })
+}
+
+/// What `[limits]` left out.
+fn full(config: &Config, anomalies: &BTreeMap<String, u64>) -> Option<Full> {
+    let events = *anomalies.get(Anomaly::Full.name())?;
+    Some(Full {
+        events,
+        symbols: config.limits.symbols,
+        orders: config.limits.orders,
+        levels: config.limits.levels,
     })
 }
 

@@ -87,6 +87,9 @@ pub struct Manifest {
     /// What was asked for because no line brought it, where that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retransmission: Option<Retransmission>,
+    /// What was left out of books because of `[limits]`, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full: Option<Full>,
     /// What was kept of what was not understood, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<Quarantined>,
@@ -224,6 +227,33 @@ pub struct Retransmission {
     pub recovered: u64,
     /// Messages that were lost all the same.
     pub given_up: u64,
+}
+
+/// What was left out for want of room.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Full {
+    /// Events that found no room: counted as `full`.
+    pub events: u64,
+    /// `limits.symbols`: numbers from here on have no book.
+    pub symbols: usize,
+    /// `limits.orders` of a shard.
+    pub orders: usize,
+    /// `limits.levels` of a shard.
+    pub levels: usize,
+}
+
+impl Full {
+    /// In a sentence.
+    pub fn text(&self) -> String {
+        format!(
+            "{} events found no room and are in no book: limits.symbols is {}, limits.orders {}, \
+             limits.levels {}; the books that lack them are stale or missing",
+            crate::term::count(self.events),
+            self.symbols,
+            self.orders,
+            self.levels
+        )
+    }
 }
 
 /// What was kept of what was not understood.

@@ -326,6 +326,9 @@ fn trouble(out: &mut String, style: Style, results: &Results) {
             .map(|(name, n)| format!("{name} {}", count(*n)))
             .collect();
         let _ = writeln!(out, "{} {}", style.warn("wrong   "), list.join(", "));
+        if let Some(full) = &manifest.full {
+            let _ = writeln!(out, "{} {}", style.bad("full    "), full.text());
+        }
         for example in manifest.anomaly_examples.iter().take(3) {
             let _ = writeln!(out, "{}", style.dim(&format!("         {example}")));
         }

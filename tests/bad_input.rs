@@ -1087,3 +1087,72 @@ fn the_quarantines_bound_is_told_and_a_torn_one_is_mended_without_doubles() {
         assert!(fs::read(&path).unwrap() == whole, "torn at byte {kept}");
     }
 }
+
+/// A session with more than one of its limits has room for: what is beyond is in no book, and said.
+#[test]
+fn what_is_beyond_a_limit_is_said_and_the_rest_is_as_it_was() {
+    let at = |n: u64| OPEN_NS + n * 1_000_000;
+    let mut messages = vec![
+        trading(at(0), 1, "AAA"),
+        trading(at(0), 2, "BBB"),
+        trading(at(0), 9, "ZZZ"),
+        add(at(1), 9, "ZZZ", 900_000, b'B', 100, 50_000),
+        add(at(1), 2, "BBB", 900_001, b'B', 100, 50_000),
+    ];
+    // More than 1,024 orders and as many prices of one symbol. Of ZZZ there are two messages, and its name.
+    for n in 0..1_100u64 {
+        messages.push(add(
+            at(2 + n),
+            1,
+            "AAA",
+            n + 1,
+            b'B',
+            100,
+            100 * (n as u32 + 1),
+        ));
+    }
+    let folder = Folder::quick("limits");
+    let file = folder.write("many.itch", itch_file(&messages));
+    let (ended, run) = replay(&folder, &file, &[]);
+    ended.expect(0);
+    assert!(manifest(&run)["full"].is_null());
+    let whole = symbol(&run, "BBB");
+    for (name, value, full, lacks) in [
+        ("symbols", 5, 3, "ZZZ"),
+        ("orders", 1_024, 1_100 + 2 - 1_024, "AAA"),
+        ("levels", 1_024, 1_100 + 2 - 1_024, "AAA"),
+    ] {
+        let text = format!("[limits]\n{name} = {value}\n{SMALL}");
+        let config = folder.write("limits.toml", text);
+        let more = ["-c", config.to_str().unwrap()];
+        let says = format!("limits.{name} is {value}");
+        let says = if name == "symbols" {
+            says
+        } else {
+            says.replace(" is", "")
+        };
+        let (ended, run) = replay(&folder, &file, &more);
+        let ended = ended.expect(0).says(&[&says]);
+        assert!(ended.stdout.contains(&says), "{}", ended.stdout);
+        let found = manifest(&run);
+        assert_eq!(found["anomalies"]["full"], full, "{name}");
+        assert_eq!(found["full"]["events"], full);
+        assert_eq!(found["full"][name], value);
+        let symbols = fs::read_to_string(run.join("symbols.json")).unwrap();
+        let symbols: serde_json::Value = serde_json::from_str(&symbols).unwrap();
+        let all = symbols.as_array().unwrap();
+        let lacking = all.iter().find(|symbol| symbol["symbol"] == lacks);
+        // A symbol beyond the limit has no book at all; one that lacks orders is stale.
+        let is_stale = lacking.map(|symbol| symbol["stale"].as_bool());
+        let wanted = (name != "symbols").then_some(Some(true));
+        assert_eq!(is_stale, wanted, "{name}");
+        assert_eq!(symbol(&run, "BBB"), whole, "{name}");
+        let (ended, _) = replay(&folder, &file, &[&more[..], &["--strict"]].concat());
+        ended.expect(3).says(&[&says]);
+    }
+    let config = folder.join("limits.toml");
+    let config = config.to_str().unwrap();
+    tapeline(["config", "check", "-c", config]).expect(0);
+    tapeline(["config", "check", config]).expect(0);
+    tapeline(["config", "check"]).expect(2);
+}

@@ -183,5 +183,19 @@ fn what_cannot_be_cut_or_written_is_said_in_a_line() {
     );
     check("convert -o", "x.pcap", &text, 3, "only ITCH");
     let slice = "slice --symbols NOSUCH -o";
-    run(slice, &[&folder.join("y.pcap"), &capture]).says(&["not met in the input: NOSUCH"]);
+    let to = folder.join("y.pcap");
+    let ended = run(slice, &[&to, &capture]).expect(3);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    ended.says(&["NOSUCH: no such symbol in the input"]);
+    assert!(!to.exists(), "nothing is written");
+    run("slice --from 23:00 -o", &[&to, &capture])
+        .expect(0)
+        .says(&["the input ends at ", "before --from"]);
+    let undated = "an ITCH file has no date";
+    let said = run("convert -o", &[&folder.join("undated.itch"), &capture]).expect(0);
+    said.says(&[undated, "--date 20"]);
+    let date = manifest(&replay(&folder, "dated", &capture, ""))["date"].clone();
+    let dated = format!("cut-{}.itch", date.as_str().unwrap());
+    let said = run("convert -o", &[&folder.join(&dated), &capture]).expect(0);
+    assert!(!said.stderr.contains(undated), "{}", said.stderr);
 }

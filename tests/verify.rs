@@ -131,7 +131,7 @@ fn an_oracle_that_is_not_there_and_times_outside_a_run_are_said_in_a_line() {
     let folder = Folder::quick("verify-lines");
     let run = a_run(&folder, "run", "--symbols 1 --seed 3", "");
     verify(&run, "nothing-here")
-        .expect(2)
+        .expect(5)
         .says(&["nothing-here"]);
     let name = support::json(&run.join("symbols.json"))[0]["symbol"].clone();
     let book = |at: &str| {

@@ -294,6 +294,8 @@ pub struct Slice {
     /// The numbers that the wanted symbols have.
     locates: Vec<u16>,
     met: Vec<[u8; 8]>,
+    /// The latest time of all messages.
+    last_ns: u64,
 }
 
 /// The types that change no book, state or name: trades, auctions, and what is said of them.
@@ -312,6 +314,7 @@ impl Slice {
             until_ns,
             locates: Vec::new(),
             met: Vec::new(),
+            last_ns: 0,
         }
     }
 
@@ -321,6 +324,7 @@ impl Slice {
             return ControlFlow::Continue(false);
         };
         let ns = time_of(head);
+        self.last_ns = self.last_ns.max(ns);
         if self.until_ns.is_some_and(|until| ns > until) {
             return ControlFlow::Break(());
         }
@@ -345,6 +349,12 @@ impl Slice {
         }
         let is_before = self.from_ns.is_some_and(|from| ns < from);
         ControlFlow::Continue(!(is_before && PRINTS.contains(&head[0])))
+    }
+
+    /// When the last message happened, in nanoseconds since midnight, where all were before its time.
+    pub fn ended_before(&self) -> Option<u64> {
+        let from_ns = self.from_ns?;
+        (self.last_ns < from_ns).then_some(self.last_ns)
     }
 
     /// The wanted symbols that were not met.

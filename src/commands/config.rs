@@ -8,7 +8,9 @@ use crate::cli::ConfigCommand;
 
 pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
     match args {
-        ConfigCommand::Check { file } => {
+        ConfigCommand::Check { file, config } => {
+            let file = file.as_ref().or(config.as_ref());
+            let file = file.expect("one of them is required");
             let config = Config::read(file).map_err(Failure::usage)?;
             if let Some(path) = &config.source.reference {
                 Reference::read(path).map_err(Failure::usage)?;
@@ -16,8 +18,8 @@ pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
             talk.say(format_args!("{}: can be used", file.display()));
             Ok(())
         }
-        ConfigCommand::Show { file } => {
-            let config = match file {
+        ConfigCommand::Show { file, config } => {
+            let config = match file.as_ref().or(config.as_ref()) {
                 Some(file) => Config::read(file).map_err(Failure::usage)?,
                 None => Config::default(),
             };

@@ -118,7 +118,10 @@ fn wrong(manifest: &Manifest) -> Option<String> {
         .iter()
         .map(|(name, n)| format!("{name} {}", count(*n)))
         .collect();
-    let kinds = kinds.join(", ");
+    let mut kinds = kinds.join(", ");
+    if let Some(full) = &manifest.full {
+        kinds = format!("{kinds} ({})", full.text());
+    }
     let examples = &manifest.anomaly_examples;
     let first = examples.first();
     // Where a file is cut, or cannot be read on from, comes last and is told all the same.
@@ -671,6 +674,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
         lines: Vec::new(),
         gaps: Vec::new(),
         retransmission: None,
+        full: None,
         quarantine: None,
         anomalies: Default::default(),
         anomaly_examples: Vec::new(),

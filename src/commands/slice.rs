@@ -12,7 +12,7 @@ use feed::protocol::Wire;
 use feed::source::{Capture, CaptureOptions};
 use serde_json::json;
 use tapeline::config::Config;
-use tapeline::session::TradingDay;
+use tapeline::session::{TradingDay, date_in_name};
 use tapeline::term::count;
 
 use super::replay::{symbol, trading_day, wire};
@@ -112,6 +112,16 @@ impl Job<'_> {
         let beside = output.with_file_name(format!(".part-{}-{name}", std::process::id()));
         let written = self.write(&mut slice, &beside);
         let renamed = written.and_then(|written| {
+            let missing: Vec<String> = slice
+                .missing()
+                .map(|name| String::from_utf8_lossy(name).trim_end().to_string())
+                .collect();
+            if !missing.is_empty() {
+                let names = missing.join(", ");
+                return Err(Failure::input(format!(
+                    "{names}: no such symbol in the input"
+                )));
+            }
             if written.1 == 0 {
                 return Err(Failure::input("no message of the input was asked for"));
             }
@@ -126,12 +136,19 @@ impl Job<'_> {
                 return Err(failure);
             }
         };
-        let missing: Vec<String> = slice
-            .missing()
-            .map(|name| String::from_utf8_lossy(name).trim_end().to_string())
-            .collect();
-        if !missing.is_empty() {
-            talk.say(format_args!("not met in the input: {}", missing.join(", ")));
+        if let Some(last_ns) = slice.ended_before() {
+            talk.say(format_args!(
+                "the input ends at {}, before --from: what is written are the books of then, and \
+                 nothing that happens",
+                self.day.clock(self.day.midnight.plus_ns(last_ns as i64))
+            ));
+        }
+        let date = self.day.date.to_string();
+        if !self.is_pcap && date_in_name(output).as_deref() != Some(&date) {
+            talk.say(format_args!(
+                "an ITCH file has no date, and its name not {date}: say it to replay with --date \
+                 {date}, so that orders have the same ids"
+            ));
         }
         if let Some((place, what)) = &walked.first {
             let file = self.args.files[usize::from(place.file)].display();
@@ -157,7 +174,7 @@ impl Job<'_> {
             let said = json!({
                 "schema": "tapeline-convert/1", "output": output, "bytes": bytes, "messages": kept,
                 "read": walked.messages, "lost": walked.lost, "wrong": walked.wrong,
-                "missing": missing,
+                "date": date,
             });
             talk.data(&format!("{said}\n"))?;
         } else {

@@ -101,7 +101,7 @@ fn against_reference(run: &Path, talk: Talk) -> Result<(), Failure> {
 
 fn against_truth(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
     let truth = Truth::read(&args.against)
-        .map_err(|e| Failure::usage(format!("{}: {e}", args.against.display())))?;
+        .map_err(|e| Failure::io(format!("{}: {e}", args.against.display())))?;
     let verified = compare(&args.run, &truth)?;
     if talk.json {
         let said = serde_json::json!({

@@ -161,7 +161,14 @@ impl Rows {
             };
             let message = lobster::message(line).ok();
             let row = self.books.line().map_err(Failure::io)?;
-            let shown = row.ok_or(0).and_then(lobster::shown);
+            let Some(row) = row else {
+                let what = format!(
+                    "ends before line {}, which the message file has: want a row for each message",
+                    self.line
+                );
+                return Err(Failure::usage(self.books.error(what)));
+            };
+            let shown = lobster::shown(row);
             let Some(message) = message else { continue };
             let shown = shown.map_err(|at| {
                 let what = format!(
