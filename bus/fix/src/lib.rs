@@ -1,20 +1,44 @@
-//! FIX: messages, as bytes and back.
+//! FIX: messages as bytes and back, and sessions of either side.
 //!
 //! Read in this order: `version` (which FIX), `frame` (a stream of bytes into messages), `message`
 //! (a message into fields), `value` (a field into a number, a price, a time), `writer` (the way
-//! back), `tags` (the numbers of the fields that this crate itself speaks of).
-//! Knows nothing of sockets, clocks, threads, strategies or order books.
+//! back), `tags` (the numbers of the fields that this crate itself speaks of); `dictionary` (what
+//! there may be) and `validate` (a message held against it); `store` (what a session remembers),
+//! `schedule` (when it is open) and `session`, the state machine of either side.
+//! Knows nothing of strategies or order books, starts no thread and reads no clock.
+//!
+//! **Where a shard's orders come in.** A [`Session`] is driven by whoever owns the socket. The hot
+//! path's encoder writes a whole message under [`Store::next_out`]'s number, and
+//! [`Session::send_encoded`] keeps it and puts it behind [`Session::output`]; what comes back is
+//! given to [`Session::on_bytes`], and reports reach [`Application::on_message`] in order, once. The
+//! shard writes `output` as it writes today's bytes, and calls [`Session::on_time`] in the turns in
+//! which it has nothing else to do.
 
 #![forbid(unsafe_code)]
 
+pub mod dictionary;
 pub mod frame;
 pub mod message;
+pub mod net;
+pub mod schedule;
+pub mod session;
+pub mod store;
 pub mod tags;
+pub mod validate;
 pub mod value;
 pub mod version;
 pub mod writer;
 
+pub use dictionary::{Dictionary, DictionaryError};
 pub use frame::{Framed, Framer};
 pub use message::{DataTags, Fields, Garbled, Message, parse};
+pub use net::{Acceptor, Initiator};
+pub use schedule::Schedule;
+pub use session::{
+    Application, Draft, Inbound, Note, Outbox, Received, Role, SendError, Session, SessionConfig,
+    Verdict,
+};
+pub use store::{FileStore, Memory, Safe, Store};
+pub use validate::{Checks, Flaw, Reason, Validator};
 pub use version::{ApplVersion, Version};
 pub use writer::Writer;

@@ -1,0 +1,409 @@
+//! Sessions over TCP: many behind one listener, or one that connects.
+//!
+//! Both are plain structs with `turn`, one bounded piece of work that never waits, and are told the
+//! time. A thread that has nothing else to do calls it in a loop.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+
+use bus::Ts;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::message::{DataTags, Fields, parse};
+use crate::session::{Application, Note, Role, Session};
+use crate::store::Store;
+use crate::{Framed, Framer, tags};
+
+/// What one read takes at most.
+const READ_BYTES: usize = 1 << 16;
+/// How many reads of one connection a turn makes at most.
+const READS_MAX: usize = 8;
+/// How many connections may be there that have not said who they are.
+const WAITING_MAX: usize = 64;
+/// How long a connection may take to say who it is, and how long to read what ends it.
+const PATIENCE_NS: i64 = 10_000_000_000;
+
+/// A connection and what is to be known of its end.
+#[derive(Debug)]
+struct Link {
+    stream: TcpStream,
+    /// Since when the last words wait to be read.
+    closing_since: Option<Ts>,
+}
+
+/// What is left of a connection after a turn.
+enum Rest {
+    /// It goes on; so much was done.
+    Open(usize),
+    /// It is over.
+    Over,
+}
+
+impl Link {
+    fn new(stream: TcpStream) -> io::Result<Link> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Link {
+            stream,
+            closing_since: None,
+        })
+    }
+
+    /// Reads, lets time pass, and writes.
+    fn turn<S: Store, A: Application>(
+        &mut self,
+        session: &mut Session<S>,
+        app: &mut A,
+        buffer: &mut [u8],
+        now: Ts,
+    ) -> Rest {
+        let mut work = 0;
+        let mut is_over = false;
+        for _ in 0..READS_MAX {
+            if session.is_closing() {
+                break;
+            }
+            match self.stream.read(buffer) {
+                Ok(0) => {
+                    is_over = true;
+                    break;
+                }
+                Ok(len) => {
+                    session.on_bytes(&buffer[..len], now, app);
+                    work += 1;
+                }
+                Err(error) if is_not_now(&error) => break,
+                Err(_) => {
+                    is_over = true;
+                    break;
+                }
+            }
+        }
+        session.on_time(now, app);
+        while !session.output().is_empty() && !is_over {
+            match self.stream.write(session.output()) {
+                Ok(0) => is_over = true,
+                Ok(len) => {
+                    session.written(len);
+                    work += 1;
+                }
+                Err(error) if is_not_now(&error) => break,
+                Err(_) => is_over = true,
+            }
+        }
+        if session.is_closing() && !is_over {
+            let since = *self.closing_since.get_or_insert(now);
+            is_over = session.output().is_empty() || now.0 - since.0 >= PATIENCE_NS;
+        }
+        if is_over {
+            // What was said reaches the other side before the end does.
+            let _ = self.stream.shutdown(Shutdown::Write);
+            session.on_disconnected(now, app);
+            return Rest::Over;
+        }
+        Rest::Open(work)
+    }
+}
+
+fn is_not_now(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// One session behind a listener.
+#[derive(Debug)]
+struct Place<S, A> {
+    session: Session<S>,
+    app: A,
+    link: Option<Link>,
+}
+
+/// A connection that has not said who it is.
+#[derive(Debug)]
+struct Waiting {
+    link: Link,
+    framer: Framer,
+    since: Ts,
+}
+
+/// Sessions that are connected to.
+#[derive(Debug)]
+pub struct Acceptor<S, A> {
+    listener: TcpListener,
+    places: Vec<Place<S, A>>,
+    waiting: Vec<Waiting>,
+    buffer: Vec<u8>,
+}
+
+impl<S: Store, A: Application> Acceptor<S, A> {
+    /// Behind a listener. The first Logon of a connection says whose it is.
+    pub fn new(
+        listener: TcpListener,
+        sessions: impl IntoIterator<Item = (Session<S>, A)>,
+    ) -> io::Result<Acceptor<S, A>> {
+        listener.set_nonblocking(true)?;
+        let places: Vec<Place<S, A>> = sessions
+            .into_iter()
+            .map(|(session, app)| Place {
+                session,
+                app,
+                link: None,
+            })
+            .collect();
+        assert!(
+            places
+                .iter()
+                .all(|place| place.session.config().role == Role::Acceptor)
+        );
+        Ok(Acceptor {
+            listener,
+            places,
+            waiting: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Its sessions, with whom they are for.
+    pub fn sessions(&mut self) -> impl Iterator<Item = (&mut Session<S>, &mut A)> {
+        self.places
+            .iter_mut()
+            .map(|place| (&mut place.session, &mut place.app))
+    }
+
+    /// Ends a session's connection at once, without a word.
+    pub fn cut(&mut self, index: usize, now: Ts) {
+        let place = &mut self.places[index];
+        if place.link.take().is_some() {
+            place.session.on_disconnected(now, &mut place.app);
+        }
+    }
+
+    /// Takes what has come, and says how much was done.
+    pub fn turn(&mut self, now: Ts) -> io::Result<usize> {
+        let mut work = 0;
+        while self.waiting.len() < WAITING_MAX {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if is_not_now(&error) => break,
+                // The one that came is gone again.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            work += 1;
+            if let Ok(link) = Link::new(stream) {
+                self.waiting.push(Waiting {
+                    link,
+                    framer: Framer::new(READ_BYTES),
+                    since: now,
+                });
+            }
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            work += self.introduce(waiting, now);
+        }
+        for place in &mut self.places {
+            let Some(link) = &mut place.link else {
+                place.session.on_time(now, &mut place.app);
+                continue;
+            };
+            match link.turn(&mut place.session, &mut place.app, &mut self.buffer, now) {
+                Rest::Open(done) => work += done,
+                Rest::Over => {
+                    place.link = None;
+                    work += 1;
+                }
+            }
+        }
+        Ok(work)
+    }
+
+    /// Gives a connection to its session, once it has said who it is. Whoever says something else
+    /// first, or is there already, is not answered.
+    fn introduce(&mut self, mut waiting: Waiting, now: Ts) -> usize {
+        let len = match waiting.link.stream.read(&mut self.buffer) {
+            Ok(0) => return 1,
+            Ok(len) => len,
+            Err(error) if is_not_now(&error) => {
+                if now.0 - waiting.since.0 < PATIENCE_NS {
+                    self.waiting.push(waiting);
+                }
+                return 0;
+            }
+            Err(_) => return 1,
+        };
+        waiting.framer.push(&self.buffer[..len]);
+        let range = match waiting.framer.advance() {
+            None => {
+                self.waiting.push(waiting);
+                return 1;
+            }
+            Some(Framed::Garbled(..)) => return 1,
+            Some(Framed::Message(range)) => range,
+        };
+        let mut bytes = waiting.framer.bytes(range).to_vec();
+        let mut fields = Fields::default();
+        let Ok(logon) = parse(&bytes, &mut fields, &DataTags::default()) else {
+            return 1;
+        };
+        if logon.msg_type() != b"A" {
+            return 1;
+        }
+        let found = self.places.iter_mut().find(|place| {
+            let config = place.session.config();
+            let is = |tag, name: &str| logon.get(tag) == Some(name.as_bytes());
+            let is_or_any =
+                |tag, name: &Option<String>| name.as_ref().is_none_or(|name| is(tag, name));
+            logon.begin_string() == config.version.begin_string().as_bytes()
+                && is(tags::SENDER_COMP_ID, &config.target)
+                && is(tags::TARGET_COMP_ID, &config.sender)
+                && is_or_any(tags::SENDER_SUB_ID, &config.target_sub)
+                && is_or_any(tags::TARGET_SUB_ID, &config.sender_sub)
+        });
+        let Some(place) = found else { return 1 };
+        if place.link.is_some() {
+            let note = Note::Closing("a second connection of the same session".into());
+            place.app.on_note(&note);
+            return 1;
+        }
+        bytes.extend_from_slice(waiting.framer.rest());
+        place.session.on_connected(now, &mut place.app);
+        place.session.on_bytes(&bytes, now, &mut place.app);
+        place.link = Some(waiting.link);
+        1
+    }
+}
+
+/// How far a connection of ours is.
+#[derive(Debug)]
+enum Reach {
+    /// Not tried again before this time.
+    Away(Ts),
+    /// Tried since this time.
+    Trying(Socket, Ts),
+    /// There.
+    There(Link),
+}
+
+/// A session that connects, and connects again.
+#[derive(Debug)]
+pub struct Initiator<S, A> {
+    address: SocketAddr,
+    /// How long after a connection ended, or did not come, the next is tried.
+    retry_ns: i64,
+    session: Session<S>,
+    app: A,
+    reach: Reach,
+    buffer: Vec<u8>,
+}
+
+impl<S: Store, A: Application> Initiator<S, A> {
+    /// To this address; tried anew this long after a failure.
+    pub fn new(address: SocketAddr, retry_ns: i64, session: Session<S>, app: A) -> Self {
+        assert!(session.config().role == Role::Initiator);
+        Initiator {
+            address,
+            retry_ns,
+            session,
+            app,
+            reach: Reach::Away(Ts::MIN),
+            buffer: vec![0; READ_BYTES],
+        }
+    }
+
+    /// The session, and whom it is for.
+    pub fn session(&mut self) -> (&mut Session<S>, &mut A) {
+        (&mut self.session, &mut self.app)
+    }
+
+    /// Ends the connection at once, without a word.
+    pub fn cut(&mut self, now: Ts) {
+        if matches!(self.reach, Reach::There(_)) {
+            self.session.on_disconnected(now, &mut self.app);
+        }
+        self.reach = Reach::Away(Ts(now.0.saturating_add(self.retry_ns)));
+    }
+
+    /// Connects, or takes what has come, and says how much was done.
+    pub fn turn(&mut self, now: Ts) -> usize {
+        match &mut self.reach {
+            Reach::Away(until) => {
+                self.session.on_time(now, &mut self.app);
+                if now < *until || !self.session.is_open(now) {
+                    return 0;
+                }
+                match begin(self.address) {
+                    Ok(socket) => self.reach = Reach::Trying(socket, now),
+                    Err(error) => self.give_up(&error.to_string(), now),
+                }
+                1
+            }
+            Reach::Trying(socket, since) => {
+                let since = *since;
+                match socket.take_error() {
+                    Ok(None) if socket.peer_addr().is_ok() => {}
+                    Ok(None) if now.0 - since.0 < PATIENCE_NS => return 0,
+                    Ok(None) => {
+                        self.give_up("no connection in time", now);
+                        return 1;
+                    }
+                    Ok(Some(error)) | Err(error) => {
+                        self.give_up(&error.to_string(), now);
+                        return 1;
+                    }
+                }
+                let Reach::Trying(socket, _) =
+                    std::mem::replace(&mut self.reach, Reach::Away(Ts::MIN))
+                else {
+                    unreachable!("it was looked at just now")
+                };
+                match Link::new(socket.into()) {
+                    Ok(link) => {
+                        self.session.on_connected(now, &mut self.app);
+                        self.reach = Reach::There(link);
+                    }
+                    Err(error) => self.give_up(&error.to_string(), now),
+                }
+                1
+            }
+            Reach::There(link) => {
+                match link.turn(&mut self.session, &mut self.app, &mut self.buffer, now) {
+                    Rest::Open(work) => work,
+                    Rest::Over => {
+                        self.reach = Reach::Away(Ts(now.0.saturating_add(self.retry_ns)));
+                        1
+                    }
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, why: &str, now: Ts) {
+        let note = Note::Closing(format!("{}: {why}", self.address));
+        self.app.on_note(&note);
+        self.reach = Reach::Away(Ts(now.0.saturating_add(self.retry_ns)));
+    }
+}
+
+/// A connection that is not waited for.
+fn begin(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Ok(()) => Ok(socket),
+        Err(error) if is_not_now(&error) || error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            Ok(socket)
+        }
+        Err(error) => Err(error),
+    }
+}

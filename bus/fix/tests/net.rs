@@ -1,0 +1,186 @@
+//! Sessions over loopback: several behind one listener, with stores in files, and connections that
+//! are cut.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+
+use bus::Ts;
+use fix::{
+    Acceptor, Application, DataTags, Draft, FileStore, Initiator, Outbox, Received, Role, Safe,
+    Session, SessionConfig, Store, Verdict, Version, tags,
+};
+
+const SECOND_NS: i64 = 1_000_000_000;
+const START: Ts = Ts(1_767_623_400 * SECOND_NS);
+
+/// Counts what comes, which must be in order; answers each message where it should.
+struct Counting {
+    next: u64,
+    answers: bool,
+}
+
+impl Application for Counting {
+    fn on_message(&mut self, received: &Received<'_>, out: &mut Outbox) -> Verdict {
+        assert_eq!(received.message.number(tags::CL_ORD_ID), Some(self.next));
+        self.next += 1;
+        if self.answers {
+            let mut draft = Draft::new(b"8");
+            draft.body().number(tags::CL_ORD_ID, self.next - 1);
+            out.push(draft);
+        }
+        Verdict::Taken
+    }
+}
+
+/// A folder that goes away.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("fix-net-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn session(folder: &Path, role: Role, sender: &str, target: &str) -> Session<FileStore> {
+    let config = SessionConfig::new(Version::Fix44, role, sender, target);
+    let path = folder.join(format!("{sender}-{target}"));
+    let store = FileStore::open(&path, Safe::Process, START).unwrap();
+    Session::new(config, store, None, DataTags::default())
+}
+
+fn counting(answers: bool) -> Counting {
+    Counting { next: 0, answers }
+}
+
+#[test]
+fn three_sessions_at_once_with_cuts_and_files() {
+    const ORDERS: u64 = 400;
+    let folder = Folder::new("three");
+    let names = ["A", "B", "C"];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sessions = names.map(|name| {
+        (
+            session(&folder.0, Role::Acceptor, "HUB", name),
+            counting(true),
+        )
+    });
+    let mut acceptor = Acceptor::new(listener, sessions).unwrap();
+    let address = acceptor.address().unwrap();
+    let mut initiators = names.map(|name| {
+        let session = session(&folder.0, Role::Initiator, name, "HUB");
+        Initiator::new(address, SECOND_NS / 10, session, counting(false))
+    });
+    let mut now = START;
+    let mut sent = [0; 3];
+    for step in 0u64.. {
+        assert!(step < 100_000, "it comes to an end");
+        now = Ts(now.0 + SECOND_NS / 100);
+        acceptor.turn(now).unwrap();
+        for (index, initiator) in initiators.iter_mut().enumerate() {
+            initiator.turn(now);
+            let (session, app) = initiator.session();
+            if sent[index] < ORDERS && session.is_logged_on() {
+                let mut draft = Draft::new(b"D");
+                draft.body().number(tags::CL_ORD_ID, sent[index]);
+                session.send(&draft, now, app).unwrap();
+                sent[index] += 1;
+            }
+            // One of them leaves, and another is left, every so often.
+            if sent[index] < ORDERS && step % 97 == 31 * index as u64 {
+                initiator.cut(now);
+            }
+        }
+        if step % 211 == 0 {
+            acceptor.cut((step / 211 % 3) as usize, now);
+        }
+        let mut done = acceptor.sessions().all(|(_, app)| app.next == ORDERS);
+        for initiator in &mut initiators {
+            done &= initiator.session().1.next == ORDERS;
+        }
+        if done {
+            break;
+        }
+    }
+    for initiator in &mut initiators {
+        let (session, app) = initiator.session();
+        session.log_out("", now, app);
+    }
+    for _ in 0..1_000 {
+        now = Ts(now.0 + SECOND_NS / 100);
+        acceptor.turn(now).unwrap();
+        for initiator in &mut initiators {
+            if initiator.session().0.is_connected() {
+                initiator.turn(now);
+            }
+        }
+    }
+    let mut numbers = Vec::new();
+    for (session, _) in acceptor.sessions() {
+        assert!(!session.is_connected());
+        numbers.push((session.store().next_in(), session.store().next_out()));
+    }
+    for (initiator, (next_in, next_out)) in initiators.iter_mut().zip(numbers) {
+        let store = initiator.session().0.store();
+        assert_eq!((store.next_out(), store.next_in()), (next_in, next_out));
+    }
+}
+
+#[test]
+fn who_does_not_say_who_it_is_is_left() {
+    let folder = Folder::new("left");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let session = session(&folder.0, Role::Acceptor, "HUB", "A");
+    let mut acceptor = Acceptor::new(listener, [(session, counting(false))]).unwrap();
+    let address = acceptor.address().unwrap();
+    let mut silent = TcpStream::connect(address).unwrap();
+    let mut noisy = TcpStream::connect(address).unwrap();
+    noisy.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut now = START;
+    for _ in 0..120 {
+        now = Ts(now.0 + SECOND_NS / 10);
+        acceptor.turn(now).unwrap();
+        std::thread::yield_now();
+    }
+    let mut buffer = [0; 16];
+    // Ended, in order or not, without an answer.
+    assert!(matches!(noisy.read(&mut buffer), Ok(0) | Err(_)));
+    assert!(matches!(silent.read(&mut buffer), Ok(0) | Err(_)));
+}
+
+#[test]
+fn nobody_there_is_tried_again() {
+    let folder = Folder::new("nobody");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let initiating = session(&folder.0, Role::Initiator, "A", "HUB");
+    let mut initiator = Initiator::new(address, SECOND_NS, initiating, counting(false));
+    let mut now = START;
+    for _ in 0..50 {
+        initiator.turn(now);
+        now = Ts(now.0 + SECOND_NS / 10);
+    }
+    assert!(!initiator.session().0.is_connected());
+    let listener = TcpListener::bind(address).unwrap();
+    let accepting = session(&folder.0, Role::Acceptor, "HUB", "A");
+    let mut acceptor = Acceptor::new(listener, [(accepting, counting(false))]).unwrap();
+    for _ in 0..1_000 {
+        initiator.turn(now);
+        acceptor.turn(now).unwrap();
+        now = Ts(now.0 + SECOND_NS / 10);
+        if initiator.session().0.is_logged_on() {
+            return;
+        }
+    }
+    panic!("no logon");
+}
