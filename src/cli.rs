@@ -48,6 +48,9 @@ pub enum Command {
     /// The other side of a live run: send a capture over multicast again, at its own pace or another,
     /// with faults on request, and answer requests for what was lost.
     ServeFeed(ServeFeed),
+    /// FIX sessions: a counterparty for tests and certification.
+    #[command(subcommand)]
+    Fix(FixCommand),
     /// Show a symbol's book, at the end of a run or at any time of it.
     Book(Book),
     /// Compare a run with the truth that came with its session, or its books with others.
@@ -608,4 +611,39 @@ pub struct LogRepair {
     /// Do it.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// What can be done with FIX sessions.
+#[derive(Debug, Subcommand)]
+pub enum FixCommand {
+    /// Accept sessions and do with their orders what a script says, until SIGINT: fills, rejects,
+    /// busts, lost reports, resend storms, silence, cuts.
+    Sim(FixSim),
+}
+
+/// `fix sim`
+#[derive(Args, Debug)]
+pub struct FixSim {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:9878")]
+    pub listen: std::net::SocketAddr,
+    /// What happens to orders, a line each: `symbol NAME: reject`, `every 100: new, lose, fill`,
+    /// `any: new, partial 50, cut`. Without it, all are accepted and filled.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// FIX.4.0 to FIX.4.4, or FIXT.1.1, over which FIX 5.0 SP2 is spoken.
+    #[arg(long, default_value = "FIX.4.4")]
+    pub fix: String,
+    /// The name of this side.
+    #[arg(long, default_value = "SIM")]
+    pub sender: String,
+    /// The names of the other sides, once for each session.
+    #[arg(long, default_value = "TAPELINE")]
+    pub target: Vec<String>,
+    /// A QuickFIX data dictionary: messages that do not fit it are told, and taken.
+    #[arg(long, value_name = "XML")]
+    pub dictionary: Option<PathBuf>,
+    /// Write all orders there at the end, as CSV.
+    #[arg(long, value_name = "FILE")]
+    pub orders: Option<PathBuf>,
 }

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod diff;
 mod doctor;
+mod fix;
 mod inspect;
 mod log;
 mod replay;
@@ -163,6 +164,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Replay(args) => replay::replay(&args, talk),
         Command::Run(args) => replay::run(&args, talk),
         Command::ServeFeed(args) => serve_feed::serve_feed(&args, talk),
+        Command::Fix(args) => fix::fix(&args, talk),
         Command::Book(args) => book::book(&args, talk),
         Command::Verify(args) => verify::verify(&args, talk),
         Command::Slice(args) => slice::slice(&args, talk),

@@ -4,7 +4,8 @@
 //! (a message into fields), `value` (a field into a number, a price, a time), `writer` (the way
 //! back), `tags` (the numbers of the fields that this crate itself speaks of); `dictionary` (what
 //! there may be) and `validate` (a message held against it); `store` (what a session remembers),
-//! `schedule` (when it is open) and `session`, the state machine of either side.
+//! `schedule` (when it is open) and `session`, the state machine of either side; `net`, sessions over
+//! TCP; `sim`, a counterparty that does with orders what a script says.
 //! Knows nothing of strategies or order books, starts no thread and reads no clock.
 //!
 //! **Where a shard's orders come in.** A [`Session`] is driven by whoever owns the socket. The hot
@@ -22,6 +23,7 @@ pub mod message;
 pub mod net;
 pub mod schedule;
 pub mod session;
+pub mod sim;
 pub mod store;
 pub mod tags;
 pub mod validate;

@@ -60,7 +60,7 @@ impl Link {
         let mut work = 0;
         let mut is_over = false;
         for _ in 0..READS_MAX {
-            if session.is_closing() {
+            if session.is_closing() || !app.may_read(now) {
                 break;
             }
             match self.stream.read(buffer) {
@@ -80,7 +80,7 @@ impl Link {
             }
         }
         session.on_time(now, app);
-        while !session.output().is_empty() && !is_over {
+        while !session.output().is_empty() && !is_over && app.may_write(now) {
             match self.stream.write(session.output()) {
                 Ok(0) => is_over = true,
                 Ok(len) => {

@@ -152,6 +152,18 @@ pub trait Application {
     fn on_note(&mut self, note: &Note) {
         let _ = note;
     }
+
+    /// Whether its connection is read now. A simulated counterparty may be slow.
+    fn may_read(&self, now: Ts) -> bool {
+        let _ = now;
+        true
+    }
+
+    /// Whether its connection is written to now.
+    fn may_write(&self, now: Ts) -> bool {
+        let _ = now;
+        true
+    }
 }
 
 /// A message for the application.
@@ -181,13 +193,37 @@ pub enum Verdict {
 /// Messages that an application wants to send.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    drafts: Vec<Draft>,
+    items: Vec<Item>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Send(Draft),
+    Withhold(Draft),
+    AskAgain,
+    Close(String),
 }
 
 impl Outbox {
     /// Sends this after what was put in before.
     pub fn push(&mut self, draft: Draft) {
-        self.drafts.push(draft);
+        self.items.push(Item::Send(draft));
+    }
+
+    /// Keeps this under its number and does not send it, as if it was lost on its way: for
+    /// counterparties that are made to fail.
+    pub fn withhold(&mut self, draft: Draft) {
+        self.items.push(Item::Withhold(draft));
+    }
+
+    /// Asks for all that the other side ever sent, whatever has come: for the same.
+    pub fn ask_again(&mut self) {
+        self.items.push(Item::AskAgain);
+    }
+
+    /// Ends the connection, without a logout.
+    pub fn close(&mut self, why: &str) {
+        self.items.push(Item::Close(why.to_owned()));
     }
 }
 
@@ -405,9 +441,15 @@ pub struct Session<S> {
     gap: Option<Gap>,
     repeat: Option<Repeat>,
     early: BTreeMap<u64, Vec<u8>>,
+    /// Whether what is said is kept only.
+    is_withholding: bool,
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
+/// Nobody who is there is silent for longer than a day.
+const HEARTBEAT_S_MAX: u32 = 86_400;
+/// Numbers beyond this are no numbers of messages.
+const SEQ_MAX: u64 = 1 << 62;
 /// Repeating pauses while more than this waits to be written.
 const REPEAT_PAUSE_BYTES: usize = 1 << 18;
 
@@ -422,6 +464,7 @@ impl<S: Store> Session<S> {
     ) -> Session<S> {
         let is_fixt = config.version == Version::Fixt11;
         assert_eq!(is_fixt, config.appl_version.is_some());
+        assert!(config.heartbeat_s <= HEARTBEAT_S_MAX);
         Session {
             framer: Framer::new(config.message_bytes_max),
             heartbeat_s: config.heartbeat_s,
@@ -448,6 +491,7 @@ impl<S: Store> Session<S> {
             gap: None,
             repeat: None,
             early: BTreeMap::new(),
+            is_withholding: false,
         }
     }
 
@@ -506,10 +550,12 @@ impl<S: Store> Session<S> {
         self.heartbeat_s = self.config.heartbeat_s;
         self.last_received = now;
         self.last_sent = now;
-        if self.config.role == Role::Initiator {
-            let done = self.log_on(now, app);
-            self.conclude(done, app);
-        }
+        let done = match self.turn_over(now, app) {
+            Ok(true) if self.config.role == Role::Initiator => self.log_on(now, app),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Stop::Store(error)),
+        };
+        self.conclude(done, app);
     }
 
     /// The connection ended, whoever ended it.
@@ -524,6 +570,8 @@ impl<S: Store> Session<S> {
 
     /// Bytes were received.
     pub fn on_bytes<A: Application>(&mut self, bytes: &[u8], now: Ts, app: &mut A) {
+        let is_in_time = self.check_opening(now);
+        self.conclude(is_in_time, app);
         let mut framer = mem::replace(&mut self.framer, Framer::new(Framer::MESSAGE_BYTES_MIN));
         framer.push(bytes);
         while !self.is_closing
@@ -700,19 +748,24 @@ impl<S: Store> Session<S> {
 
 /// What time alone brings.
 impl<S: Store> Session<S> {
-    fn keep_time<A: Application>(&mut self, now: Ts, app: &mut A) -> Result<(), Stop> {
+    /// Ends a connection with the opening that it was made in: the numbers of the next are others.
+    fn check_opening(&mut self, now: Ts) -> Result<(), Stop> {
         let opening = self.config.schedule.opening(now);
-        let is_over = opening.is_none_or(|opening| self.store.created() < opening.start);
+        if opening.is_some_and(|opening| self.store.created() >= opening.start) {
+            return Ok(());
+        }
+        if self.is_logged_on() && !self.is_closing {
+            self.say_logout("The session's time is over", now)?;
+        }
+        Err(Stop::Close("the session's time is over".into()))
+    }
+
+    fn keep_time<A: Application>(&mut self, now: Ts, app: &mut A) -> Result<(), Stop> {
         if !self.is_connected {
             self.turn_over(now, app)?;
             return Ok(());
         }
-        if is_over {
-            if self.is_logged_on() {
-                self.say_logout("The session's time is over", now)?;
-            }
-            return Err(Stop::Close("the session's time is over".into()));
-        }
+        self.check_opening(now)?;
         if self.output().len() > self.config.output_bytes_max {
             return Err(Stop::Close("the other side does not read".into()));
         }
@@ -850,9 +903,6 @@ impl<S: Store> Session<S> {
         app: &mut A,
     ) -> Result<(), Stop> {
         let msg_type = message.msg_type();
-        if !self.turn_over(now, app)? {
-            return Err(Stop::Close("outside of the session's time".into()));
-        }
         for tag in [tags::SENDER_COMP_ID, tags::TARGET_COMP_ID] {
             if message.get(tag).is_none() {
                 return Err(Flaw::of(Reason::RequiredTagMissing, tag).into());
@@ -940,8 +990,28 @@ impl<S: Store> Session<S> {
     }
 
     fn send_all<A: Application>(&mut self, out: Outbox, now: Ts, app: &mut A) -> Result<(), Stop> {
-        for draft in out.drafts {
-            match self.send(&draft, now, app) {
+        for item in out.items {
+            let (draft, is_withheld) = match item {
+                Item::Send(draft) => (draft, false),
+                Item::Withhold(draft) => (draft, true),
+                Item::AskAgain => {
+                    let is_old = self.config.version < Version::Fix42;
+                    self.say(b"2", now, |writer| {
+                        writer
+                            .number(tags::BEGIN_SEQ_NO, 1)
+                            .number(tags::END_SEQ_NO, if is_old { 999_999 } else { 0 });
+                    })?;
+                    continue;
+                }
+                Item::Close(why) => {
+                    self.close(&why, app);
+                    continue;
+                }
+            };
+            self.is_withholding = is_withheld;
+            let sent = self.send(&draft, now, app);
+            self.is_withholding = false;
+            match sent {
                 Ok(_) => {}
                 Err(SendError::Store(error)) => return Err(Stop::Store(error)),
                 Err(error) => app.on_note(&Note::Rejected {
@@ -994,6 +1064,7 @@ impl<S: Store> Session<S> {
             .get(tags::HEART_BT_INT)
             .and_then(value::unsigned)
             .and_then(|seconds| u32::try_from(seconds).ok())
+            .filter(|&seconds| seconds <= HEARTBEAT_S_MAX)
             .ok_or(Flaw::of(Reason::ValueIncorrect, tags::HEART_BT_INT))?;
         let expected = match message.get(tags::NEXT_EXPECTED_MSG_SEQ_NUM) {
             Some(text) => Some(value::unsigned(text).ok_or(Flaw::of(
@@ -1133,6 +1204,9 @@ impl<S: Store> Session<S> {
         }
         let flaw = Flaw::of(Reason::RequiredTagMissing, tags::NEW_SEQ_NO);
         let next = message.number(tags::NEW_SEQ_NO).ok_or(flaw)?;
+        if next > SEQ_MAX {
+            return Err(Flaw::of(Reason::ValueIncorrect, tags::NEW_SEQ_NO).into());
+        }
         if next > self.store.next_in() {
             self.store.set_next_in(next)?;
         } else if next < self.store.next_in() {
@@ -1339,9 +1413,6 @@ impl<S: Store> Session<S> {
 /// What is said.
 impl<S: Store> Session<S> {
     fn log_on<A: Application>(&mut self, now: Ts, app: &mut A) -> Result<(), Stop> {
-        if !self.turn_over(now, app)? {
-            return Err(Stop::Close("outside of the session's time".into()));
-        }
         if self.config.reset_on_logon {
             self.reset(now, app)?;
         }
@@ -1570,6 +1641,9 @@ impl<S: Store> Session<S> {
     fn keep_and_put(&mut self, seq: u64, message: &[u8], now: Ts) -> io::Result<()> {
         self.store.save(seq, message)?;
         let msg_type = type_of(message);
+        if self.is_withholding {
+            return Ok(());
+        }
         if self.is_connected && (self.is_logged_on() || matches!(msg_type, b"A" | b"5" | b"2")) {
             self.put(message, now);
         }
@@ -1578,6 +1652,10 @@ impl<S: Store> Session<S> {
 
     fn put(&mut self, message: &[u8], now: Ts) {
         self.last_sent = now;
+        if self.out_start > self.out.len() / 2 {
+            self.out.drain(..self.out_start);
+            self.out_start = 0;
+        }
         self.out.extend_from_slice(message);
     }
 }

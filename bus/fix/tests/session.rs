@@ -282,6 +282,7 @@ fn whoever_is_wrong_before_the_logon_is_not_answered() {
         "in D 11=x",
         "in A 98=0",
         "in A 98=0 108=-1",
+        "in A 98=0 108=4294967295",
         "in A 49=OTHER 98=0 108=30",
         "in A 52=20010101-00:00:00 98=0 108=30",
     ] {
@@ -451,13 +452,15 @@ fn sequence_resets_of_both_kinds() {
          in #3 4 36=20
          in #20 1 112=b
          in #0 4 36=5
-         in #21 1 112=c",
+         in #21 1 112=c
+         in #0 4 36=18446744073709551615",
         "logged on
          out A 1 98=0 108=30
          out 0 2 112=a
          out 0 3 112=b
          out 3 4 45=0 58=Value is incorrect (out of range) for this tag 372=4 373=5
-         out 0 5 112=c",
+         out 0 5 112=c
+         out 3 6 45=0 58=Value is incorrect (out of range) for this tag 371=36 372=4 373=5",
     );
 }
 

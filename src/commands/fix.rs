@@ -1,0 +1,170 @@
+//! `tapeline fix`
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ::fix::sim::{Exchange, Script};
+use ::fix::{
+    Acceptor, Checks, DataTags, Dictionary, Memory, Role, Session, SessionConfig, Store as _,
+    Validator, Version,
+};
+use bus::clock::{Clock, MachineClock};
+use serde_json::json;
+use tapeline::pipeline::watch_signals;
+
+use super::{Failure, Talk};
+use crate::cli::{FixCommand, FixSim};
+
+/// How long a turn that found nothing to do is rested for.
+const REST: Duration = Duration::from_micros(200);
+
+pub fn fix(command: &FixCommand, talk: Talk) -> Result<(), Failure> {
+    match command {
+        FixCommand::Sim(args) => sim(args, talk),
+    }
+}
+
+fn sim(args: &FixSim, talk: Talk) -> Result<(), Failure> {
+    let version = Version::of(args.fix.as_bytes()).ok_or_else(|| {
+        let known: Vec<String> = Version::ALL.iter().map(Version::to_string).collect();
+        Failure::usage(format!(
+            "--fix {}: want one of {}",
+            args.fix,
+            known.join(", ")
+        ))
+    })?;
+    let names: BTreeSet<&String> = args.target.iter().collect();
+    if names.len() < args.target.len() {
+        return Err(Failure::usage("--target has the same name twice"));
+    }
+    let script = match &args.script {
+        Some(path) => read_script(path)?,
+        None => Script::plain(),
+    };
+    let dictionary = match &args.dictionary {
+        Some(path) => Some(Arc::new(Dictionary::read(path).map_err(Failure::usage)?)),
+        None => None,
+    };
+    let stop = watch_signals().map_err(Failure::io)?;
+    let clock = MachineClock::new();
+    let place = |error| Failure::io(format!("{}: {error}", args.listen));
+    let listener = TcpListener::bind(args.listen).map_err(place)?;
+    let now = clock.wall();
+    let sessions = args.target.iter().map(|target| {
+        let config = SessionConfig::new(version, Role::Acceptor, &args.sender, target);
+        // What does not fit is told; a counterparty that is tested with must not be the strict one.
+        let validator = dictionary
+            .as_ref()
+            .map(|dictionary| Validator::new(dictionary.clone(), Checks::STRICT));
+        let data = dictionary
+            .as_ref()
+            .map_or_else(DataTags::default, |dictionary| dictionary.data_tags());
+        let session = Session::new(config, Memory::new(now), validator, data);
+        (session, Exchange::new(version, script.clone()))
+    });
+    let mut acceptor = Acceptor::new(listener, sessions).map_err(place)?;
+    let address = acceptor.address().map_err(place)?;
+    talk.say(format_args!(
+        "{version} {} at {address} for {}, until SIGINT",
+        args.sender,
+        args.target.join(", ")
+    ));
+    while !stop.is_set() {
+        let work = acceptor.turn(clock.wall()).map_err(place)?;
+        for (session, exchange) in acceptor.sessions() {
+            for note in exchange.take_notes() {
+                talk.say(format_args!("{}: {note}", session.config().target));
+            }
+        }
+        if work == 0 {
+            thread::park_timeout(REST);
+        }
+    }
+    conclude(args, &mut acceptor, talk)
+}
+
+fn read_script(path: &Path) -> Result<Script, Failure> {
+    let place = path.display();
+    let text =
+        fs::read_to_string(path).map_err(|error| Failure::usage(format!("{place}: {error}")))?;
+    Script::parse(&text).map_err(|error| Failure::usage(format!("{place}, {error}")))
+}
+
+/// The orders, and what they come to.
+fn conclude(
+    args: &FixSim,
+    acceptor: &mut Acceptor<Memory, Exchange>,
+    talk: Talk,
+) -> Result<(), Failure> {
+    let mut rows = String::from("session,cl_ord_id,symbol,side,qty,status,filled,average\n");
+    let mut sessions = Vec::new();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for (session, exchange) in acceptor.sessions() {
+        let target = session.config().target.clone();
+        let mut counts = std::collections::BTreeMap::new();
+        for order in exchange.orders() {
+            *counts
+                .entry(format!("{:?}", order.status).to_lowercase())
+                .or_insert(0u64) += 1;
+            let row = [
+                target.clone(),
+                text(&order.id),
+                text(&order.symbol),
+                text(&order.side),
+                order.qty.to_string(),
+                order.status.code().to_owned(),
+                order.filled().to_string(),
+                order.average().to_string(),
+            ];
+            rows += &row.map(|field| quoted(&field)).join(",");
+            rows.push('\n');
+        }
+        let positions: serde_json::Map<String, serde_json::Value> = exchange
+            .positions()
+            .into_iter()
+            .map(|(symbol, qty)| (text(&symbol), json!(qty)))
+            .collect();
+        sessions.push(json!({
+            "session": target,
+            "orders": exchange.orders().len(),
+            "statuses": counts,
+            "positions": positions,
+            "next_in": session.store().next_in(),
+            "next_out": session.store().next_out(),
+        }));
+    }
+    if let Some(path) = &args.orders {
+        fs::write(path, rows)
+            .map_err(|error| Failure::io(format!("{}: {error}", path.display())))?;
+    }
+    if talk.json {
+        return talk.data(&format!("{}\n", json!({ "sessions": sessions })));
+    }
+    let mut lines = String::new();
+    for session in &sessions {
+        lines += &format!(
+            "{}: {} orders {}, positions {}, next in {}, next out {}\n",
+            session["session"].as_str().unwrap_or_default(),
+            session["orders"],
+            session["statuses"],
+            session["positions"],
+            session["next_in"],
+            session["next_out"],
+        );
+    }
+    talk.data(&lines)
+}
+
+/// A field of CSV.
+fn quoted(field: &str) -> String {
+    if field.contains(['"', ',', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
