@@ -463,10 +463,12 @@ pub struct Slice {
 /// `tapeline convert`
 #[derive(Debug, Args)]
 pub struct Convert {
-    /// ITCH captures: pcap, pcapng or ITCH files, plain or in gzip or zstd.
+    /// ITCH captures: pcap, pcapng or ITCH files, plain or in gzip or zstd; to convert into events, any
+    /// that `replay` reads.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Output: `.pcap` or `.itch`, with `.gz` or `.zst` to compress.
+    /// Output: `.pcap` or `.itch`, with `.gz` or `.zst` to compress; of `convert` also `.dbn`, likewise,
+    /// and `.parquet`.
     #[arg(short, long)]
     pub output: PathBuf,
     /// Trading date, `2026-01-05`, instead of what the capture or its name says.

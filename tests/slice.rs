@@ -199,3 +199,134 @@ fn what_cannot_be_cut_or_written_is_said_in_a_line() {
     let said = run("convert -o", &[&folder.join(&dated), &capture]).expect(0);
     assert!(!said.stderr.contains(undated), "{}", said.stderr);
 }
+
+/// The actions and flags of a DBN file's records.
+fn records(file: &Path) -> Vec<(char, u8)> {
+    let bytes = zstd::decode_all(std::fs::File::open(file).unwrap()).unwrap();
+    let metadata = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    let (records, rest) = bytes[8 + metadata..].as_chunks::<56>();
+    assert!(rest.is_empty());
+    let all = records
+        .iter()
+        .map(|record| (char::from(record[38]), record[36]));
+    all.collect()
+}
+
+#[test]
+fn books_of_a_dbn_file_are_those_of_the_capture_it_was_made_of() {
+    let _alone = alone();
+    let folder = Folder::quick("dbn");
+    let capture = session(&folder, "");
+    let dbn = folder.join("session.dbn.zst");
+    let convert = "--json convert --date 2026-01-05 -o";
+    let said = run(convert, &[&dbn, &capture]).expect(0).json();
+    let records = records(&dbn);
+    assert_eq!(said["records"], records.len());
+    assert_eq!((&said["left_out"], &said["wrong"]), (&json!(0), &json!(0)));
+    let count = |action| records.iter().filter(|record| record.0 == action).count();
+    assert!(count('A') > 1_000 && count('T') > 100, "{said}");
+    assert!(count('F') > 50 && count('T') >= count('F') && count('C') > count('F'));
+    // A trade and a fill never end what goes on with the order's change.
+    for pair in records.windows(2) {
+        let is_last = pair[0].1 & 0x80 != 0;
+        match pair[0].0 {
+            'F' => assert!(!is_last && pair[1].0 == 'C'),
+            'T' => assert_eq!(is_last, pair[1].0 != 'F'),
+            _ => {}
+        }
+    }
+    assert_eq!(records.last().unwrap().1, 0x80);
+
+    let (whole, again) = (
+        replay(&folder, "whole", &capture, ""),
+        replay(&folder, "again", &dbn, ""),
+    );
+    assert_eq!(manifest(&again)["anomalies"], json!({}));
+    let all = names(&whole);
+    assert_eq!(all.len(), 8);
+    for name in &all {
+        for at in ["09:30:01.5", "09:30:03", "09:30:05.9"] {
+            let (one, other) = (book(&whole, name, at), book(&again, name, at));
+            for side in ["bids", "asks"] {
+                assert!(one[side].as_array().unwrap().len() > 3);
+                assert_eq!(one[side], other[side], "{name} {at} {side}");
+            }
+        }
+        let (one, other) = (symbol(&whole, name), symbol(&again, name));
+        for key in ["bid", "ask", "trades", "volume", "vwap"] {
+            assert_eq!(one[key], other[key], "{name} {key}");
+        }
+    }
+
+    // What is there, and what is read, is not written over.
+    let refused = run(convert, &[&dbn, &capture]).expect(2);
+    refused.says(&["exists; --force overwrites it"]);
+    let refused = run("convert --force -o", &[&dbn, &dbn]).expect(2);
+    refused.says(&["is read, and would be written over"]);
+    let refused = run("convert -o", &[&folder.join("x.dbn"), &dbn]).expect(3);
+    refused.says(&["is DBN, and DBN is written of ITCH, LOBSTER and PITCH only"]);
+}
+
+#[test]
+fn lobster_becomes_dbn_and_what_has_no_order_is_left_out() {
+    let _alone = alone();
+    let folder = Folder::quick("dbn-lobster");
+    let lines = "34200.1,1,7,100,5859100,-1
+34200.2,1,8,50,5859000,1
+34200.3,1,9,60,5859000,1
+34200.4,4,8,20,5859000,1
+34200.5,2,7,10,5859100,-1
+34200.6,3,5,10,5859100,-1
+34200.7,5,0,10,5859050,1
+";
+    let file = folder.write("AAPL_2012-06-21_34200000_57600000_message_1.csv", lines);
+    let dbn = folder.join("x.dbn.zst");
+    let said = run("--json convert --date 2012-06-21 -o", &[&dbn, &file]);
+    let said = said.expect(0).json();
+    assert_eq!(
+        (&said["records"], &said["left_out"]),
+        (&json!(8), &json!(1))
+    );
+    let actions: String = records(&dbn).iter().map(|record| record.0).collect();
+    assert_eq!(actions, "AAATFCCT");
+    let again = folder.join("again");
+    let config = folder.write("small.toml", SMALL);
+    let mut args = words("replay -q --date 2012-06-21 -c");
+    args.extend(
+        [
+            config.as_os_str(),
+            "-o".as_ref(),
+            again.as_os_str(),
+            dbn.as_os_str(),
+        ]
+        .map(OsString::from),
+    );
+    tapeline(args).expect(0);
+    let found = symbol(&again, "AAPL");
+    assert_eq!(found["bid"], json!(["585.90", 90]));
+    assert_eq!(found["ask"], json!(["585.91", 90]));
+    assert_eq!(
+        (&found["trades"], &found["volume"]),
+        (&json!(2), &json!(30))
+    );
+}
+
+#[test]
+fn events_of_any_capture_become_rows() {
+    let _alone = alone();
+    let folder = Folder::quick("events");
+    let lines = r#"1618677817.1: {"type":"snapshot","product_id":"BTC-USD","asks":[["11.5","1.25"]],"bids":[["10","2"]]}
+1618677817.2: {"type":"l2update","product_id":"BTC-USD","changes":[["sell","11.5","0"]],"time":"2021-04-17T16:43:37.075687Z"}
+"#;
+    let file = folder.write("lines.json", lines);
+    let table = folder.join("events.parquet");
+    let said = run("--json convert -o", &[&table, &file]).expect(0).json();
+    // Its name, two levels that come, and one that goes.
+    assert_eq!(said["records"], 4);
+    let bytes = std::fs::read(&table).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    let refused = run("convert -o", &[&folder.join("x.dbn"), &file]).expect(3);
+    refused.says(&["is Coinbase, and DBN is written of ITCH, LOBSTER and PITCH only"]);
+    let left: Vec<_> = std::fs::read_dir(file.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}

@@ -4,13 +4,15 @@
 //! `iextp`, `mdp3`, `pitch`, `transport` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to
 //! ask for what no line brought), `protocol` (messages to events), `reader`
 //! (all of it together, into the shards' rings), `quarantine` (what was refused), `inspect` (what a
-//! capture holds), `again` (messages as they came, into a capture once more).
+//! capture holds), `again` (messages as they came, into a capture once more), `dbn_writer` (events into a
+//! DBN file).
 //! Knows nothing of books, analytics or logs.
 
 #![forbid(unsafe_code)]
 
 pub mod again;
 pub mod arbiter;
+pub mod dbn_writer;
 pub mod iextp;
 pub mod inspect;
 pub mod link;

@@ -3,6 +3,7 @@
 mod bench;
 mod book;
 mod config;
+mod convert;
 mod demo;
 mod diff;
 mod doctor;
@@ -168,7 +169,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Book(args) => book::book(&args, talk),
         Command::Verify(args) => verify::verify(&args, talk),
         Command::Slice(args) => slice::slice(&args, talk),
-        Command::Convert(args) => slice::convert(&args, talk),
+        Command::Convert(args) => convert::convert(&args, talk),
         Command::Diff(args) => diff::diff(&args, talk),
         Command::Savepoint(args) => savepoint::savepoint(&args, talk),
         Command::Shadow(args) => shadow::shadow(&args, talk),

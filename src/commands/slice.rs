@@ -53,6 +53,26 @@ pub fn slice(args: &cli::Slice, talk: Talk) -> Result<(), Failure> {
     job.run(Slice::new(names, from, until), talk)
 }
 
+/// Whether the output may be written: over no file that is there, unless that is wanted, and over no
+/// input at all.
+pub fn check_output(args: &cli::Convert) -> Result<(), Failure> {
+    if args.output.exists() && !args.force {
+        return Err(Failure::usage(format!(
+            "{}: exists; --force overwrites it",
+            args.output.display()
+        )));
+    }
+    let there = args.output.canonicalize().ok();
+    let is_output = |file: &&PathBuf| there.is_some() && file.canonicalize().ok() == there;
+    match args.files.iter().find(is_output) {
+        None => Ok(()),
+        Some(file) => Err(Failure::usage(format!(
+            "{}: is read, and would be written over",
+            file.display()
+        ))),
+    }
+}
+
 /// Captures to be read, and a file to be written.
 struct Job<'a> {
     args: &'a cli::Convert,
@@ -65,20 +85,7 @@ impl Job<'_> {
     fn open(args: &cli::Convert, talk: Talk) -> Result<Job<'_>, Failure> {
         super::check_regular(&args.files)?;
         let is_pcap = is_pcap(&args.output)?;
-        if args.output.exists() && !args.force {
-            return Err(Failure::usage(format!(
-                "{}: exists; --force overwrites it",
-                args.output.display()
-            )));
-        }
-        let there = args.output.canonicalize().ok();
-        let is_output = |file: &&PathBuf| there.is_some() && file.canonicalize().ok() == there;
-        if let Some(file) = args.files.iter().find(is_output) {
-            return Err(Failure::usage(format!(
-                "{}: is read, and would be written over",
-                file.display()
-            )));
-        }
+        check_output(args)?;
         let mut config = Config::default();
         config.source.date.clone_from(&args.date);
         config.check().map_err(Failure::usage)?;
@@ -91,7 +98,7 @@ impl Job<'_> {
         let wire = wire(&mut capture, &config)?;
         if wire != Wire::Itch {
             return Err(Failure::input(format!(
-                "{}: is {}, and only ITCH can be written again",
+                "{}: is {}, and only ITCH can be written as ITCH",
                 args.files[0].display(),
                 wire.title()
             )));
@@ -268,7 +275,8 @@ fn is_pcap(path: &Path) -> Result<bool, Failure> {
         Some((stem, "pcap")) if !stem.is_empty() => Ok(true),
         Some((stem, "itch" | "itch50")) if !stem.is_empty() => Ok(false),
         _ => Err(Failure::usage(format!(
-            "{}: want a name that ends in .pcap or .itch, with .gz or .zst to compress",
+            "{}: want a name that ends in .pcap or .itch, with .gz or .zst to compress; convert also \
+             writes .dbn and .parquet",
             path.display()
         ))),
     }

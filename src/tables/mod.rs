@@ -21,6 +21,7 @@
 //!
 //! The only place that knows `parquet`.
 
+mod events;
 mod orders;
 mod read;
 mod schema;
@@ -34,6 +35,7 @@ use bus::signal::LateReason;
 use bus::{Body, Level, Notional, Price, Side, Signal, Ts};
 use parquet::data_type::ByteArray;
 
+pub use events::Events;
 pub use read::{OrderRow, Rows, Status, WindowRow, read_books, read_orders, read_windows};
 
 use orders::Orders;

@@ -137,3 +137,22 @@ pub(super) const BOOKS: &str = "message books {
     optional int64 ask_px_e9;
     required int32 qty_decimals;
 }";
+
+/// One event of a capture, as `tapeline convert` writes them. `type` is the feed's own letter; `flags` are
+/// those of the log. A replaced order has its new number in `order_id_new`; a trade, its own there.
+pub(super) const EVENTS: &str = "message events {
+    required int64 ts_recv (TIMESTAMP(NANOS, true));
+    required int64 ts_event (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required binary kind (STRING);
+    required binary type (STRING);
+    required binary side (STRING);
+    optional double price;
+    optional int64 price_e9;
+    required int64 qty;
+    optional int64 order_id (INTEGER(64, false));
+    optional int64 order_id_new (INTEGER(64, false));
+    required int32 flags;
+    required int64 seq;
+    required int32 qty_decimals;
+}";
