@@ -374,7 +374,14 @@ pub struct ServeFeed {
     /// Keep at most so much of what was sent, to send it again.
     #[arg(long, default_value = "256MiB", value_name = "SIZE")]
     pub keep: Size,
-    /// With --retransmit: go on answering until nobody has asked for so long.
+    /// Serve what is sent as a SoupBinTCP session at this address, to whoever logs in, from the message
+    /// that each asks for; with it, an ITCH file needs no --line.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub soup: Option<SocketAddrV4>,
+    /// With --soup: cut each connection after so many messages, as a network may.
+    #[arg(long, requires = "soup", value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    pub soup_cut: Option<u64>,
+    /// With --retransmit or --soup: go on until nobody has asked, or been connected, for so long.
     #[arg(long, default_value = "2s", value_name = "TIME")]
     pub linger: Span,
 }

@@ -7,6 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bus::soupbintcp::Packet;
+use feed::moldudp64::Blocks;
+
 use support::{Ended, Folder, Started, alone, digests, manifest, program, tapeline};
 
 /// A sample session and its replay.
@@ -296,6 +299,90 @@ fn an_itch_file_over_lines_that_lose_gives_what_its_replay_gives() {
     listening.wait_for_end().expect(0);
     serving.kill();
     check_recovered(&session, &run);
+}
+
+/// The same messages in an ITCH file, in a recorded SoupBinTCP session, and from a server whose
+/// connections break.
+#[test]
+fn a_session_over_tcp_gives_what_its_replay_gives() {
+    let _alone = alone();
+    let folder = Folder::new("live-soup");
+    let (file, replay) = (folder.join("session.itch"), folder.join("replay"));
+    let sample = "sample itch --symbols 16 --seconds 3 --rate 2000 --seed 11 -o".split(' ');
+    tapeline(sample.map(OsString::from).chain([file.clone().into()])).expect(0);
+    let text = String::from;
+    tapeline(args![text("replay"), file, text("-o"), replay]).expect(0);
+    let replayed = manifest(&replay);
+
+    let mut session = Vec::new();
+    let accepted = Packet::Accepted {
+        session: *b"    DAY001",
+        sequence: 1,
+    };
+    accepted.put(&mut session);
+    let bytes = std::fs::read(&file).unwrap();
+    for (index, message) in Blocks::new(&bytes).enumerate() {
+        Packet::Sequenced(message).put(&mut session);
+        if index % 100 == 0 {
+            Packet::ServerHeartbeat.put(&mut session);
+        }
+    }
+    Packet::EndOfSession.put(&mut session);
+    let recorded = folder.write("recorded.soup", session);
+    let inspected = tapeline(args![text("inspect"), recorded]).expect(0);
+    for said in ["SoupBinTCP session", "DAY001"] {
+        assert!(inspected.stdout.contains(said), "{}", inspected.stdout);
+    }
+    let from_record = folder.join("from-record");
+    tapeline(args![text("replay"), recorded, text("-o"), from_record]).expect(0);
+    assert_eq!(manifest(&from_record)["digest"], replayed["digest"]);
+
+    for (input, model) in [(&file, "pipeline"), (&recorded, "run-to-completion")] {
+        let (server, run) = (free_address(), folder.join(model));
+        let config = folder.write(
+            "live.toml",
+            format!(
+                "[source.soup]\nserver = \"{server}\"\nuser = \"me\"\npassword = \"secret\"\n\
+                 retry = \"1ms\"\nretry_max = \"50ms\"\n[run]\nmodel = \"{model}\"\n"
+            ),
+        );
+        let mut command = program();
+        command
+            .arg("serve-feed")
+            .arg(input)
+            .args(["--speed", "max"]);
+        let address = server.to_string();
+        let server = ["--soup", &address, "--soup-cut", "1500", "--linger", "1h"];
+        let serving = Started::new(command.args(server));
+        tapeline(args![text("run"), text("-c"), config, text("-o"), run]).expect(0);
+        serving.interrupt();
+        let mut serving = serving;
+        serving
+            .wait_for_end()
+            .expect(130)
+            .says(&["logins accepted"]);
+        let live = manifest(&run);
+        assert_eq!(live["mode"], "live");
+        assert_eq!(live["counts"]["lost_messages"], 0, "{}", live["anomalies"]);
+        assert_eq!(live["counts"]["by_type"], replayed["counts"]["by_type"]);
+        assert!(
+            digests(&run) == digests(&replay),
+            "other digests than the replay"
+        );
+        // Several thousand messages, and a connection for each 1,500.
+        let examples = live["anomaly_examples"].to_string();
+        assert!(
+            examples.contains("trying again, from message 3001 on"),
+            "{examples}"
+        );
+    }
+
+    let refused = folder.write(
+        "both.toml",
+        "[source]\nlines = [\"239.1.1.1:9\"]\n[source.soup]\nserver = \"127.0.0.1:9\"\n",
+    );
+    let said = tapeline(args![text("run"), text("-c"), refused]).expect(2);
+    said.says(&["source.soup.server and source.lines: want one of them"]);
 }
 
 #[test]

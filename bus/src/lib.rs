@@ -3,7 +3,7 @@
 //! Read in this order: `fixed` (prices, quantities, times), `event` (what comes in), `signal`
 //! (what is concluded), `market` (what book and analytics say to each other), `ring` (from the
 //! reader to a shard), `clock`, `mem`, `log` (what is kept), `state` and `checkpoint` (what need not
-//! be replayed), `disk` (where), `oms` (how orders leave).
+//! be replayed), `disk` (where), `oms` (how orders leave), `soupbintcp` (numbered messages over TCP).
 //! `failpoint` lets tests end the process at named places, in builds made for that.
 //! Knows nothing of exchanges, books or strategies.
 
@@ -22,6 +22,7 @@ pub mod oms;
 pub mod planted;
 pub mod ring;
 pub mod signal;
+pub mod soupbintcp;
 pub mod state;
 
 pub use event::{Event, Flags, Kind, Side};

@@ -1,7 +1,7 @@
 //! The other side of a live feed: payloads to multicast groups, and what was lost again to who asks.
 //!
 //! Under it: `packed` (an ITCH file as packets), `faults` (what a line loses, doubles and swaps),
-//! `store` (what was sent, by its numbers).
+//! `store` (what was sent, by its numbers), `sessions` (the same over SoupBinTCP).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -12,10 +12,12 @@ use crate::moldudp64::{HEADER_BYTES, Header};
 
 mod faults;
 mod packed;
+mod sessions;
 mod store;
 
 pub use faults::{FaultCounts, FaultRule, Faults};
 pub use packed::Packed;
+pub use sessions::{SessionCounts, Sessions};
 pub use store::{ANSWER_BYTES_MAX, Store};
 
 /// Sends UDP multicast from one interface, looped back to receivers on this machine too.

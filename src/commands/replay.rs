@@ -10,8 +10,8 @@ use bus::state::Versions;
 use bus::{Anomaly, Ts};
 use feed::protocol::Wire;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
-use feed::source::{Capture, CaptureOptions, Paced, Polled, Source};
-use tapeline::config::{Config, InDoubt, Speed};
+use feed::source::{Capture, CaptureOptions, Network, Paced, Polled, Soup, Source};
+use tapeline::config::{Config, InDoubt, Speed, soup};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
 use tapeline::reference::Reference;
 use tapeline::results::{self, Results};
@@ -479,6 +479,35 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
             today.date
         )));
     }
+    let source = match &config.source.soup.server {
+        Some(server) => {
+            let sequence = match mode {
+                Mode::LiveResume => 0,
+                Mode::Live | Mode::Replay | Mode::Resume => config.source.soup.sequence,
+            };
+            let login = config.source.soup.login(sequence);
+            let login = login.expect("the configuration was checked");
+            let address = soup::resolve(server).map_err(Failure::io)?;
+            talk.say(format_args!(
+                "reading the session at {server}; SIGINT ends in order"
+            ));
+            Network::Soup(Soup::new(address, login, config.source.soup.rule()))
+        }
+        None => Network::Multicast(listen(&config, talk)?),
+    };
+    let live = Live::new(source, &clock);
+    let wire = Wire::Itch;
+    let run = finish_run(
+        live, wire, &clock, dir, config, day, manifest, mode, talk, &stop,
+    )?;
+    match run.report(args.strict, talk) {
+        Err(failure) if failure.code() == 3 && run.outcome.is_stopped => Ok(()),
+        result => result,
+    }
+}
+
+/// Joins the groups of all lines.
+fn listen(config: &Config, talk: Talk) -> Result<Multicast, Failure> {
     let (lines, interface) = (&config.source.lines, config.source.interface);
     let source = Multicast::open(&MulticastOptions {
         lines: lines
@@ -515,15 +544,7 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
              bursts"
         ));
     }
-    let live = Live::new(source, &clock);
-    let wire = Wire::Itch;
-    let run = finish_run(
-        live, wire, &clock, dir, config, day, manifest, mode, talk, &stop,
-    )?;
-    match run.report(args.strict, talk) {
-        Err(failure) if failure.code() == 3 && run.outcome.is_stopped => Ok(()),
-        result => result,
-    }
+    Ok(source)
 }
 
 /// The directory of a new live run.
@@ -531,9 +552,9 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
     let path = args.config.as_ref().expect("required unless resumed");
     let mut config = Config::read(path).map_err(Failure::usage)?;
     at_rest(&mut config)?;
-    if config.source.lines.is_empty() {
+    if config.source.lines.is_empty() && config.source.soup.server.is_none() {
         return Err(Failure::usage(format!(
-            "{}: source.lines names no multicast group",
+            "{}: source.lines names no multicast group, nor source.soup.server a session",
             path.display()
         )));
     }
@@ -567,6 +588,13 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
             ..Input::default()
         })
         .collect();
+    manifest
+        .inputs
+        .extend(config.source.soup.server.iter().map(|server| Input {
+            path: server.into(),
+            format: "SoupBinTCP".into(),
+            ..Input::default()
+        }));
     begin(&dir, &config, reference.as_deref(), &manifest)?;
     Ok(Resumed {
         dir,

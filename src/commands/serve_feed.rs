@@ -1,7 +1,7 @@
 //! `tapeline serve-feed`
 
 use std::fmt::Write as _;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use bus::clock::{Clock, MachineClock};
 use feed::moldudp64::{END_OF_SESSION, Header, SessionId};
 use feed::source::capture::Format;
 use feed::source::{Capture, CaptureOptions, Framing, Paced, Polled, Source};
-use feed::transmit::{Answers, FaultCounts, FaultRule, Faults, Packed, Store, Transmitter};
+use feed::transmit::{
+    Answers, FaultCounts, FaultRule, Faults, Packed, SessionCounts, Sessions, Store, Transmitter,
+};
 use serde_json::{Value, json};
 use tapeline::config::Speed;
 use tapeline::latency::Histogram;
@@ -40,19 +42,19 @@ pub fn serve_feed(args: &ServeFeed, talk: Talk) -> Result<(), Failure> {
         ..CaptureOptions::default()
     };
     let capture = Capture::open(&args.files, options).map_err(Failure::io)?;
-    let is_file = capture
-        .files()
-        .iter()
-        .any(|file| file.format == Format::Itch);
-    if is_file && args.line.is_empty() {
+    let is_any = |format: Format| capture.files().iter().any(|file| file.format == format);
+    let is_itch = is_any(Format::Itch);
+    let has_groups = !is_itch && !is_any(Format::SoupBinTcp);
+    if !has_groups && args.line.is_empty() && args.soup.is_none() {
         return Err(Failure::usage(
             "an ITCH file has no packets and no groups: say where to with --line GROUP:PORT, once \
-             for each line",
+             for each line, or with --soup ADDRESS:PORT",
         ));
     }
     let stop = watch_signals().map_err(Failure::io)?;
-    let mut serving = Serving::new(args, &stop, is_file)?;
-    match is_file {
+    let mut serving = Serving::new(args, &stop, is_itch)?;
+    serving.has_own_groups = has_groups && args.line.is_empty();
+    match is_itch {
         true => at_pace(Packed::new(capture, SESSION), args, &mut serving)?,
         false => at_pace(capture, args, &mut serving)?,
     }
@@ -126,6 +128,9 @@ struct Serving<'a> {
     /// What was sent; only where somebody may ask, or copies are told apart.
     store: Option<Store>,
     answers: Option<Answers>,
+    sessions: Option<Sessions>,
+    /// Packets go where they were captured.
+    has_own_groups: bool,
     late: Histogram,
     packets: u64,
     messages: u64,
@@ -145,7 +150,11 @@ impl<'a> Serving<'a> {
         let answers = args.retransmit.map(|address| {
             Answers::open(address, interval_ns).map_err(|e| Failure::io(format!("{address}: {e}")))
         });
-        let is_stored = args.retransmit.is_some() || !args.line.is_empty();
+        let sessions = args.soup.map(|address| {
+            Sessions::open(SocketAddr::V4(address), args.soup_cut)
+                .map_err(|e| Failure::io(format!("{address}: {e}")))
+        });
+        let is_stored = args.retransmit.is_some() || args.soup.is_some() || !args.line.is_empty();
         let clock = MachineClock::new();
         let now_ns = clock.now_ns();
         let mut serving = Serving {
@@ -156,6 +165,8 @@ impl<'a> Serving<'a> {
             outlets: Vec::new(),
             store: is_stored.then(|| Store::new(args.keep.0 as usize)),
             answers: answers.transpose()?,
+            sessions: sessions.transpose()?,
+            has_own_groups: false,
             late: Histogram::new(),
             packets: 0,
             messages: 0,
@@ -235,7 +246,7 @@ impl<'a> Serving<'a> {
                 self.late.record(self.clock.now_ns().saturating_sub(due_ns));
             }
             let (framing, line) = line;
-            if self.args.line.is_empty() {
+            if self.has_own_groups {
                 self.name_outlets(&source, line)?;
             }
             self.send(&payload, framing, line)?;
@@ -310,7 +321,7 @@ impl<'a> Serving<'a> {
             self.is_ended |= header.count == END_OF_SESSION;
         }
         self.packets += 1;
-        let to = match self.args.line.is_empty() {
+        let to = match self.has_own_groups {
             true => line..line + 1,
             false => 0..self.outlets.len(),
         };
@@ -370,14 +381,24 @@ impl<'a> Serving<'a> {
     }
 
     fn answer(&mut self) -> Result<bool, Failure> {
-        let (Some(answers), Some(store)) = (&mut self.answers, &self.store) else {
+        let Some(store) = &self.store else {
             return Ok(false);
         };
         let now_ns = self.clock.now_ns();
-        let has_asked = answers
-            .turn(store, now_ns)
-            .map_err(|e| Failure::io(format!("retransmission: {e}")))?;
-        if has_asked {
+        let mut has_asked = false;
+        if let Some(answers) = &mut self.answers {
+            has_asked |= answers
+                .turn(store, now_ns)
+                .map_err(|e| Failure::io(format!("retransmission: {e}")))?;
+        }
+        let mut is_idle = true;
+        if let Some(sessions) = &mut self.sessions {
+            has_asked |= sessions
+                .turn(store, self.is_ended, now_ns)
+                .map_err(|e| Failure::io(format!("sessions: {e}")))?;
+            is_idle = sessions.is_idle();
+        }
+        if has_asked || !is_idle {
             self.last_asked_ns = now_ns;
         }
         Ok(has_asked)
@@ -387,7 +408,8 @@ impl<'a> Serving<'a> {
     fn linger(&mut self) -> Result<(), Failure> {
         let linger_ns = self.args.linger.0.max(0) as u64;
         self.last_asked_ns = self.clock.now_ns();
-        while self.answers.is_some() && !self.stop.is_set() {
+        let has_server = self.answers.is_some() || self.sessions.is_some();
+        while has_server && !self.stop.is_set() {
             let now_ns = self.clock.now_ns();
             if now_ns - self.last_asked_ns > linger_ns {
                 break;
@@ -407,6 +429,7 @@ impl<'a> Serving<'a> {
             .map(|outlet| (outlet.group, outlet.faults.counts()))
             .collect();
         let answers = self.answers.as_ref().map(Answers::counts);
+        let soup = self.sessions.as_ref().map(Sessions::counts);
         if talk.json {
             let late = (!self.late.is_empty()).then(|| {
                 json!({
@@ -429,12 +452,18 @@ impl<'a> Serving<'a> {
                     "refused": counts.refused,
                 })
             });
+            let soup = soup.map(|counts| {
+                json!({
+                    "logins": counts.logins, "messages": counts.messages,
+                    "refused": counts.refused,
+                })
+            });
             let said = json!({
                 "schema": "tapeline-serve-feed/1", "packets": self.packets,
                 "messages": self.messages, "bytes": self.bytes,
                 "refused": self.transmitter.refused(),
                 "max_late_ns": self.late.max_ns().unwrap_or(0), "late_ns": late,
-                "lines": lines, "retransmission": answers,
+                "lines": lines, "retransmission": answers, "soup": soup,
             });
             return talk.data(&format!("{said}\n"));
         }
@@ -467,6 +496,19 @@ impl<'a> Serving<'a> {
                 count(counts.requests - counts.refused),
                 count(counts.messages),
                 count(counts.refused)
+            ));
+        }
+        if let Some(counts) = soup {
+            let SessionCounts {
+                logins,
+                refused,
+                messages,
+            } = counts;
+            talk.say(format_args!(
+                "{} logins accepted and served {} messages; {} refused",
+                count(logins),
+                count(messages),
+                count(refused)
             ));
         }
         if !self.late.is_empty() {

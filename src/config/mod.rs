@@ -8,6 +8,7 @@ mod market;
 mod orders;
 mod parts;
 mod run;
+pub mod soup;
 mod source;
 mod units;
 
@@ -23,6 +24,7 @@ pub use market::{
 };
 pub use orders::{InDoubt, Orders, Risk};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
+pub use soup::Soup;
 pub use source::{Gaps, Quarantine, Retransmit, Source};
 pub use units::{Ratio, Size, Span, Speed};
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bus::oms::{Encoder, FixConfig};
 use serde::{Deserialize, Serialize};
 
+use super::soup::is_host_and_port;
 use super::units::Ratio;
 
 /// Checks before an order leaves.
@@ -94,15 +95,12 @@ impl Orders {
             account: None,
         };
         Encoder::new(&fix).map_err(|e| format!("orders: {e}"))?;
-        if let Some(address) = &self.tcp {
-            let port = address
-                .rsplit_once(':')
-                .map(|(host, port)| (host, port.parse::<u16>()));
-            if !matches!(port, Some((host, Ok(1..))) if !host.is_empty()) {
-                return Err(format!(
-                    "orders.tcp is `{address}`, want HOST:PORT (like \"127.0.0.1:9878\")"
-                ));
-            }
+        if let Some(address) = &self.tcp
+            && !is_host_and_port(address)
+        {
+            return Err(format!(
+                "orders.tcp is `{address}`, want HOST:PORT (like \"127.0.0.1:9878\")"
+            ));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use feed::protocol::Wire;
 use feed::retransmit::AskRule;
 use serde::{Deserialize, Serialize};
 
+use super::soup::Soup;
 use super::units::{Size, Span};
 use super::{MILLI, SECOND, positive};
 use crate::session::TradingDay;
@@ -42,6 +43,8 @@ pub struct Source {
     pub gaps: Gaps,
     /// Live only: whom to ask for what no line brought.
     pub retransmit: Retransmit,
+    /// Live only: a session over TCP instead of lines.
+    pub soup: Soup,
     /// What to keep of what was not understood.
     pub quarantine: Quarantine,
 }
@@ -156,6 +159,16 @@ impl Source {
                 "source.quarantine.max_bytes is {found}, want at most 1GiB"
             ));
         }
+        self.soup.check()?;
+        if self.soup.server.is_some() && !self.lines.is_empty() {
+            return Err("source.soup.server and source.lines: want one of them".into());
+        }
+        if self.soup.server.is_some() && self.retransmit.server.is_some() {
+            return Err(
+                "source.retransmit.server: what a session over TCP lacks is asked of its own server"
+                    .into(),
+            );
+        }
         if self.gaps.hold_packets == 0 {
             return Err("source.gaps.hold_packets must be above zero".into());
         }
@@ -177,6 +190,7 @@ impl Default for Source {
             timezone: "America/New_York".into(),
             gaps: Gaps::default(),
             retransmit: Retransmit::default(),
+            soup: Soup::default(),
             quarantine: Quarantine::default(),
         }
     }

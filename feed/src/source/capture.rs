@@ -24,6 +24,7 @@ use super::pcap::Pcap;
 use super::pcapng::Pcapng;
 use super::quarantine_file::QuarantineFile;
 use super::record::{Record, Step};
+use super::soup_file::{self, SoupFile};
 use super::text_file::{self, TextFile};
 use super::{Framing, Line, Packet, Place, Polled, Source, SourceError, Trouble};
 use crate::link::{self, NotUdp};
@@ -106,6 +107,7 @@ enum Reader {
     Dbn(DbnFile),
     Text(Box<TextFile>),
     Quarantine(Box<QuarantineFile>),
+    Soup(SoupFile),
 }
 
 pub(super) struct Head {
@@ -185,6 +187,7 @@ impl Capture {
                 Reader::Dbn(file) => (Format::Dbn, file.start),
                 Reader::Text(file) => (file.venue().format(), None),
                 Reader::Quarantine(file) => (Format::Quarantine, Some(file.date())),
+                Reader::Soup(_) => (Format::SoupBinTcp, None),
             };
             let own_line = match format {
                 Format::Pcap | Format::Pcapng => 0,
@@ -195,7 +198,8 @@ impl Capture {
                 | Format::Tardis
                 | Format::Coinbase
                 | Format::Bitstamp
-                | Format::Quarantine => capture.lines.add_file(path)?,
+                | Format::Quarantine
+                | Format::SoupBinTcp => capture.lines.add_file(path)?,
             };
             capture.infos.push(FileInfo {
                 path: path.clone(),
@@ -274,7 +278,7 @@ impl Capture {
                 (Format::Coinbase, _) => Wire::Coinbase,
                 (Format::Bitstamp, _) => Wire::Bitstamp,
                 (Format::Lobster, _) => Wire::Lobster,
-                (Format::Itch, _) => Wire::Itch,
+                (Format::Itch | Format::SoupBinTcp, _) => Wire::Itch,
                 (Format::Pcap | Format::Pcapng, true) => match file.head.framing {
                     Framing::IexTp => Wire::Iex,
                     Framing::Mdp3(_) => Wire::Mdp3,
@@ -366,6 +370,8 @@ impl Source for Capture {
         file.is_ready = false;
         let head = &file.head;
         let bytes = match head.framing {
+            // They were put into packets here.
+            _ if matches!(file.reader, Reader::Soup(_)) => &file.framed[..],
             Framing::MoldUdp64
             | Framing::IexTp
             | Framing::Mdp3(_)
@@ -423,6 +429,7 @@ impl OpenFile {
                 Reader::Dbn(file) => file.next(&mut self.input, &mut self.framed),
                 Reader::Text(file) => file.next(&mut self.input, &mut self.framed),
                 Reader::Quarantine(file) => file.next(&mut self.input, &mut self.framed),
+                Reader::Soup(file) => file.next(&mut self.input, &mut self.framed),
             };
             let record = match step {
                 Step::Record(record) => record,
@@ -455,8 +462,11 @@ impl OpenFile {
             };
             match &self.reader {
                 Reader::Quarantine(file) => self.head = file.head(&record, self.own_line, place),
-                Reader::Itch(_) | Reader::Lobster(_) | Reader::Dbn(_) | Reader::Text(_) => {
-                    let is_itch = matches!(self.reader, Reader::Itch(_));
+                Reader::Itch(_)
+                | Reader::Lobster(_)
+                | Reader::Dbn(_)
+                | Reader::Text(_)
+                | Reader::Soup(_) => {
                     self.head = Head {
                         ts: record.ts,
                         ts_recv: None,
@@ -464,10 +474,10 @@ impl OpenFile {
                         len: record.len,
                         wire_bytes: record.len as u32,
                         line: self.own_line,
-                        framing: if is_itch {
-                            Framing::LengthPrefixed
-                        } else {
-                            Framing::Records(record.ts)
+                        framing: match self.reader {
+                            Reader::Itch(_) => Framing::LengthPrefixed,
+                            Reader::Soup(_) => Framing::MoldUdp64,
+                            _ => Framing::Records(record.ts),
                         },
                         place,
                     };
@@ -559,7 +569,7 @@ fn kept(bytes: &[u8]) -> Vec<u8> {
 /// Whose protocol a file of this format is in, where the format says it.
 pub(super) fn wire_of(format: Format) -> Option<Wire> {
     match format {
-        Format::Itch => Some(Wire::Itch),
+        Format::Itch | Format::SoupBinTcp => Some(Wire::Itch),
         Format::Lobster => Some(Wire::Lobster),
         Format::Dbn => Some(Wire::Dbn),
         Format::Binance => Some(Wire::Binance),
@@ -636,8 +646,12 @@ fn recognise(
     if let Some(venue) = text_file::look(input) {
         return Ok(Reader::Text(Box::new(TextFile::new(venue, path))));
     }
+    if soup_file::look(input) {
+        return Ok(Reader::Soup(SoupFile::new(itch_messages_max)));
+    }
     let want = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance or Coinbase messages, tardis.dev or \
-                Bitstamp CSV, or length-prefixed ITCH messages, plain or in gzip or zstd";
+                Bitstamp CSV, a SoupBinTCP session or length-prefixed ITCH messages, plain or in \
+                gzip or zstd";
     match itch_file::look(input) {
         Ok(()) if found.is_empty() => Err((0, format!("is empty, {want}"))),
         Ok(()) => Ok(Reader::Itch(ItchFile::new(itch_messages_max))),

@@ -31,6 +31,8 @@ pub enum Format {
     Bitstamp,
     /// What a run did not understand.
     Quarantine,
+    /// What a SoupBinTCP server sent.
+    SoupBinTcp,
 }
 
 impl Format {
@@ -47,6 +49,7 @@ impl Format {
             Format::Coinbase => "Coinbase messages",
             Format::Bitstamp => "Bitstamp CSV",
             Format::Quarantine => "quarantine",
+            Format::SoupBinTcp => "SoupBinTCP session",
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Where packets come from: captures on disk, or the network.
 //!
 //! Read in this order: this file (what a source is), `capture` (files, merged on time), `multicast`
-//! (the network), `paced` (a capture at the pace at which it was taken), `sim` (for tests).
+//! (the network), `soup` and `dial` under it (a session over TCP), `paced` (a capture at the pace at
+//! which it was taken), `sim` (for tests).
 //! Under `capture`: `input` (bytes, decompressed), `record` (what the formats share), one module
 //! per format, `lines` (where packets were sent to), `file_info` (what was met).
 
@@ -10,29 +11,36 @@ use std::path::PathBuf;
 
 use bus::Ts;
 
+use crate::moldudp64::HEADER_BYTES;
 use crate::retransmit::{AskCounts, Asked, Missing};
 
 pub mod capture;
 mod dbn_file;
+mod dial;
 mod file_info;
 mod input;
 mod itch_file;
 mod lines;
 mod lobster_file;
 pub mod multicast;
+mod network;
 pub mod paced;
 mod pcap;
 mod pcapng;
 mod quarantine_file;
 mod record;
 pub mod sim;
+pub mod soup;
+mod soup_file;
 mod text;
 mod text_file;
 
 pub use capture::{Capture, CaptureOptions};
 pub use multicast::{Multicast, MulticastLine, MulticastOptions};
+pub use network::Network;
 pub use paced::{Pace, Paced, Speed};
 pub use sim::{SimSource, SimStep};
+pub use soup::{DialRule, Soup};
 pub use text::TextFile;
 
 /// One payload, with where and when it was met. Borrows from the source until the next poll.
@@ -74,9 +82,8 @@ impl Packet<'_> {
             (Some(ts), _) => Some(ts),
             (None, Framing::LengthPrefixed) => itch_time(self.payload),
             (None, Framing::Records(due)) => due,
-            (None, Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_)) => {
-                None
-            }
+            (None, Framing::MoldUdp64) => itch_time(self.payload.get(HEADER_BYTES..)?),
+            (None, Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_)) => None,
         }
     }
 }

@@ -26,7 +26,8 @@ fn check(bytes: &[u8], want: &[&str]) {
 }
 
 const WANT: &str = "want a pcap, a pcapng, DBN, LOBSTER messages, Binance or Coinbase messages, tardis.dev or \
-                    Bitstamp CSV, or length-prefixed ITCH messages, plain or in gzip or zstd";
+                    Bitstamp CSV, a SoupBinTCP session or length-prefixed ITCH messages, plain or in \
+                    gzip or zstd";
 
 #[test]
 fn an_empty_file_is_refused() {

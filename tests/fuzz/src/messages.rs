@@ -3,9 +3,11 @@
 //! it; and no piece of memory is larger than [`ALLOCATION_BYTES_MAX`].
 //!
 //! The first byte of the input chooses the protocol, and its highest bit books without queues; then
-//! come messages, each behind its length in one byte, or packets of IEX-TP, MDP 3.0 or PITCH likewise.
+//! come messages, each behind its length in one byte, or packets of IEX-TP, MDP 3.0 or PITCH likewise, or
+//! pieces of a SoupBinTCP session.
 
 use book::{Books, BooksConfig, Depth};
+use bus::soupbintcp::{Client, LENGTH_MAX, Login, Said};
 use bus::{Event, Kind, Ts};
 use feed::iextp::Segments;
 use feed::mdp3::Packets;
@@ -48,7 +50,7 @@ fn take(data: &[u8]) {
     } else {
         Depth::L2
     };
-    match which % 0x80 % 11 {
+    match which % 0x80 % 12 {
         0 => messages(Itch::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
         1 => messages(Iex::new(), pieces(rest), depth, EVENTS_MAX),
         2 => messages(Lobster::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
@@ -70,6 +72,7 @@ fn take(data: &[u8]) {
         8 => messages(Tardis::new(), pieces(rest), depth, 8 + data.len()),
         9 => messages(Coinbase::new(), pieces(rest), depth, 8 + data.len()),
         10 => messages(Bitstamp::new(), pieces(rest), depth, EVENTS_MAX),
+        11 => session(rest),
         _ => {
             let mut units = Units::default();
             let take = |payload: &[u8], at: usize| {
@@ -78,6 +81,31 @@ fn take(data: &[u8]) {
             packets(Pitch::new(Ts(0)), rest, depth, EVENTS_MAX, take);
         }
     }
+}
+
+/// What a SoupBinTCP server says, in pieces as they came.
+fn session(rest: &[u8]) {
+    let login = Login::new("user", "password", "", 1).expect("it fits");
+    let mut client = Client::new(login, 1);
+    client.connected(0);
+    let (mut messages, mut last) = (0, None);
+    for piece in pieces(rest) {
+        client.room()[..piece.len()].copy_from_slice(piece);
+        client.received(piece.len(), 0);
+        loop {
+            match client.hear() {
+                Ok(Some(Said::Message { sequence, bytes })) => {
+                    assert!(bytes.len() < LENGTH_MAX.into());
+                    assert!(last.is_none_or(|last| sequence > last || last == u64::MAX));
+                    (messages, last) = (messages + 1, Some(sequence));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(fault) => return assert!(!fault.to_string().is_empty()),
+            }
+        }
+    }
+    assert!(messages <= rest.len());
 }
 
 /// What stands behind each length; the last piece may be shorter than it says.
