@@ -239,6 +239,39 @@ impl Origin<'_> {
     }
 }
 
+/// Makes a checkpoint of each shard of a live run that was just stopped, with all that it took in
+/// before the end of its input, which is taken back where the run goes on: little is replayed then.
+pub fn checkpoint_all(origin: &Origin<'_>) -> Result<(), ShardError> {
+    for shard in 0..origin.shards() {
+        let disk = settled(&origin.dir.log_dir(origin.part(), shard), origin.config)?;
+        let mut start = origin.start(shard, u64::MAX)?;
+        let mut log = LogReader::over_from(&disk, start.recovery.cell())?;
+        let mut end = None;
+        for item in &mut log {
+            let (cell, record) = item?;
+            if matches!(record, Record::Event(event) if event.kind == Kind::End) {
+                end = Some(cell);
+            }
+        }
+        let Some(end) = end.filter(|end| *end > start.recovery.cell()) else {
+            continue;
+        };
+        let uuid = log.recovered().uuid;
+        let records = LogReader::over_from(&disk, start.recovery.cell())?;
+        start.recovery.replay_below(end, records)?;
+        let head = origin.head(shard, uuid, &start.recovery);
+        let folder = origin.dir.checkpoints_dir(origin.part(), shard);
+        let mut folder = RealFolder::open(&folder).map_err(LogError::from)?;
+        let mut saved = Ok(());
+        checkpoint::save(&mut folder, start.generation, &head, |out| {
+            saved = start.recovery.save(out);
+        })
+        .map_err(LogError::from)?;
+        saved?;
+    }
+    Ok(())
+}
+
 /// A checkpoint that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {

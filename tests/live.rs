@@ -7,10 +7,14 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bus::disk::RealFolder;
+use bus::log::{LogReader, Record};
 use bus::soupbintcp::Packet;
+use bus::{Kind, checkpoint};
 use feed::moldudp64::Blocks;
 
 use support::{Ended, Folder, Started, alone, digests, manifest, program, tapeline};
+use tapeline::run_dir::RunDir;
 
 /// A sample session and its replay.
 struct Session {
@@ -467,6 +471,160 @@ fn what_a_feed_cannot_be_served_with_is_refused() {
     refused(&capture, "--drop-both 9..8", "`9..8` is not FROM..TO");
 }
 
+/// Captures of IEX and CME on the groups they were captured on. Sped up, so that times leap more than
+/// clocks do.
+#[test]
+fn other_feeds_live_give_what_their_replays_give() {
+    let _alone = alone();
+    let test = "other_feeds_live_give_what_their_replays_give";
+    let Some(data) = support::shared_data(test) else {
+        return;
+    };
+    if let Err(why) = try_loopback(19_999) {
+        println!("skipped: {test}: no multicast on the loopback interface: {why}");
+        return;
+    }
+    let folder = Folder::new("live-others");
+    let text = String::from;
+    for (protocol, capture, speed) in [
+        ("iex", "iex/IEX_TOPS16_sample_20170710.pcapng.gz", "200x"),
+        (
+            "mdp3",
+            "cme-mdp3/CME_MDP3_v6_20161112_feedAB_10000pkts.pcapng.zst",
+            "150x",
+        ),
+        (
+            "pitch",
+            "other-venues/omi-packets/Byx.Equities.DepthOfBook.Pitch.v2.41/AddOrderShortMessage.pcap",
+            "1x",
+        ),
+    ] {
+        let (file, replay) = (
+            data.join(capture),
+            folder.join(&format!("{protocol}-replay")),
+        );
+        let common = "[time]\nmax_future = \"1h\"\n";
+        let config = folder.write("replay.toml", common);
+        tapeline(args![
+            text("replay"),
+            file,
+            text("-c"),
+            config,
+            text("-o"),
+            replay
+        ])
+        .expect(0);
+        let replayed = manifest(&replay);
+        let lines = replayed["lines"].as_array().unwrap().iter();
+        let lines: Vec<String> = lines.map(|line| line["name"].to_string()).collect();
+        let config = folder.write(
+            "live.toml",
+            format!(
+                "[source]\nlines = [{}]\ninterface = \"127.0.0.1\"\nreceive_buffer = \"32MiB\"\n\
+                 protocol = \"{protocol}\"\njoin = \"as-is\"\ndate = {}\n\
+                 [source.gaps]\nwait = \"5s\"\nreorder_packets = 4096\nhold_packets = 8192\n{common}",
+                lines.join(", "),
+                replayed["date"]
+            ),
+        );
+        // A machine that does much else may lose packets in the kernel, which the run says.
+        for is_last in [false, true] {
+            let run = folder.join(&format!("{protocol}-live-{is_last}"));
+            let mut command = program();
+            command
+                .arg("run")
+                .arg("-c")
+                .arg(&config)
+                .arg("-o")
+                .arg(&run);
+            let mut listening = Started::new(&mut command);
+            listening.wait_for_line("listening on ");
+            let mut command = program();
+            command
+                .arg("serve-feed")
+                .arg(&file)
+                .args(["--speed", speed]);
+            Started::new(&mut command).wait_for_end().expect(0);
+            // These feeds do not say their end; what the kernel has is taken first.
+            listening.interrupt();
+            listening.wait_for_end().expect(130);
+            let live = manifest(&run);
+            let dropped = live["anomalies"].get("input_trouble").is_some();
+            if dropped && !is_last {
+                println!("once more: {}", live["anomalies"]);
+                continue;
+            }
+            assert_eq!(
+                live["counts"]["by_type"], replayed["counts"]["by_type"],
+                "{protocol}"
+            );
+            assert_eq!(live["counts"]["lost_messages"], 0);
+            // Units of PITCH without a second of their own take that of their arrival.
+            assert!(
+                protocol == "pitch" || digests(&run) == digests(&replay),
+                "{protocol}: other digests than the replay"
+            );
+            break;
+        }
+    }
+    for (settings, why) in [
+        ("protocol = \"lobster\"\n", "which is read from files only"),
+        (
+            "protocol = \"iex\"\n[source.retransmit]\nserver = \"127.0.0.1:9\"\n",
+            "source.retransmit and source.soup are for \"itch\"",
+        ),
+    ] {
+        let lines = "[source]\nlines = [\"239.255.77.1:9\"]\n";
+        let config = folder.write("refused.toml", format!("{lines}{settings}"));
+        let run = folder.join("refused");
+        let said = tapeline(args![text("run"), text("-c"), config, text("-o"), run]).expect(2);
+        said.says(&[why]);
+    }
+}
+
+/// What a capture lacks at its front is all there is, or lost, as the settings say.
+#[test]
+fn a_capture_that_begins_within_a_session_is_taken_as_the_settings_say() {
+    let folder = Folder::new("join");
+    let capture = folder.join("session.pcap");
+    let sample = "sample itch --symbols 16 --seconds 3 --rate 2000 -o".split(' ');
+    tapeline(sample.map(OsString::from).chain([capture.clone().into()])).expect(0);
+    // The first 300 packets go, behind the file's own header.
+    let mut bytes = std::fs::read(&capture).unwrap();
+    let mut at = 24;
+    for _ in 0..300 {
+        let len = u32::from_le_bytes(bytes[at + 8..at + 12].try_into().unwrap());
+        at += 16 + len as usize;
+    }
+    bytes.drain(24..at);
+    let cut = folder.write("cut.pcap", bytes);
+    let text = String::from;
+    let replay = |name: &str, settings: &str| {
+        let (config, run) = (folder.write("join.toml", settings), folder.join(name));
+        tapeline(args![
+            text("replay"),
+            cut,
+            text("-c"),
+            config,
+            text("-o"),
+            run
+        ])
+        .expect(0);
+        manifest(&run)
+    };
+    let unsaid = replay("unsaid", "");
+    let as_is = replay("as-is", "[source]\njoin = \"as-is\"\n");
+    let loss = replay("loss", "[source]\njoin = \"loss\"\n");
+    assert_eq!(unsaid["digest"], as_is["digest"]);
+    assert_eq!(as_is["counts"]["lost_messages"], 0);
+    assert_eq!(as_is["counts"]["stale_symbols"], 0);
+    assert_eq!(loss["gaps"][0]["first"], 1, "{}", loss["gaps"]);
+    assert!(loss["counts"]["lost_messages"].as_u64() > Some(0));
+    assert!(loss["counts"]["stale_symbols"].as_u64() > Some(0));
+    assert_eq!(loss["counts"]["messages"], as_is["counts"]["messages"]);
+    assert_eq!(loss["counts"]["orders"], 0);
+}
+
 /// Whoever comes late lacks orders, and must not trade on what is left.
 #[test]
 fn a_session_that_is_joined_late_is_stale_and_decides_nothing() {
@@ -659,6 +817,18 @@ fn check_stopped(run: &Path, ended: Ended) {
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert!(bytes.ends_with(b"PAR1"), "{} is not whole", path.display());
     }
+    // It goes on from there: nothing but the end of its input lies behind the checkpoint.
+    let (dir, _) = RunDir::open(run).unwrap();
+    let folder = RealFolder::open(&dir.checkpoints_dir(0, 0)).unwrap();
+    let newest = *checkpoint::generations(&folder).unwrap().last().unwrap();
+    let newest = checkpoint::load(&folder, newest).unwrap();
+    let mut events = Vec::new();
+    for record in LogReader::open_from(&dir.log_dir(0, 0), newest.head.cell).unwrap() {
+        if let (_, Record::Event(event)) = record.unwrap() {
+            events.push((event.kind, event.seq));
+        }
+    }
+    assert_eq!(events, [(Kind::End, newest.head.last_seq + 1)]);
     // The rest of the program can read it.
     tapeline(args![String::from("diff"), run, run]).expect(0);
     let symbols = support::json(&run.join("symbols.json"));

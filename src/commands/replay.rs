@@ -479,6 +479,7 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
             today.date
         )));
     }
+    let wire = live_wire(&config).map_err(Failure::usage)?;
     let source = match &config.source.soup.server {
         Some(server) => {
             let sequence = match mode {
@@ -493,10 +494,9 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
             ));
             Network::Soup(Soup::new(address, login, config.source.soup.rule()))
         }
-        None => Network::Multicast(listen(&config, talk)?),
+        None => Network::Multicast(listen(&config, wire, talk)?),
     };
     let live = Live::new(source, &clock);
-    let wire = Wire::Itch;
     let run = finish_run(
         live, wire, &clock, dir, config, day, manifest, mode, talk, &stop,
     )?;
@@ -506,10 +506,31 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
     }
 }
 
+/// The protocol of a live run; an error says why it cannot be one.
+fn live_wire(config: &Config) -> Result<Wire, String> {
+    let named = config.source.protocol.as_deref();
+    let wire = named.map_or(Wire::Itch, |name| {
+        Wire::named(name).expect("the configuration was checked")
+    });
+    let (name, itch) = (wire.name(), Wire::Itch.name());
+    if wire.framing(0).is_none() {
+        return Err(format!(
+            "source.protocol is {name:?}, which is read from files only"
+        ));
+    }
+    let source = &config.source;
+    if wire != Wire::Itch && (source.retransmit.server.is_some() || source.soup.server.is_some()) {
+        return Err(format!(
+            "source.protocol is {name:?}; source.retransmit and source.soup are for {itch:?}"
+        ));
+    }
+    Ok(wire)
+}
+
 /// Joins the groups of all lines.
-fn listen(config: &Config, talk: Talk) -> Result<Multicast, Failure> {
+fn listen(config: &Config, wire: Wire, talk: Talk) -> Result<Multicast, Failure> {
     let (lines, interface) = (&config.source.lines, config.source.interface);
-    let source = Multicast::open(&MulticastOptions {
+    let options = MulticastOptions {
         lines: lines
             .iter()
             .map(|line| MulticastLine {
@@ -519,8 +540,9 @@ fn listen(config: &Config, talk: Talk) -> Result<Multicast, Failure> {
             })
             .collect(),
         receive_buffer_bytes: config.source.receive_buffer.0 as usize,
-    })
-    .map_err(Failure::io)?;
+    };
+    let framing = |port| wire.framing(port).expect("it comes in datagrams");
+    let source = Multicast::open_for(&options, framing).map_err(Failure::io)?;
     let retransmit = &config.source.retransmit;
     let source = match retransmit.server {
         Some(server) => source
@@ -558,14 +580,8 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
             path.display()
         )));
     }
-    if let Some(name) = &config.source.protocol
-        && name != Wire::Itch.name()
-    {
-        return Err(Failure::usage(format!(
-            "{}: source.protocol is {name:?}, which is read from captures only; live is {:?}",
-            path.display(),
-            Wire::Itch.name()
-        )));
+    if let Err(why) = live_wire(&config) {
+        return Err(Failure::usage(format!("{}: {why}", path.display())));
     }
     let timezone = &config.source.timezone;
     let day = match &config.source.date {
@@ -834,6 +850,16 @@ fn finish_run<S: Timed + Send>(
         true => damaged(e, dir.path().display()),
         false => Failure::io(format!("{e}; {}", what_is_left(&dir, mode))),
     })?;
+    if outcome.is_stopped && mode.is_live() && config.checkpoint.every.0 > 0 {
+        match savepoint::checkpoint_all(&job.origin()) {
+            Ok(()) => {}
+            Err(error) if error.is_damage() => return Err(damaged(error, dir.path().display())),
+            // It would have saved time, and nothing else.
+            Err(error) => outcome
+                .remarks
+                .push(format!("no checkpoint of the end: {error}")),
+        }
+    }
     for example in &mut outcome.reader.examples {
         *example = match mode {
             Mode::Live | Mode::LiveResume => example.replacen(": file 0, packet ", ": packet ", 1),

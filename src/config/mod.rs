@@ -25,7 +25,7 @@ pub use market::{
 pub use orders::{InDoubt, Orders, Risk};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use soup::Soup;
-pub use source::{Gaps, Quarantine, Retransmit, Source};
+pub use source::{Gaps, Join, Quarantine, Retransmit, Source};
 pub use units::{Ratio, Size, Span, Speed};
 
 /// All settings. `tapeline config show` prints them with their defaults.

@@ -26,8 +26,9 @@ pub struct Source {
     pub end_at_session_end: bool,
     /// Captures only: take these destination ports; all when empty.
     pub ports: Vec<u16>,
-    /// Captures only: the protocol, `itch`, `iex`, `lobster`, `dbn`, `mdp3`, `pitch`, `binance`,
-    /// `tardis`, `coinbase` or `bitstamp`; otherwise told by how the first file begins.
+    /// The protocol. Of captures `itch`, `iex`, `lobster`, `dbn`, `mdp3`, `pitch`, `binance`, `tardis`,
+    /// `coinbase` or `bitstamp`, otherwise told by how the first file begins; live `itch`, which is
+    /// also taken where nothing is said, `iex`, `mdp3` or `pitch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
     /// Trading date, `2026-01-05`; otherwise from the capture, the file's name, or today.
@@ -39,6 +40,10 @@ pub struct Source {
     pub reference: Option<PathBuf>,
     /// The exchange's time zone.
     pub timezone: String,
+    /// What became of the messages of a session from before it was joined; if not said, `loss` live and
+    /// `as-is` in a replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
     /// What to do about missing messages.
     pub gaps: Gaps,
     /// Live only: whom to ask for what no line brought.
@@ -55,6 +60,16 @@ pub struct Source {
 pub struct Quarantine {
     /// At most so much of them, in `quarantine.bin` of the run; `0B` for nothing.
     pub max_bytes: Size,
+}
+
+/// How a session begins whose first message is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Join {
+    /// What is there is all there is. Books lack what came before, where a feed does not show it again.
+    AsIs,
+    /// It is lost: books are marked, and refuse orders.
+    Loss,
 }
 
 /// What to do about missing messages.
@@ -188,6 +203,7 @@ impl Default for Source {
             date: None,
             reference: None,
             timezone: "America/New_York".into(),
+            join: None,
             gaps: Gaps::default(),
             retransmit: Retransmit::default(),
             soup: Soup::default(),

@@ -11,7 +11,7 @@ use feed::protocol::Protocol;
 use feed::reader::{ReadError, Reader, ReaderConfig, Turned};
 
 use super::{Ended, Job, Run, Starts, Timed, Typed};
-use crate::config::Model;
+use crate::config::{Join, Model};
 use crate::rest::Rest;
 use crate::shard::Stamp;
 
@@ -200,8 +200,10 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
             is_from_first: retransmit.from_first && !job.resume,
         });
     }
-    // A run that goes on says so with a gap of its own.
-    reader.gaps.is_join_loss = job.is_live && !job.resume;
+    let join = config.source.join;
+    let is_loss = join.map_or(job.is_live, |join| join == Join::Loss);
+    // A live run that goes on says so with a gap of its own.
+    reader.gaps.is_join_loss = is_loss && !(job.is_live && job.resume);
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
     if job.is_live && config.run.model == Model::RunToCompletion {
         // To completion, before the next is asked for.

@@ -99,6 +99,22 @@ impl Wire {
         Wire::ALL.into_iter().find(|wire| wire.name() == name)
     }
 
+    /// How its datagrams to this port are laid out; `None` for what comes in files only.
+    pub const fn framing(self, port: u16) -> Option<Framing> {
+        match self {
+            Wire::Itch => Some(Framing::MoldUdp64),
+            Wire::Iex => Some(Framing::IexTp),
+            Wire::Mdp3 => Some(Framing::Mdp3(port)),
+            Wire::Pitch => Some(Framing::Pitch(port)),
+            Wire::Lobster
+            | Wire::Dbn
+            | Wire::Binance
+            | Wire::Tardis
+            | Wire::Coinbase
+            | Wire::Bitstamp => None,
+        }
+    }
+
     /// What people call it.
     pub const fn title(self) -> &'static str {
         match self {

@@ -56,6 +56,8 @@ pub struct MulticastLine {
 pub struct Multicast {
     sockets: Vec<LineSocket>,
     lines: Vec<Line>,
+    /// How the datagrams of each line are laid out.
+    framings: Vec<Framing>,
     packets: u64,
     /// Some line dropped packets that were not told of yet.
     has_untold: bool,
@@ -89,11 +91,20 @@ struct InHand {
 }
 
 impl Multicast {
-    /// Opens a socket for each line and joins its group.
+    /// Opens a socket for each line of MoldUDP64 and joins its group.
     pub fn open(options: &MulticastOptions) -> Result<Multicast, SourceError> {
+        Multicast::open_for(options, |_| Framing::MoldUdp64)
+    }
+
+    /// The same for datagrams that are laid out otherwise, as `framing` says of a line's port.
+    pub fn open_for(
+        options: &MulticastOptions,
+        framing: impl Fn(u16) -> Framing,
+    ) -> Result<Multicast, SourceError> {
         let mut multicast = Multicast {
             sockets: Vec::new(),
             lines: Vec::new(),
+            framings: Vec::new(),
             packets: 0,
             has_untold: false,
             asker: None,
@@ -125,6 +136,7 @@ impl Multicast {
                 .map_err(|(step, error)| refused(format!("cannot {step}: {error}")))?;
             multicast.sockets.push(socket);
             multicast.lines.push(Line { name });
+            multicast.framings.push(framing(line.port));
         }
         Ok(multicast)
     }
@@ -145,6 +157,7 @@ impl Multicast {
         self.sockets.push(socket);
         let name = format!("{server} (retransmission)");
         self.lines.push(Line { name });
+        self.framings.push(Framing::MoldUdp64);
         self.asker = Some(Asker::new(rule));
         Ok(self)
     }
@@ -258,7 +271,7 @@ impl Source for Multicast {
         Ok(Polled::Packet(Packet {
             ts_recv: Some(packet.ts),
             line: index as u8,
-            framing: Framing::MoldUdp64,
+            framing: self.framings[index],
             payload: &line.buffer[..packet.len],
             wire_bytes: packet.wire_bytes,
             place: Place {
