@@ -139,7 +139,8 @@ impl Named {
 
 impl Core {
     /// Allocates all that the core will need.
-    pub fn new(config: CoreConfig) -> io::Result<Core> {
+    pub fn new(mut config: CoreConfig) -> io::Result<Core> {
+        config.suite.origin = config.midnight;
         Ok(Core {
             midnight: config.midnight,
             from: config.from,
@@ -465,6 +466,8 @@ impl Rest<'_> {
             }
             if event.kind == Kind::Symbol {
                 self.names[symbol as usize] = Named::by(event);
+                let letters = event.order.to_be_bytes();
+                self.suites.on_symbol(symbol, letters, event.qty.0);
             }
             return;
         }

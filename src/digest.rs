@@ -139,7 +139,9 @@ pub fn words(signal: &Signal, midnight: Ts) -> impl Iterator<Item = i64> + '_ {
         .words()
         .enumerate()
         .map(move |(index, word)| match (signal.kind, index) {
-            (SignalKind::Window, 0) | (SignalKind::Spread, 4) => Ts(word).since(midnight),
+            (SignalKind::Window | SignalKind::WindowFlow, 0)
+            | (SignalKind::WindowStanding | SignalKind::Adjust, 0)
+            | (SignalKind::Spread, 4) => Ts(word).since(midnight),
             _ => word,
         })
 }

@@ -132,7 +132,15 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
     Names {
         symbols,
         decimals,
-        windows: config.windows.0.keys().cloned().collect(),
+        windows: config
+            .windows
+            .in_order()
+            .map(|(name, window)| tables::WindowName {
+                name: name.clone(),
+                kind: window.shape().name(),
+                policy: window.policy().name(),
+            })
+            .collect(),
         // A rule's number is its place plus one, in alerts and in orders.
         spreads: with_rules("spread", config),
         regimes: vec!["volatility".into()],
@@ -144,7 +152,6 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
             day: date,
         },
         midnight: day.midnight,
-        policy: "all".into(),
     }
 }
 

@@ -116,6 +116,88 @@ fn the_truth_is_met_at_one_two_and_four_shards_through_loss() {
     }
 }
 
+const DECLARED: &str = r#"
+[windows.1s]
+size = "1s"
+lateness = "200ms"
+[windows.5s]
+size = "5s"
+lateness = "200ms"
+[windows.1m]
+size = "1m"
+lateness = "200ms"
+[windows.slide]
+kind = "sliding"
+size = "5s"
+slide = "500ms"
+lateness = "200ms"
+revise = true
+eligible = "us-consolidated-v1"
+aggregates = ["buy_volume", "realized_variance", "size_quantiles", "twap", "spread", "ofi"]
+[windows.day]
+kind = "cumulative"
+period = "24h"
+slide = "1s"
+eligible = "no-auctions"
+aggregates = ["spread", "depth"]
+[windows.burst]
+kind = "session"
+gap = "300ms"
+[windows.fifty]
+kind = "count"
+trades = 50
+[windows.lot]
+kind = "volume"
+qty = 5000
+eligible = "all"
+"#;
+
+#[test]
+fn declared_windows_are_the_same_bytes_at_any_number_of_shards() {
+    let folder = Folder::new("declared");
+    let (capture, truth) = (folder.path("s.pcap.zst"), folder.path("s.truth.json"));
+    let sample = "sample itch --symbols 24 --seconds 8 --rate 4000 --seed 3 -q -o";
+    let mut args: Vec<&str> = sample.split_whitespace().collect();
+    args.push(&capture);
+    ok(&args);
+    let mut first: Option<(String, Vec<u8>, Vec<u8>)> = None;
+    for (shards, model) in [
+        (1, "pipeline"),
+        (2, "pipeline"),
+        (4, "pipeline"),
+        (2, "run-to-completion"),
+    ] {
+        // Tables say the run's name, so all have the same.
+        let run = folder.path(&format!("{shards}-{model}/run"));
+        let config = folder.path("run.toml");
+        let how = format!("[run]\nshards = {shards}\nmodel = \"{model}\"\n{DECLARED}");
+        std::fs::write(&config, how).unwrap();
+        std::fs::create_dir_all(Path::new(&run).parent().unwrap()).unwrap();
+        ok(&["replay", &capture, "-c", &config, "-o", &run, "-q"]);
+        let said = ok(&["verify", &run, "--against", &truth]);
+        assert!(said.starts_with("truth    equal: 24 symbols"), "{said}");
+        let table = |name: &str| {
+            let path = Path::new(&run).join("tables").join(name);
+            std::fs::read(path).unwrap()
+        };
+        let windows = table("windows.parquet");
+        let found = (digest(&run), windows, table("adjustments.parquet"));
+        match &first {
+            None => {
+                let path = Path::new(&run).join("tables").join("windows.parquet");
+                let rows = tapeline::tables::read_windows(&path).unwrap();
+                let mut names: Vec<String> = rows.map(|row| row.unwrap().name).collect();
+                names.sort_unstable();
+                names.dedup();
+                let all = ["1m", "1s", "5s", "burst", "day", "fifty", "lot", "slide"];
+                assert_eq!(names, all);
+                first = Some(found);
+            }
+            Some(first) => assert!(*first == found, "at {shards} shards, {model}"),
+        }
+    }
+}
+
 #[test]
 fn speed_and_file_format_do_not_change_results() {
     let folder = Folder::new("speed");

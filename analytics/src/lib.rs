@@ -3,7 +3,8 @@
 //!
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
 //! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
-//! reads the conditions of rules; `intent` is what a strategy wants and `risk` says whether it may.
+//! reads the conditions of rules; `windows` are those that the configuration declares beside the plain
+//! ones of `vwap`; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
 //! the same signals, to the bit: floats appear in statistics only, and only under operations
 //! that IEEE 754 defines exactly.
@@ -22,6 +23,7 @@ pub mod spread;
 pub mod suite;
 pub mod view;
 pub mod vwap;
+pub mod windows;
 
 pub use expr::{Condition, ExprError};
 pub use intent::{Intent, Intents};
@@ -34,3 +36,4 @@ pub use spread::SpreadConfig;
 pub use suite::{Suite, SuiteConfig, Suites, matters};
 pub use view::View;
 pub use vwap::WindowConfig;
+pub use windows::{Aggregate, DeclaredConfig, Policy, Shape};

@@ -12,6 +12,7 @@ use crate::rule::{self, RuleConfig, Rules};
 use crate::spread::{Spread, SpreadConfig};
 use crate::view::View;
 use crate::vwap::{self, Vwap, WindowConfig};
+use crate::windows::{DeclaredConfig, Windows};
 
 /// The analytics, in the order in which they run. A later one may read what an earlier one
 /// wrote into the [`View`].
@@ -96,6 +97,12 @@ pub struct SuiteConfig {
     pub symbols_max: usize,
     /// The windows; a window's place here is the `rule` of its signals.
     pub windows: Vec<WindowConfig>,
+    /// Declared windows; the `rule` of the first is the number of those above.
+    pub declared: Vec<DeclaredConfig>,
+    /// Where declared windows begin, and days: at this time and whole lengths before and after it.
+    pub origin: Ts,
+    /// How far events may be ahead of the watermark: memory for windows that begin meanwhile.
+    pub ahead_ns: i64,
     /// The spread monitor.
     pub spread: SpreadConfig,
     /// The regimes.
@@ -112,6 +119,9 @@ impl SuiteConfig {
         SuiteConfig {
             symbols_max,
             windows: WindowConfig::standard(),
+            declared: Vec::new(),
+            origin: Ts(0),
+            ahead_ns: Ts::SECOND_NS,
             spread: SpreadConfig::default(),
             regime: RegimeConfig::default(),
             momentum: MomentumConfig::default(),
@@ -119,15 +129,23 @@ impl SuiteConfig {
         }
     }
 
+    /// How many records may say one window of each name.
+    pub fn signals_per_windows(&self) -> usize {
+        let declared = self.declared.iter().map(DeclaredConfig::signals_per_window);
+        self.windows.len() + declared.sum::<usize>()
+    }
+
     /// What is wrong with it, in one line; `None` if nothing is.
     pub fn problem(&self) -> Option<String> {
         let windows = || vwap::Common::problem(&self.windows);
+        let declared = || DeclaredConfig::problem(&self.declared, self.ahead_ns);
         let spread = || self.spread.problem();
         let regime = || self.regime.problem();
         let momentum = || self.momentum.problem();
         let rules = || RuleConfig::problem(&self.rules);
         let strategies = || momentum().or_else(rules);
         windows()
+            .or_else(declared)
             .or_else(spread)
             .or_else(regime)
             .or_else(strategies)
@@ -144,6 +162,8 @@ pub struct Suites {
     /// By symbol number: its place in `symbols` plus one, or 0 while it has not appeared.
     places: Vec<u32>,
     due: Due,
+    /// Declared windows, in the order of `symbols`; most runs have none.
+    windows: Option<Box<Windows>>,
     watermark: Ts,
     tick: Tick,
     /// The first tick at or after the latest time at which regimes were sampled.
@@ -206,6 +226,11 @@ impl Suites {
         let regime = regime::Common::new(config.regime, may_be_lazy);
         let symbols = Vec::with_capacity(symbol_count);
         on_huge_pages(&symbols);
+        let windows = (!config.declared.is_empty()).then(|| {
+            let (rule, ahead_ns) = (config.windows.len(), config.ahead_ns);
+            let (declared, origin) = (&config.declared, config.origin);
+            Box::new(Windows::new(declared, rule, origin, ahead_ns, symbol_count))
+        });
         Suites {
             common: (
                 vwap::Common::new(&config.windows, symbol_count),
@@ -217,6 +242,7 @@ impl Suites {
             symbols,
             places: vec![0; symbol_count],
             due: Due::new(symbol_count),
+            windows,
             watermark: Ts::MIN,
             tick: Tick {
                 seq: 0,
@@ -267,13 +293,14 @@ impl Suites {
             symbols,
             places,
             due,
+            windows,
             watermark,
             tick,
             sampled_at,
         } = self;
         debug_assert!(tick.is_done || due.of(event.symbol as usize) > *watermark);
         let symbol = match places[event.symbol as usize] {
-            0 => appear(common, symbols, &mut places[event.symbol as usize]),
+            0 => appear(common, symbols, windows, &mut places[event.symbol as usize]),
             place => &mut symbols[place as usize - 1],
         };
         if symbol.suite.2.lags(*watermark) {
@@ -299,8 +326,22 @@ impl Suites {
         if suite.2.sample_due() <= *watermark {
             suite.2.look_again();
         }
+        let mut next = suite.due();
+        if let Some(windows) = windows {
+            let place = places[event.symbol as usize] as usize - 1;
+            windows.on_event(place, &moment, view, out);
+            next = next.min(windows.due(place));
+        }
         // What a late event made due is for the next tick, whether or not this one is done.
-        due.set(event.symbol as usize, suite.due().max(watermark.plus_ns(1)));
+        due.set(event.symbol as usize, next.max(watermark.plus_ns(1)));
+    }
+
+    /// The feed said what a symbol is called, and its round lot.
+    #[cold]
+    pub fn on_symbol(&mut self, symbol: u32, letters: [u8; 8], lot: i64) {
+        if let Some(windows) = &mut self.windows {
+            windows.on_symbol(symbol, letters, lot);
+        }
     }
 
     /// Messages are lost for good: every symbol is stale until an event of it says otherwise, so
@@ -315,7 +356,12 @@ impl Suites {
             };
             symbol.view.stale = true;
             symbol.suite.2.look_again();
-            let due = symbol.suite.due().max(self.watermark.plus_ns(1));
+            let mut due = symbol.suite.due().max(self.watermark.plus_ns(1));
+            if let Some(windows) = &mut self.windows {
+                windows.on_gap(*place as usize - 1, number as u32, self.watermark);
+                let declared = windows.due(*place as usize - 1);
+                due = due.min(declared.max(self.watermark.plus_ns(1)));
+            }
             self.due.set(number, due);
         }
     }
@@ -372,15 +418,20 @@ impl Suites {
             symbols,
             places,
             due,
+            windows,
             watermark,
             tick,
             sampled_at,
         } = self;
         let (watermark, seq) = (*watermark, tick.seq);
         tick.is_done = due.visit(watermark, &mut tick.next, visits_max, |number| {
-            let symbol = &mut symbols[places[number] as usize - 1];
+            let place = places[number] as usize - 1;
             out.at(watermark, seq, number as u32);
-            let due = symbol.visit(common, watermark, *sampled_at, out);
+            let mut due = symbols[place].visit(common, watermark, *sampled_at, out);
+            if let Some(windows) = windows {
+                windows.on_watermark(place, number as u32, watermark, watermark, out);
+                due = due.min(windows.due(place));
+            }
             if !out.is_empty() {
                 say(out);
             }
@@ -404,8 +455,12 @@ impl Suites {
         if is_owed {
             let place = self.places[symbol as usize] as usize - 1;
             out.at(self.watermark, self.tick.seq, symbol);
-            let due =
+            let mut due =
                 self.symbols[place].visit(&mut self.common, self.watermark, self.sampled_at, out);
+            if let Some(windows) = &mut self.windows {
+                windows.on_watermark(place, symbol, self.watermark, self.watermark, out);
+                due = due.min(windows.due(place));
+            }
             self.due.set(symbol as usize, due);
         }
         is_owed
@@ -423,12 +478,16 @@ impl Suites {
             symbols,
             places,
             due,
+            windows,
             ..
         } = self;
         for (number, place) in places.iter().enumerate().filter(|(_, place)| **place != 0) {
             let Symbol { view, suite } = &mut symbols[*place as usize - 1];
             out.at(ended_at, seq, number as u32);
             suite.on_watermark(common, Ts::MAX, view, out);
+            if let Some(windows) = windows {
+                windows.on_watermark(*place as usize - 1, number as u32, Ts::MAX, ended_at, out);
+            }
             due.set(number, Ts::MAX);
             if !out.is_empty() {
                 say(out);
@@ -453,12 +512,20 @@ impl Suites {
         assert!(self.tick.is_done, "the tick before is done with");
         let place = self.places[symbol as usize];
         out.bool(place != 0);
+        // Written only where windows are declared, which the settings of a state say.
+        if let Some(windows) = &self.windows {
+            windows.save_named(symbol, out);
+        }
         if place != 0 {
             let Symbol { view, suite } = self.symbol_now(place);
             view.save(out);
             suite.save(&self.common, out);
             let soon = suite.0.due().min(suite.1.due()).min(suite.4.due());
-            let due = soon.min(suite.2.sample_due());
+            let mut due = soon.min(suite.2.sample_due());
+            if let Some(windows) = &self.windows {
+                windows.save(place as usize - 1, out);
+                due = due.min(windows.due(place as usize - 1));
+            }
             out.i64(due.0);
         }
     }
@@ -474,7 +541,11 @@ impl Suites {
 
     /// Loads what was known of a symbol that has not appeared here.
     pub fn load(&mut self, symbol: u32, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        if !from.bool()? {
+        let has_appeared = from.bool()?;
+        if let Some(windows) = &mut self.windows {
+            windows.load_named(symbol, from)?;
+        }
+        if !has_appeared {
             return Ok(());
         }
         match self.places.get_mut(symbol as usize) {
@@ -482,6 +553,9 @@ impl Suites {
                 let view = View::load(from)?;
                 let suite = Suite::load(&mut self.common, from)?;
                 self.symbols.push(Symbol { view, suite });
+                if let Some(windows) = &mut self.windows {
+                    windows.load(from)?;
+                }
                 *place = self.symbols.len() as u32;
                 let due = Ts(from.i64()?).max(self.watermark.plus_ns(1));
                 self.due.set(symbol as usize, due);
@@ -535,6 +609,7 @@ impl Symbol {
 fn appear<'a>(
     common: &mut Common,
     symbols: &'a mut Vec<Symbol>,
+    windows: &mut Option<Box<Windows>>,
     place: &mut u32,
 ) -> &'a mut Symbol {
     assert!(
@@ -545,6 +620,9 @@ fn appear<'a>(
         view: View::EMPTY,
         suite: Suite::new(common),
     });
+    if let Some(windows) = windows {
+        windows.appear();
+    }
     *place = symbols.len() as u32;
     symbols.last_mut().expect("just pushed")
 }

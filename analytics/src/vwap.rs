@@ -204,6 +204,8 @@ impl Pane {
             notional: Notional(self.notional),
             trade_count: self.trade_count,
             late_count: self.late_count,
+            revision: 0,
+            is_final: true,
         });
         out.say_at(Ts(self.end), rule as u8, body);
     }

@@ -4,6 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use analytics::{Aggregate, DeclaredConfig, Policy, Shape};
 use analytics::{
     Condition, Intents, Risk, RiskConfig, RuleConfig, RuleOrder, SuiteConfig, Suites, Touch,
 };
@@ -34,6 +35,38 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// A window of each kind, with all that it can say.
+fn declared() -> Vec<DeclaredConfig> {
+    let second = Ts::SECOND_NS;
+    let shapes = [
+        Shape::Tumbling { size_ns: second },
+        Shape::Sliding {
+            size_ns: 10 * second,
+            slide_ns: second,
+        },
+        Shape::Cumulative {
+            period_ns: 60 * second,
+            slide_ns: second,
+        },
+        Shape::Session { gap_ns: second / 4 },
+        Shape::Count { trades: 50 },
+        Shape::Volume { qty: 10_000 },
+    ];
+    let window = |(index, shape): (usize, Shape)| DeclaredConfig {
+        name: shape.name().into(),
+        shape,
+        lateness_ns: if index < 4 { second / 5 } else { 0 },
+        revise: index < 3,
+        policy: Policy::UsConsolidatedV1,
+        aggregates: match index < 3 {
+            true => vec![Aggregate::Sides, Aggregate::Sizes, Aggregate::Standing],
+            false => vec![Aggregate::RealizedVariance, Aggregate::Sizes],
+        },
+        symbols: Vec::new(),
+    };
+    shapes.into_iter().enumerate().map(window).collect()
+}
+
 #[test]
 fn nothing_is_allocated_after_construction() {
     const SYMBOLS: u64 = 500;
@@ -49,6 +82,7 @@ fn nothing_is_allocated_after_construction() {
             cooldown_ns: 0,
         }),
     }];
+    config.declared = declared();
     let mut suites = Suites::new(config);
     let mut risk = Risk::new(RiskConfig::default(), SYMBOLS as usize);
     let (mut out, mut intents) = (Outbox::new(), Intents::new());
@@ -94,11 +128,16 @@ fn nothing_is_allocated_after_construction() {
         };
         if word & 0x3000 == 0 {
             event.kind = Kind::Trade;
+            event.order_b = index;
             applied.fill = Fill {
                 price: Price(mid),
                 qty: Qty(100),
                 aggressor: Side::Buy,
             };
+        }
+        if word & 0x7f_0000 == 0 {
+            event.kind = Kind::Break;
+            event.order_b = index - 1;
         }
         out.at(now, index, symbol);
         let phase = Phase::Trading;

@@ -59,6 +59,12 @@ pub enum SignalKind {
     Digest = 0x88,
     /// [`Body::Broken`]
     Broken = 0x89,
+    /// [`Body::WindowFlow`]
+    WindowFlow = 0x8a,
+    /// [`Body::WindowStanding`]
+    WindowStanding = 0x8b,
+    /// [`Body::Adjust`]
+    Adjust = 0x8c,
 }
 
 impl SignalKind {
@@ -75,6 +81,9 @@ impl SignalKind {
             SignalKind::Sent => "sent",
             SignalKind::Digest => "digest",
             SignalKind::Broken => "broken",
+            SignalKind::WindowFlow => "window_flow",
+            SignalKind::WindowStanding => "window_standing",
+            SignalKind::Adjust => "adjust",
         }
     }
 }
@@ -102,6 +111,12 @@ pub enum Body {
     Digest(Digest),
     /// A print was broken.
     Broken(Broken),
+    /// More of the window that was said before it.
+    WindowFlow(WindowFlow),
+    /// More of the window that was said before it.
+    WindowStanding(WindowStanding),
+    /// A print was broken that windows have, and keep.
+    Adjust(Adjust),
 }
 
 /// A closed event-time window: `[start, end)`, with `end` the signal's `ts_event`.
@@ -125,6 +140,90 @@ pub struct Window {
     pub trade_count: u32,
     /// How many of them came after the watermark had passed the window's end.
     pub late_count: u32,
+    /// How often it was said before.
+    pub revision: u32,
+    /// Whether it will not be said again.
+    pub is_final: bool,
+}
+
+/// What trades did within a window. It follows the window that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowFlow {
+    /// The window's first nanosecond.
+    pub start: Ts,
+    /// What buyers took, and sellers; `None` where nobody asked.
+    pub bought: Option<Qty>,
+    #[allow(missing_docs)]
+    pub sold: Qty,
+    /// Sum of the squares of returns, in 1e-18; `None` where nobody asked.
+    pub squares: Option<i128>,
+    /// How many returns.
+    pub return_count: u32,
+    /// Size of a trade at 50, 95 and 99 of a hundred; `None` where nobody asked.
+    pub sizes: Option<[Qty; 3]>,
+}
+
+/// What stood within a window, each a number times nanoseconds. It follows the window that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowStanding {
+    /// The window's first nanosecond.
+    pub start: Ts,
+    /// Of the last price, over the time that there was one.
+    pub price_ns: i128,
+    #[allow(missing_docs)]
+    pub priced_ns: i64,
+    /// Of the spread and of the quantities at the best prices, over the time that there was a quote.
+    pub spread_ns: i128,
+    #[allow(missing_docs)]
+    pub bid_qty_ns: i128,
+    #[allow(missing_docs)]
+    pub ask_qty_ns: i128,
+    #[allow(missing_docs)]
+    pub quoted_ns: i64,
+    /// Order-flow imbalance.
+    pub ofi: Qty,
+    /// How often the quote changed.
+    pub moves: u32,
+}
+
+/// A broken print that windows keep. The signal's `ts_event` is the end of the last of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adjust {
+    /// The start of the first of them.
+    pub start: Ts,
+    /// The print's match number.
+    pub match_number: u64,
+    /// What it was; no price where that is not known any more.
+    pub price: Price,
+    #[allow(missing_docs)]
+    pub qty: Qty,
+    /// Why they keep it.
+    pub reason: AdjustReason,
+    /// How many windows.
+    pub window_count: u32,
+}
+
+/// Why windows keep a broken print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum AdjustReason {
+    /// They are final.
+    Closed = 0,
+    /// They are open, but what they would be without it is not known any more.
+    Beyond = 1,
+    /// The print is not known any more, nor which windows have it.
+    Unknown = 2,
+}
+
+impl AdjustReason {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AdjustReason::Closed => "closed",
+            AdjustReason::Beyond => "beyond_memory",
+            AdjustReason::Unknown => "unknown_trade",
+        }
+    }
 }
 
 /// A trade that counts in no window.
@@ -389,7 +488,7 @@ impl Body {
         let kind = match self {
             Body::Window(x) => {
                 let [high, low] = x.notional.to_words();
-                w[..10].copy_from_slice(&[
+                w[..12].copy_from_slice(&[
                     x.start.0,
                     x.open.0,
                     x.high.0,
@@ -400,6 +499,8 @@ impl Body {
                     low,
                     x.trade_count as i64,
                     x.late_count as i64,
+                    x.revision as i64,
+                    !x.is_final as i64,
                 ]);
                 SignalKind::Window
             }
@@ -459,6 +560,42 @@ impl Body {
                 w[0] = x.match_number as i64;
                 SignalKind::Broken
             }
+            Body::WindowFlow(x) => {
+                let [high, low] = Notional(x.squares.unwrap_or(-1)).to_words();
+                let sizes = x.sizes.unwrap_or([Qty(-1); 3]);
+                w[..9].copy_from_slice(&[
+                    x.start.0,
+                    x.bought.map_or(-1, |qty| qty.0),
+                    x.sold.0,
+                    high,
+                    low,
+                    x.return_count as i64,
+                    sizes[0].0,
+                    sizes[1].0,
+                    sizes[2].0,
+                ]);
+                SignalKind::WindowFlow
+            }
+            Body::WindowStanding(x) => {
+                let sums = [x.price_ns, x.spread_ns, x.bid_qty_ns, x.ask_qty_ns];
+                w[0] = x.start.0;
+                for (sum, words) in sums.iter().zip(w[1..9].chunks_exact_mut(2)) {
+                    words.copy_from_slice(&Notional(*sum).to_words());
+                }
+                w[9..].copy_from_slice(&[x.priced_ns, x.quoted_ns, x.ofi.0, x.moves as i64]);
+                SignalKind::WindowStanding
+            }
+            Body::Adjust(x) => {
+                w[..6].copy_from_slice(&[
+                    x.start.0,
+                    x.match_number as i64,
+                    x.price.0,
+                    x.qty.0,
+                    x.reason as i64,
+                    x.window_count as i64,
+                ]);
+                SignalKind::Adjust
+            }
         };
         (kind, w)
     }
@@ -475,6 +612,8 @@ impl Body {
                 notional: Notional::from_words([w[6], w[7]]),
                 trade_count: w[8] as u32,
                 late_count: w[9] as u32,
+                revision: w[10] as u32,
+                is_final: w[11] == 0,
             }),
             SignalKind::Late => Body::Late(Late {
                 price: Price(w[0]),
@@ -536,6 +675,41 @@ impl Body {
             SignalKind::Broken => Body::Broken(Broken {
                 match_number: w[0] as u64,
             }),
+            SignalKind::WindowFlow => Body::WindowFlow(WindowFlow {
+                start: Ts(w[0]),
+                bought: (w[1] >= 0).then_some(Qty(w[1])),
+                sold: Qty(w[2]),
+                squares: Some(Notional::from_words([w[3], w[4]]).0).filter(|sum| *sum >= 0),
+                return_count: w[5] as u32,
+                sizes: (w[6] >= 0).then_some([Qty(w[6]), Qty(w[7]), Qty(w[8])]),
+            }),
+            SignalKind::WindowStanding => {
+                let sum = |at: usize| Notional::from_words([w[at], w[at + 1]]).0;
+                Body::WindowStanding(WindowStanding {
+                    start: Ts(w[0]),
+                    price_ns: sum(1),
+                    spread_ns: sum(3),
+                    bid_qty_ns: sum(5),
+                    ask_qty_ns: sum(7),
+                    priced_ns: w[9],
+                    quoted_ns: w[10],
+                    ofi: Qty(w[11]),
+                    moves: w[12] as u32,
+                })
+            }
+            SignalKind::Adjust => Body::Adjust(Adjust {
+                start: Ts(w[0]),
+                match_number: w[1] as u64,
+                price: Price(w[2]),
+                qty: Qty(w[3]),
+                reason: match w[4] {
+                    0 => AdjustReason::Closed,
+                    1 => AdjustReason::Beyond,
+                    2 => AdjustReason::Unknown,
+                    _ => return None,
+                },
+                window_count: w[5] as u32,
+            }),
         })
     }
 }
@@ -593,7 +767,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// More than all windows, monitors and strategies together can say at one event.
-    pub const SIGNALS_MAX: usize = 1024;
+    pub const SIGNALS_MAX: usize = 4096;
 
     /// An empty outbox; allocates once.
     pub fn new() -> Outbox {
@@ -694,6 +868,8 @@ mod tests {
                 notional: Notional(-7 << 70),
                 trade_count: 8,
                 late_count: 9,
+                revision: 10,
+                is_final: false,
             }),
             Body::Late(Late {
                 price: Price(1),
@@ -739,6 +915,41 @@ mod tests {
             }),
             Body::Broken(Broken {
                 match_number: u64::MAX,
+            }),
+            Body::WindowFlow(WindowFlow {
+                start: Ts(1),
+                bought: Some(Qty(2)),
+                sold: Qty(3),
+                squares: Some(4 << 70),
+                return_count: 5,
+                sizes: Some([Qty(6), Qty(7), Qty(8)]),
+            }),
+            Body::WindowFlow(WindowFlow {
+                start: Ts(1),
+                bought: None,
+                sold: Qty(3),
+                squares: None,
+                return_count: 5,
+                sizes: None,
+            }),
+            Body::WindowStanding(WindowStanding {
+                start: Ts(1),
+                price_ns: 2 << 70,
+                priced_ns: 3,
+                spread_ns: -4 << 70,
+                bid_qty_ns: 5 << 70,
+                ask_qty_ns: 6 << 70,
+                quoted_ns: 7,
+                ofi: Qty(-8),
+                moves: 9,
+            }),
+            Body::Adjust(Adjust {
+                start: Ts(1),
+                match_number: u64::MAX,
+                price: Price::NONE,
+                qty: Qty(2),
+                reason: AdjustReason::Unknown,
+                window_count: 3,
             }),
         ];
         for body in bodies {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use analytics::{Condition, RuleConfig, RuleOrder, Touch};
+use analytics::{Condition, RuleConfig, RuleOrder, Shape, Touch};
 use bus::{Qty, Side};
 use serde::{Deserialize, Serialize};
 
@@ -33,17 +33,45 @@ pub enum Depth {
 pub struct Windows(pub BTreeMap<String, Window>);
 
 /// One window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// Only `tumbling` so far.
+    /// Which trades are in one.
     #[serde(default)]
     pub kind: WindowKind,
-    /// Its length.
-    pub size: Span,
+    /// Its length: of `tumbling` and `sliding`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Span>,
     /// How long after its end trades still count.
     #[serde(default = "no_span")]
     pub lateness: Span,
+    /// How far apart windows are: of `sliding` and `cumulative`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slide: Option<Span>,
+    /// Until when a `cumulative` window grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period: Option<Span>,
+    /// How long there is no trade behind a `session`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Span>,
+    /// How many trades `count` windows have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trades: Option<u32>,
+    /// How much `volume` windows have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qty: Option<u64>,
+    /// Say it at its end, and again when a late trade has changed it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revise: bool,
+    /// Which trades count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eligible: Option<Eligible>,
+    /// What is said of it beside prices, volume, notional and counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aggregates: Vec<AggregateName>,
+    /// Which symbols have it; all where there is no list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symbols: Vec<String>,
 }
 
 /// The kinds of window.
@@ -53,6 +81,158 @@ pub enum WindowKind {
     /// One after another without overlap.
     #[default]
     Tumbling,
+    /// One begins every `slide`.
+    Sliding,
+    /// From the start of a `period` on, said every `slide`.
+    Cumulative,
+    /// Trades that follow each other within a `gap`.
+    Session,
+    /// So many `trades`.
+    Count,
+    /// Trades of so much `qty` together.
+    Volume,
+}
+
+/// Which trades count in a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Eligible {
+    /// Every print; broken ones stay.
+    #[default]
+    AsPrinted,
+    /// Every print that is not broken.
+    All,
+    /// Those without the prints of auctions.
+    NoAuctions,
+    /// As the American consolidated tape has it.
+    #[serde(rename = "us-consolidated-v1")]
+    UsConsolidatedV1,
+}
+
+/// What is said of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AggregateName {
+    /// Always there, as the next five.
+    Vwap,
+    #[allow(missing_docs)]
+    Ohlc,
+    #[allow(missing_docs)]
+    Volume,
+    #[allow(missing_docs)]
+    Notional,
+    #[allow(missing_docs)]
+    TradeCount,
+    /// What buyers took, and sellers.
+    BuyVolume,
+    #[allow(missing_docs)]
+    SellVolume,
+    /// Of the two before: their difference over their sum.
+    TradeImbalance,
+    /// Sum of squared returns.
+    RealizedVariance,
+    /// The sizes of trades at 50, 95 and 99 of a hundred.
+    SizeQuantiles,
+    /// The last price, weighted with time.
+    Twap,
+    /// The spread, weighted with time.
+    Spread,
+    /// The quantities at the best prices, weighted with time.
+    Depth,
+    /// Order-flow imbalance at the best prices.
+    Ofi,
+}
+
+impl Window {
+    /// Whether it is one of the plain windows, which are there for every symbol and cost least.
+    pub fn is_plain(&self) -> bool {
+        self.kind == WindowKind::Tumbling
+            && !self.revise
+            && matches!(self.eligible, None | Some(Eligible::AsPrinted))
+            && self.aggregates.is_empty()
+            && self.symbols.is_empty()
+    }
+
+    /// Which trades count.
+    pub fn policy(&self) -> analytics::Policy {
+        match self.eligible.unwrap_or_default() {
+            Eligible::AsPrinted => analytics::Policy::AsPrinted,
+            Eligible::All => analytics::Policy::All,
+            Eligible::NoAuctions => analytics::Policy::NoAuctions,
+            Eligible::UsConsolidatedV1 => analytics::Policy::UsConsolidatedV1,
+        }
+    }
+
+    /// Its shape; missing lengths are 0, which `check` refuses.
+    pub fn shape(&self) -> Shape {
+        let ns = |span: Option<Span>| span.map_or(0, |span| span.0);
+        let (size_ns, slide_ns) = (ns(self.size), ns(self.slide));
+        match self.kind {
+            WindowKind::Tumbling => Shape::Tumbling { size_ns },
+            WindowKind::Sliding => Shape::Sliding { size_ns, slide_ns },
+            WindowKind::Cumulative => Shape::Cumulative {
+                period_ns: ns(self.period),
+                slide_ns,
+            },
+            WindowKind::Session => Shape::Session {
+                gap_ns: ns(self.gap),
+            },
+            WindowKind::Count => Shape::Count {
+                trades: self.trades.unwrap_or(0),
+            },
+            WindowKind::Volume => Shape::Volume {
+                qty: i64::try_from(self.qty.unwrap_or(0)).unwrap_or(i64::MAX),
+            },
+        }
+    }
+
+    /// The keys that its kind has, and no others.
+    fn check(&self, name: &str) -> Result<(), String> {
+        let keys = [
+            ("size", self.size.is_some()),
+            ("slide", self.slide.is_some()),
+            ("period", self.period.is_some()),
+            ("gap", self.gap.is_some()),
+            ("trades", self.trades.is_some()),
+            ("qty", self.qty.is_some()),
+        ];
+        let wants: &[&str] = match self.kind {
+            WindowKind::Tumbling => &["size"],
+            WindowKind::Sliding => &["size", "slide"],
+            WindowKind::Cumulative => &["period", "slide"],
+            WindowKind::Session => &["gap"],
+            WindowKind::Count => &["trades"],
+            WindowKind::Volume => &["qty"],
+        };
+        let kind = self.shape().name();
+        for (key, is_there) in keys {
+            match (wants.contains(&key), is_there) {
+                (true, false) => return Err(format!("windows.{name}: {kind} wants `{key}`")),
+                (false, true) => {
+                    return Err(format!("windows.{name}.{key}: {kind} has no `{key}`"));
+                }
+                _ => {}
+            }
+        }
+        for (key, span) in [
+            ("size", self.size),
+            ("slide", self.slide),
+            ("period", self.period),
+            ("gap", self.gap),
+        ] {
+            if let Some(span) = span {
+                positive(&format!("windows.{name}.{key}"), span.0)?;
+            }
+        }
+        for symbol in &self.symbols {
+            if symbol.is_empty() || symbol.len() > 8 {
+                return Err(format!(
+                    "windows.{name}.symbols: `{symbol}`, want one to eight letters"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The spread monitor.
@@ -217,22 +397,29 @@ impl Default for Book {
 impl Windows {
     /// What no single field can know.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.0.is_empty() || self.0.len() > 16 {
-            return Err(format!("{} windows, want 1 to 16", self.0.len()));
+        if self.0.is_empty() {
+            return Err("0 windows, want 1 or more".into());
         }
         for (name, window) in &self.0 {
-            positive(&format!("windows.{name}.size"), window.size.0)?;
+            window.check(name)?;
         }
         Ok(())
+    }
+
+    /// All windows in the order of their numbers: plain ones by their names, then the others.
+    pub fn in_order(&self) -> impl Iterator<Item = (&String, &Window)> {
+        let plain = self.0.iter().filter(|(_, window)| window.is_plain());
+        let others = self.0.iter().filter(|(_, window)| !window.is_plain());
+        plain.chain(others)
     }
 }
 
 impl Default for Windows {
     fn default() -> Windows {
         let window = |size: i64| Window {
-            kind: WindowKind::Tumbling,
-            size: Span(size),
+            size: Some(Span(size)),
             lateness: Span(200 * MILLI),
+            ..Window::default()
         };
         let named = [("1m", 60 * SECOND), ("1s", SECOND), ("5s", 5 * SECOND)];
         Windows(

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{
-    Book, Depth, Measure, Momentum, Regime, Rule, RuleSide, RuleTouch, Rules, Spread, Window,
-    WindowKind, Windows,
+    AggregateName, Book, Depth, Eligible, Measure, Momentum, Regime, Rule, RuleSide, RuleTouch,
+    Rules, Spread, Window, WindowKind, Windows,
 };
 pub use orders::{InDoubt, Orders, Risk};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
@@ -46,7 +46,7 @@ pub struct Config {
     pub checkpoint: Checkpoint,
     /// What books keep.
     pub book: Book,
-    /// Tumbling event-time windows by name; the order of their names is their number.
+    /// Windows of event time, by name.
     pub windows: Windows,
     /// The spread monitor.
     pub spread: Spread,
@@ -228,6 +228,27 @@ mod tests {
     }
 
     #[test]
+    fn declared_windows_survive_their_own_text_and_plain_ones_have_the_one_they_had() {
+        let text = "[windows.bars]\nkind = \"cumulative\"\nperiod = \"24h\"\nslide = \"1m\"\n\
+                    lateness = \"2s\"\nrevise = true\neligible = \"us-consolidated-v1\"\n\
+                    aggregates = [\"twap\", \"size_quantiles\"]\nsymbols = [\"AAPL\"]\n\
+                    [windows.a]\nsize = \"1s\"\n[windows.z]\nsize = \"2s\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        assert_eq!(
+            Config::parse(&config.show(), Path::new("t.toml")).unwrap(),
+            config
+        );
+        let names: Vec<&str> = config
+            .windows
+            .in_order()
+            .map(|one| one.0.as_str())
+            .collect();
+        assert_eq!(names, ["a", "z", "bars"]);
+        let plain = "[windows.1s]\nkind = \"tumbling\"\nsize = \"1s\"\nlateness = \"200ms\"\n\n";
+        assert!(Config::default().decisive().contains(plain));
+    }
+
+    #[test]
     fn states_of_full_books_do_not_fit_books_without_queues() {
         let l3 = Config::default();
         // As it was when books had no choice: states that were made then fit still.
@@ -295,6 +316,18 @@ mod tests {
         );
         assert!(error("[spread]\nclear = \"30bps\"").contains("spread: clears at 30bps"));
         assert!(error("[windows.a]\nsize = \"0s\"").contains("windows.a.size"));
+        let window = |text: &str| error(&format!("[windows.a]\n{text}"));
+        assert!(window("size = \"1s\"\nslid = \"1s\"").contains("did you mean `slide`?"));
+        assert!(window("kind = \"slidin\"").contains("did you mean `sliding`?"));
+        assert!(window("kind = \"sliding\"\nsize = \"5s\"").contains("sliding wants `slide`"));
+        assert!(window("size = \"5s\"\ngap = \"1s\"").contains("tumbling has no `gap`"));
+        let spread = "kind = \"session\"\ngap = \"1s\"\naggregates = [\"spread\"]";
+        assert!(window(spread).contains("needs windows of fixed times, not session"));
+        let part = "kind = \"sliding\"\nsize = \"5s\"\nslide = \"2s\"";
+        assert!(window(part).contains("size is no whole number of slides"));
+        let long = "kind = \"sliding\"\nsize = \"2h\"\nslide = \"1s\"";
+        assert!(window(long).contains("open panes, want at most 4096"));
+        assert!(window("size = \"1s\"\neligible = \"al\"").contains("did you mean `all`?"));
         assert!(error("[limits]\norders = 0").contains("limits.orders"));
         let retransmit = |text: &str| error(&format!("[source.retransmit]\n{text}"));
         assert!(retransmit("tries = 0").contains("source.retransmit.tries is 0, want 1 to 100"));

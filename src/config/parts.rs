@@ -1,11 +1,11 @@
 //! The configuration as the plain structs that the crates below take.
 
+use analytics::{Aggregate, DeclaredConfig, SuiteConfig, WindowConfig};
 use analytics::{Bps, Measure, MomentumConfig, RegimeConfig, RiskConfig, SpreadConfig};
-use analytics::{SuiteConfig, WindowConfig};
 use book::{BooksConfig, Depth};
-use bus::Qty;
+use bus::{Qty, Ts};
 
-use super::{Config, Ratio};
+use super::{AggregateName, Config, Ratio, Window};
 
 impl From<Ratio> for Bps {
     fn from(ratio: Ratio) -> Bps {
@@ -27,16 +27,27 @@ impl Config {
         }
     }
 
-    /// The analytics. A window's number is its place among the names in alphabetical order.
+    /// The analytics. A window's number is its place in [`super::Windows::in_order`].
     pub fn suite(&self) -> SuiteConfig {
-        let windows = self.windows.0.iter().map(|(name, window)| WindowConfig {
+        let is_plain = |window: &Window| window.is_plain();
+        let windows = self.windows.in_order();
+        let (plain, others): (Vec<_>, Vec<_>) = windows.partition(|(_, window)| is_plain(window));
+        let windows = plain.into_iter().map(|(name, window)| WindowConfig {
             name: name.clone(),
-            size_ns: window.size.0,
+            size_ns: window.size.map_or(0, |size| size.0),
             lateness_ns: window.lateness.0,
         });
+        let declared = others
+            .into_iter()
+            .map(|(name, window)| declared(name, window));
         SuiteConfig {
             symbols_max: self.limits.symbols - 1,
             windows: windows.collect(),
+            declared: declared.collect(),
+            // The trading day's midnight; who has it, sets it.
+            origin: Ts(0),
+            // Ticks are this far apart, and behind the latest event by the second.
+            ahead_ns: self.time.tick.0.saturating_add(self.time.out_of_order.0),
             spread: SpreadConfig {
                 threshold: self.spread.threshold.into(),
                 hold_ns: self.spread.hold.0,
@@ -78,5 +89,41 @@ impl Config {
             collar: self.risk.collar.into(),
             orders_per_second: self.risk.orders_per_second,
         }
+    }
+}
+
+fn declared(name: &str, window: &Window) -> DeclaredConfig {
+    let mut aggregates: Vec<Aggregate> = Vec::new();
+    for name in &window.aggregates {
+        aggregates.extend(match name {
+            AggregateName::Vwap
+            | AggregateName::Ohlc
+            | AggregateName::Volume
+            | AggregateName::Notional
+            | AggregateName::TradeCount => None,
+            AggregateName::BuyVolume
+            | AggregateName::SellVolume
+            | AggregateName::TradeImbalance => Some(Aggregate::Sides),
+            AggregateName::RealizedVariance => Some(Aggregate::RealizedVariance),
+            AggregateName::SizeQuantiles => Some(Aggregate::Sizes),
+            AggregateName::Twap
+            | AggregateName::Spread
+            | AggregateName::Depth
+            | AggregateName::Ofi => Some(Aggregate::Standing),
+        });
+    }
+    let letters = |symbol: &String| {
+        let mut letters = [b' '; 8];
+        letters[..symbol.len()].copy_from_slice(symbol.as_bytes());
+        letters
+    };
+    DeclaredConfig {
+        name: name.to_string(),
+        shape: window.shape(),
+        lateness_ns: window.lateness.0,
+        revise: window.revise,
+        policy: window.policy(),
+        aggregates,
+        symbols: window.symbols.iter().map(letters).collect(),
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A length of time in nanoseconds, written `5s`, `200ms`, `1m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span(pub i64);
 
 /// A number of bytes, written `64MiB`, `4KiB`, `512B`.

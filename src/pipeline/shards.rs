@@ -218,7 +218,7 @@ pub(super) fn open_shard<'a, G: Gateway>(
         clock,
         kill,
     };
-    let rules = config.windows.0.len() + config.rules.0.len();
+    let rules = config.suite().signals_per_windows() + config.rules.0.len();
     let kept_max = config.limits.symbols * (rules + 4);
     let is_delivered = |id: &OrderId| delivered.binary_search(id).is_ok();
     let shard = Shard::new(shard_config, parts, kept_max, msg_seq, &is_delivered)?;

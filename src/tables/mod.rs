@@ -5,11 +5,11 @@
 //! tables back, for `verify` and for tests.
 //!
 //! ```text
-//! windows   a row per closed window            lates    trades that no window took
-//! alerts    spread alerts raised and cleared   breaks   broken prints
-//! regimes   changes of volatility regime       digests  a digest per symbol and minute
-//! signals   what a strategy saw                books    the last books, level by level
-//! orders    orders, refused or sent
+//! windows   a row per window that is said      lates        trades that no window took
+//! alerts    spread alerts raised and cleared   breaks       broken prints
+//! regimes   changes of volatility regime       adjustments  windows that keep a broken print
+//! signals   what a strategy saw                digests      a digest per symbol and minute
+//! orders    orders, refused or sent            books        the last books, level by level
 //! ```
 //!
 //! Times are `timestamp[ns, UTC]`, prices are float64 as analysts want them, and symbols are a
@@ -31,7 +31,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bus::oms::Date;
-use bus::signal::LateReason;
+use bus::signal::{LateReason, Window, WindowFlow, WindowStanding};
 use bus::{Body, Level, Notional, Price, Side, Signal, Ts};
 use parquet::data_type::ByteArray;
 
@@ -49,7 +49,7 @@ pub struct Names {
     /// In units of 10 to the power of minus what the quantities of each are; 0 where nothing is said.
     pub decimals: Vec<u8>,
     /// Windows by rule: `1s`. A rule without a name is called by its number, in each of these.
-    pub windows: Vec<String>,
+    pub windows: Vec<WindowName>,
     /// Spread monitors by rule.
     pub spreads: Vec<String>,
     /// Volatility regimes by rule.
@@ -62,8 +62,17 @@ pub struct Names {
     pub date: Date,
     /// Its midnight, from which a digest's minutes are counted.
     pub midnight: Ts,
-    /// Which trades count in a window, and for how long they may come late.
-    pub policy: String,
+}
+
+/// What is said of a window in each of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowName {
+    /// As the configuration calls it.
+    pub name: String,
+    /// `tumbling`.
+    pub kind: &'static str,
+    /// Which trades count in it.
+    pub policy: &'static str,
 }
 
 /// How many rows each table got.
@@ -83,6 +92,8 @@ pub struct TableCounts {
     pub lates: u64,
     #[allow(missing_docs)]
     pub breaks: u64,
+    #[allow(missing_docs)]
+    pub adjustments: u64,
     #[allow(missing_docs)]
     pub digests: u64,
     /// Outcomes of orders that were never said: 0 unless the stream is damaged.
@@ -127,7 +138,10 @@ pub struct Tables {
     signals: Table,
     lates: Table,
     breaks: Table,
+    adjustments: Table,
     digests: Table,
+    /// A window of which more may follow.
+    window: Option<WindowParts>,
     orders_table: Table,
     orders: Orders,
     midnight: Ts,
@@ -145,6 +159,8 @@ impl Tables {
             signals: table("signals", schema::SIGNALS)?,
             lates: table("lates", schema::LATES)?,
             breaks: table("breaks", schema::BREAKS)?,
+            adjustments: table("adjustments", schema::ADJUSTMENTS)?,
+            window: None,
             digests: table("digests", schema::DIGESTS)?,
             orders_table: table("orders", schema::ORDERS)?,
             orders: Orders::new(names.date),
@@ -158,42 +174,50 @@ impl Tables {
             let what = format!("event {}: a {:?} without content", signal.seq, signal.kind);
             return Err(self.windows.error(what));
         };
+        if let (Some(parts), Body::WindowFlow(_) | Body::WindowStanding(_)) =
+            (&mut self.window, body)
+        {
+            return match parts.take(signal, body) {
+                true => Ok(()),
+                false => Err(self.windows.error(format!(
+                    "event {}: more of a window that is not the one before it",
+                    signal.seq
+                ))),
+            };
+        }
+        self.push_window()?;
         let labels = &self.labels;
         let symbol = labels.symbol(signal.symbol);
         let decimals = labels.decimals(signal.symbol);
         let (ts, seq) = (Cell::Long(signal.ts_event.0), Cell::Long(signal.seq as i64));
         match body {
-            Body::Window(x) => {
-                let name = labels.windows.get(signal.rule);
-                let notional = per_unit(x.notional, decimals);
-                let (units, nanos) = split(notional);
-                let units = i64::try_from(units)
-                    .map_err(|_| self.windows.error("a notional beyond 9.2e18 units"))?;
-                self.windows.push(&[
-                    Cell::Long(x.start.0),
-                    ts,
-                    Cell::Text(&symbol),
-                    Cell::Text(&name),
-                    Cell::Text(&labels.tumbling),
-                    price(x.open),
-                    price(x.high),
-                    price(x.low),
-                    price(x.close),
-                    Cell::Long(x.volume.0),
-                    x.notional.per(x.volume).map_or(Cell::Null, price),
-                    Cell::Double(notional.to_f64()),
-                    Cell::Long(i64::from(x.trade_count)),
-                    Cell::Long(i64::from(x.late_count)),
-                    // A window closes once and is never said again.
-                    Cell::Int(0),
-                    Cell::Bool(true),
-                    Cell::Text(&labels.policy),
-                    Cell::Long(units),
-                    Cell::Int(nanos),
-                    seq,
-                    Cell::Int(decimals.into()),
-                ])
+            Body::Window(window) => {
+                self.window = Some(WindowParts {
+                    signal: *signal,
+                    window,
+                    flow: None,
+                    standing: None,
+                });
+                Ok(())
             }
+            Body::WindowFlow(_) | Body::WindowStanding(_) => {
+                let what = format!("event {}: more of a window that was not said", signal.seq);
+                Err(self.windows.error(what))
+            }
+            Body::Adjust(x) => self.adjustments.push(&[
+                Cell::Long(x.start.0),
+                ts,
+                Cell::Text(&symbol),
+                Cell::Text(&labels.windows.get(signal.rule)),
+                Cell::Text(&labels.policies.get(signal.rule)),
+                Cell::Long(x.match_number as i64),
+                price(x.price),
+                Cell::Long(x.qty.0),
+                Cell::Long(x.window_count.into()),
+                Cell::Text(&x.reason.name().into()),
+                seq,
+                Cell::Int(decimals.into()),
+            ]),
             Body::Late(x) => self.lates.push(&[
                 ts,
                 Cell::Text(&symbol),
@@ -277,8 +301,83 @@ impl Tables {
         }
     }
 
+    /// Writes the row of the window before, of which all has been said.
+    fn push_window(&mut self) -> Result<(), TableError> {
+        let Some(parts) = self.window.take() else {
+            return Ok(());
+        };
+        let (x, signal, labels) = (parts.window, &parts.signal, &self.labels);
+        let decimals = labels.decimals(signal.symbol);
+        let notional = per_unit(x.notional, decimals);
+        let (units, nanos) = split(notional);
+        let units = i64::try_from(units)
+            .map_err(|_| self.windows.error("a notional beyond 9.2e18 units"))?;
+        let (kind, policy) = (&labels.kinds, &labels.policies);
+        let flow = parts.flow;
+        let standing = parts.standing;
+        let long = |value: Option<i64>| value.map_or(Cell::Null, Cell::Long);
+        let double = |value: Option<f64>| value.map_or(Cell::Null, Cell::Double);
+        let sides = flow.and_then(|flow| Some((flow.bought?.0, flow.sold.0)));
+        let imbalance = sides.filter(|(bought, sold)| bought + sold > 0);
+        let squares = flow.and_then(|flow| flow.squares);
+        let sizes = flow.and_then(|flow| flow.sizes);
+        // The one division of each; the sums are exact.
+        let mean =
+            |sum: i128, ns: i64, scale: f64| (ns > 0).then(|| sum as f64 / ns as f64 / scale);
+        let money = Price::SCALE as f64;
+        let priced = |of: fn(&WindowStanding) -> i128| {
+            standing.and_then(|x| mean(of(&x), x.priced_ns, money))
+        };
+        let quoted = |of: fn(&WindowStanding) -> i128, scale: f64| {
+            standing.and_then(|x| mean(of(&x), x.quoted_ns, scale))
+        };
+        self.windows.push(&[
+            Cell::Long(x.start.0),
+            Cell::Long(signal.ts_event.0),
+            Cell::Text(&labels.symbol(signal.symbol)),
+            Cell::Text(&labels.windows.get(signal.rule)),
+            Cell::Text(&kind.get(signal.rule)),
+            price(x.open),
+            price(x.high),
+            price(x.low),
+            price(x.close),
+            Cell::Long(x.volume.0),
+            x.notional.per(x.volume).map_or(Cell::Null, price),
+            Cell::Double(notional.to_f64()),
+            Cell::Long(i64::from(x.trade_count)),
+            Cell::Long(i64::from(x.late_count)),
+            Cell::Int(x.revision as i32),
+            Cell::Bool(x.is_final),
+            Cell::Text(&policy.get(signal.rule)),
+            Cell::Long(units),
+            Cell::Int(nanos),
+            Cell::Long(signal.seq as i64),
+            Cell::Int(decimals.into()),
+            long(sides.map(|sides| sides.0)),
+            long(sides.map(|sides| sides.1)),
+            double(imbalance.map(|(bought, sold)| (bought - sold) as f64 / (bought + sold) as f64)),
+            double(squares.map(|squares| squares as f64 / 1e18)),
+            long(
+                flow.filter(|_| squares.is_some())
+                    .map(|flow| flow.return_count.into()),
+            ),
+            long(sizes.map(|sizes| sizes[0].0)),
+            long(sizes.map(|sizes| sizes[1].0)),
+            long(sizes.map(|sizes| sizes[2].0)),
+            double(priced(|x| x.price_ns)),
+            double(quoted(|x| x.spread_ns, money)),
+            double(quoted(|x| x.bid_qty_ns, 1.0)),
+            double(quoted(|x| x.ask_qty_ns, 1.0)),
+            long(standing.map(|x| x.ofi.0)),
+            long(standing.map(|x| x.moves.into())),
+            long(standing.map(|x| x.priced_ns)),
+            long(standing.map(|x| x.quoted_ns)),
+        ])
+    }
+
     /// Writes what is still in memory, and gives every table its final name.
     pub fn finish(mut self) -> Result<TableCounts, TableError> {
+        self.push_window()?;
         let outcomes_without_order = self.orders.outcomes_without_order();
         self.orders.write(&mut self.orders_table, &self.labels)?;
         Ok(TableCounts {
@@ -288,10 +387,37 @@ impl Tables {
             signals: self.signals.finish()?,
             lates: self.lates.finish()?,
             breaks: self.breaks.finish()?,
+            adjustments: self.adjustments.finish()?,
             digests: self.digests.finish()?,
             orders: self.orders_table.finish()?,
             outcomes_without_order,
         })
+    }
+}
+
+/// What was said of one window so far.
+struct WindowParts {
+    signal: Signal,
+    window: Window,
+    flow: Option<WindowFlow>,
+    standing: Option<WindowStanding>,
+}
+
+impl WindowParts {
+    /// Takes more of this window; says whether it is of this one.
+    fn take(&mut self, signal: &Signal, body: Body) -> bool {
+        let of = |signal: &Signal| (signal.seq, signal.symbol, signal.rule, signal.ts_event);
+        let is_same = of(signal) == of(&self.signal);
+        match body {
+            Body::WindowFlow(flow) => {
+                is_same && flow.start == self.window.start && self.flow.replace(flow).is_none()
+            }
+            Body::WindowStanding(standing) => {
+                let is_first = self.standing.replace(standing).is_none();
+                is_same && standing.start == self.window.start && is_first
+            }
+            _ => false,
+        }
     }
 }
 
@@ -386,7 +512,6 @@ fn metadata(table: &str, names: &Names) -> Vec<(&'static str, String)> {
         ("tapeline.table", table.to_string()),
         ("tapeline.run_id", names.run_id.clone()),
         ("tapeline.date", format!("{year:04}-{month:02}-{day:02}")),
-        ("tapeline.policy", names.policy.clone()),
         (
             "tapeline.price_scale",
             "columns *_e9 are in units of 1e-9".to_string(),
@@ -402,8 +527,8 @@ struct Labels {
     spreads: Rules,
     regimes: Rules,
     strategies: Rules,
-    policy: ByteArray,
-    tumbling: ByteArray,
+    kinds: Rules,
+    policies: Rules,
     raised: ByteArray,
     cleared: ByteArray,
     closed: ByteArray,
@@ -416,15 +541,18 @@ impl Labels {
             .symbols
             .iter()
             .map(|name| name.as_deref().map(ByteArray::from));
+        let window = |of: fn(&WindowName) -> String| {
+            Rules::new(&names.windows.iter().map(of).collect::<Vec<_>>())
+        };
         Labels {
             symbols: symbols.collect(),
             decimals: names.decimals.clone(),
-            windows: Rules::new(&names.windows),
+            windows: window(|window| window.name.clone()),
+            kinds: window(|window| window.kind.to_string()),
+            policies: window(|window| window.policy.to_string()),
             spreads: Rules::new(&names.spreads),
             regimes: Rules::new(&names.regimes),
             strategies: Rules::new(&names.strategies),
-            policy: names.policy.as_str().into(),
-            tumbling: "tumbling".into(),
             raised: "raised".into(),
             cleared: "cleared".into(),
             closed: "closed".into(),

@@ -3,7 +3,10 @@
 /// Rises when a column changes its meaning, or goes away. A new column does not change it.
 pub(super) const VERSION: u32 = 1;
 
-/// `policy` says which trades count. `vwap` is the exact quotient, rounded to 1e-9. Where quantities have
+/// `policy` says which trades count. Of a window that is said more than once, `revision` counts its rows
+/// from 0, and the last has `is_final`. Columns behind `qty_decimals` are of windows that ask for them:
+/// times `_ns` over which something is weighted, prices in units of currency, quantities in units,
+/// `realized_variance` as a sum of squared returns. `vwap` is the exact quotient, rounded to 1e-9. Where quantities have
 /// decimals, what a notional has below 1e-9 is cut. Here and below quantities are in units of 10 to the
 /// power of minus `qty_decimals`.
 pub(super) const WINDOWS: &str = "message windows {
@@ -26,6 +29,40 @@ pub(super) const WINDOWS: &str = "message windows {
     required binary policy (STRING);
     required int64 notional_units;
     required int32 notional_nanos;
+    required int64 seq;
+    required int32 qty_decimals;
+    optional int64 buy_volume;
+    optional int64 sell_volume;
+    optional double trade_imbalance;
+    optional double realized_variance;
+    optional int64 return_count;
+    optional int64 size_p50;
+    optional int64 size_p95;
+    optional int64 size_p99;
+    optional double twap;
+    optional double spread;
+    optional double bid_depth;
+    optional double ask_depth;
+    optional int64 ofi;
+    optional int64 quote_count;
+    optional int64 priced_ns;
+    optional int64 quoted_ns;
+}";
+
+/// Broken prints that windows keep: `closed` ones are final, of open ones what they would be is
+/// `beyond_memory`; an `unknown_trade` is one of which nothing is remembered. The windows are those from
+/// `window_start`, where the first begins, to `window_end`, where the last ends.
+pub(super) const ADJUSTMENTS: &str = "message adjustments {
+    required int64 window_start (TIMESTAMP(NANOS, true));
+    required int64 window_end (TIMESTAMP(NANOS, true));
+    required binary symbol (STRING);
+    required binary name (STRING);
+    required binary policy (STRING);
+    required int64 match_number (INTEGER(64, false));
+    optional double price;
+    required int64 qty;
+    required int64 window_count;
+    required binary reason (STRING);
     required int64 seq;
     required int32 qty_decimals;
 }";

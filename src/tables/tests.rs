@@ -2,8 +2,8 @@ use std::fs;
 
 use bus::Qty;
 use bus::signal::{
-    Broken, Digest, Late, Momentum, Order, Outcome, Regime, Reject, RejectCode, Sent, Spread,
-    Volatility, Window,
+    Adjust, AdjustReason, Broken, Digest, Late, Momentum, Order, Outcome, Regime, Reject,
+    RejectCode, Sent, Spread, Volatility, Window,
 };
 
 use super::*;
@@ -34,14 +34,19 @@ fn names() -> Names {
     Names {
         symbols: vec![None, Some("AAPL".into()), Some("MSFT".into())],
         decimals: Vec::new(),
-        windows: vec!["1s".into(), "5s".into()],
+        windows: ["1s", "5s"]
+            .map(|name| WindowName {
+                name: name.into(),
+                kind: "tumbling",
+                policy: "as-printed",
+            })
+            .into(),
         spreads: vec!["wide".into()],
         regimes: vec!["volatility".into()],
         strategies: vec!["momentum".into()],
         run_id: "r1".into(),
         date: (2026, 1, 5).into(),
         midnight: Ts(1_767_589_200_000_000_000),
-        policy: "printable".into(),
     }
 }
 
@@ -57,6 +62,8 @@ fn window(start: i64, volume: i64, notional: i128) -> Window {
         notional: Notional(notional),
         trade_count: 3,
         late_count: 1,
+        revision: 0,
+        is_final: true,
     }
 }
 
@@ -199,6 +206,14 @@ fn every_signal_has_its_table() {
         Body::Broken(Broken {
             match_number: u64::MAX,
         }),
+        Body::Adjust(Adjust {
+            start: Ts(1),
+            match_number: 7,
+            price: Price::NONE,
+            qty: Qty(0),
+            reason: AdjustReason::Unknown,
+            window_count: 0,
+        }),
     ];
     let signals: Vec<Signal> = bodies
         .into_iter()
@@ -214,6 +229,7 @@ fn every_signal_has_its_table() {
         orders: 2,
         lates: 1,
         breaks: 1,
+        adjustments: 1,
         digests: 1,
         outcomes_without_order: 0,
     };

@@ -3,6 +3,7 @@
 //! `script` is the small language that the tests are written in; `reference` holds plain twins
 //! that are too simple to be wrong in the same way.
 
+mod declared;
 mod momentum;
 mod reference;
 mod regime;

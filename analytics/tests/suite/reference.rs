@@ -51,6 +51,8 @@ pub(crate) fn windows(steps: &[Step], config: &WindowConfig) -> (Vec<Window>, Ve
             .sum::<Notional>(),
         trade_count: trades.len() as u32,
         late_count: trades.iter().filter(|trade| trade.2).count() as u32,
+        revision: 0,
+        is_final: true,
     };
     (by_start.into_iter().map(sum).collect(), late)
 }

@@ -200,7 +200,12 @@ fn tell(config: &SuiteConfig, out: &mut Outbox, intents: &mut Intents, said: &mu
 
 fn text(config: &SuiteConfig, signal: &Signal) -> String {
     let at = clock(signal.ts_event);
-    let window = || &config.windows[signal.rule as usize].name;
+    let window = || {
+        let plain = config.windows.iter().map(|window| &window.name);
+        let declared = config.declared.iter().map(|window| &window.name);
+        let mut names = plain.chain(declared);
+        names.nth(signal.rule.into()).expect("a window")
+    };
     match signal.body().expect("a body") {
         Body::Window(x) => {
             let vwap = x.notional.per(x.volume).expect("trades");
@@ -208,8 +213,13 @@ fn text(config: &SuiteConfig, signal: &Signal) -> String {
                 0 => String::new(),
                 count => format!(" late {count}"),
             };
+            let more = match (x.revision, x.is_final) {
+                (0, true) => String::new(),
+                (count, false) => format!(" revision {count}"),
+                (count, true) => format!(" revision {count} final"),
+            };
             format!(
-                "{} {} vwap {vwap} qty {}{late}",
+                "{} {} vwap {vwap} qty {}{late}{more}",
                 window(),
                 clock(x.start),
                 x.volume
@@ -240,6 +250,18 @@ fn text(config: &SuiteConfig, signal: &Signal) -> String {
             x.imbalance
         ),
         Body::Broken(x) => format!("broken {}", x.match_number),
+        Body::WindowFlow(_) | Body::WindowStanding(_) => {
+            panic!("no script asks for it: {signal:?}")
+        }
+        Body::Adjust(x) => format!(
+            "adjust {} {} to {at} {} x{}: {} {}",
+            window(),
+            clock(x.start),
+            x.price,
+            x.qty,
+            x.window_count,
+            x.reason.name()
+        ),
         Body::Order(_) | Body::Reject(_) | Body::Sent(_) | Body::Digest(_) => {
             panic!("not said by analytics: {signal:?}")
         }

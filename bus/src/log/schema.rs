@@ -377,6 +377,8 @@ mod tests {
             notional: Notional(-7 << 70),
             trade_count: 8,
             late_count: 9,
+            revision: 10,
+            is_final: false,
         };
         let quote = Quote {
             bid: Price(4),
@@ -384,7 +386,7 @@ mod tests {
             bid_qty: Qty(6),
             ask_qty: Qty(7),
         };
-        let bodies: [(Body, &[(&str, i128)]); 10] = [
+        let bodies: [(Body, &[(&str, i128)]); 13] = [
             (
                 Body::Window(window),
                 &[
@@ -397,6 +399,8 @@ mod tests {
                     ("notional", -7 << 70),
                     ("trades", 8),
                     ("late", 9),
+                    ("revision", 10),
+                    ("not_final", 1),
                 ],
             ),
             (
@@ -500,6 +504,68 @@ mod tests {
                 &[("value", 1), ("events", 2), ("minute", 3)],
             ),
             (Body::Broken(Broken { match_number: 1 }), &[("match", 1)]),
+            (
+                Body::WindowFlow(WindowFlow {
+                    start: Ts(1),
+                    bought: Some(Qty(2)),
+                    sold: Qty(3),
+                    squares: Some(4 << 70),
+                    return_count: 5,
+                    sizes: Some([Qty(6), Qty(7), Qty(8)]),
+                }),
+                &[
+                    ("start", 1),
+                    ("bought", 2),
+                    ("sold", 3),
+                    ("squares", 4 << 70),
+                    ("returns", 5),
+                    ("size_p50", 6),
+                    ("size_p95", 7),
+                    ("size_p99", 8),
+                ],
+            ),
+            (
+                Body::WindowStanding(WindowStanding {
+                    start: Ts(1),
+                    price_ns: 2 << 70,
+                    priced_ns: 3,
+                    spread_ns: -4 << 70,
+                    bid_qty_ns: 5 << 70,
+                    ask_qty_ns: 6 << 70,
+                    quoted_ns: 7,
+                    ofi: Qty(-8),
+                    moves: 9,
+                }),
+                &[
+                    ("start", 1),
+                    ("price", 2 << 70),
+                    ("spread", -4 << 70),
+                    ("bid_qty", 5 << 70),
+                    ("ask_qty", 6 << 70),
+                    ("priced", 3),
+                    ("quoted", 7),
+                    ("ofi", -8),
+                    ("moves", 9),
+                ],
+            ),
+            (
+                Body::Adjust(Adjust {
+                    start: Ts(1),
+                    match_number: 2,
+                    price: Price(3),
+                    qty: Qty(4),
+                    reason: AdjustReason::Beyond,
+                    window_count: 5,
+                }),
+                &[
+                    ("start", 1),
+                    ("match", 2),
+                    ("price", 3),
+                    ("qty", 4),
+                    ("reason", 1),
+                    ("windows", 5),
+                ],
+            ),
         ];
         for (body, want) in bodies {
             let signal = Signal::new(Ts(0), 0, 0, 0, 0, body);
@@ -514,6 +580,9 @@ mod tests {
                 Body::Sent(_) => "sent",
                 Body::Digest(_) => "digest",
                 Body::Broken(_) => "broken",
+                Body::WindowFlow(_) => "window_flow",
+                Body::WindowStanding(_) => "window_standing",
+                Body::Adjust(_) => "adjust",
             };
             let kind = signal.kind as u8;
             assert_eq!(
@@ -527,7 +596,7 @@ mod tests {
             .layouts
             .values()
             .filter(|layout| layout.family == "signal");
-        assert_eq!(signals.count(), 10);
+        assert_eq!(signals.count(), 13);
     }
 
     #[test]
