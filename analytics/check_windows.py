@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Declared windows against Polars, which knows nothing of ours, on LOBSTER's messages.
+
+    analytics/check_windows.py target/release/tapeline MESSAGES.csv.zst
+
+Replays the file with windows of each kind, computes the same windows from its rows, and compares every
+row of `tables/windows.parquet`. Sums and counts must be equal, means to a part in 1e12, quantiles of
+sizes within the histogram's 6.25 %. Says that it skips where Polars or the file is not there.
+"""
+
+import math
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import polars as pl
+except ImportError:
+    print("skipped: Polars is not installed")
+    sys.exit(0)
+
+CONFIG = """
+[windows.tumbling]
+size = "10s"
+aggregates = ["buy_volume", "realized_variance", "size_quantiles", "twap"]
+[windows.sliding]
+kind = "sliding"
+size = "1m"
+slide = "5s"
+aggregates = ["buy_volume", "realized_variance", "size_quantiles", "twap"]
+[windows.cumulative]
+kind = "cumulative"
+period = "24h"
+slide = "1m"
+aggregates = ["buy_volume", "realized_variance", "size_quantiles", "twap"]
+[windows.session]
+kind = "session"
+gap = "2s"
+aggregates = ["buy_volume", "realized_variance", "size_quantiles"]
+[windows.count]
+kind = "count"
+trades = 25
+aggregates = ["buy_volume", "realized_variance", "size_quantiles"]
+[windows.volume]
+kind = "volume"
+qty = 3000
+aggregates = ["buy_volume", "realized_variance", "size_quantiles"]
+"""
+SECOND = 1_000_000_000
+MINUTE, DAY = 60 * SECOND, 86_400 * SECOND
+
+
+def trades_of(path):
+    """Time in ns since midnight, price in 1e-9, size, whether a buyer took; and the last row's time."""
+    columns = ["time", "type", "order", "size", "price", "direction"]
+    text = {"time": pl.String}
+    rows = pl.read_csv(path, has_header=False, new_columns=columns, schema_overrides=text)
+    parts = pl.col("time").str.split_exact(".", 1).struct
+    fraction = parts.field("field_1").fill_null("").str.pad_end(9, "0").cast(pl.Int64)
+    rows = rows.with_columns(ts=parts.field("field_0").cast(pl.Int64) * SECOND + fraction)
+    end = rows["ts"].max()
+    # Orders from before the first row are not known, nor whose they were.
+    known = rows.filter(pl.col("type") == 1)["order"].unique().implode()
+    rows = rows.filter(pl.col("type").is_in([4, 5]))
+    price = pl.col("price") * 100_000
+    # A shown order that was executed is the other side of who took; a hidden one's is not told.
+    shown = (pl.col("type") == 4) & pl.col("order").is_in(known)
+    rows = rows.select(
+        "ts",
+        "size",
+        price=price,
+        buy=pl.when(shown & (pl.col("direction") == -1)).then("size").otherwise(0),
+        sell=pl.when(shown & (pl.col("direction") == 1)).then("size").otherwise(0),
+        change=((price - price.shift(1)) / price.shift(1) * 1e9).round(),
+    )
+    return rows, end
+
+
+def windows_of(trades, end):
+    """For each kind: start, end, and the rows that are in it."""
+    ts = trades["ts"].to_list()
+    for kind, size, slide in [("tumbling", 10, 10), ("sliding", 60, 5)]:
+        size, slide = size * SECOND, slide * SECOND
+        for start in range(ts[0] // slide * slide - size, ts[-1] + 1, slide):
+            rows = trades.filter(pl.col("ts").is_between(start, start + size, closed="left"))
+            yield kind, start, start + size, rows
+    for stop in range(ts[0] // MINUTE * MINUTE + MINUTE, ts[-1] + MINUTE + 1, MINUTE):
+        if trades.filter(pl.col("ts").is_between(stop - MINUTE, stop, closed="left")).height:
+            yield "cumulative", 0, stop, trades.filter(pl.col("ts") < stop)
+    gaps = (pl.col("ts") - pl.col("ts").shift(1) >= 2 * SECOND).fill_null(False)
+    for _, rows in trades.group_by(gaps.cum_sum(), maintain_order=True):
+        yield "session", rows["ts"][0], rows["ts"][-1] + 2 * SECOND, rows
+    for first in range(0, trades.height, 25):
+        rows = trades[first : first + 25]
+        yield "count", rows["ts"][0], rows["ts"][-1], rows
+    first = volume = 0
+    for index, size in enumerate(trades["size"]):
+        volume += size
+        if volume >= 3000 or index + 1 == trades.height:
+            rows = trades[first : index + 1]
+            yield "volume", rows["ts"][0], rows["ts"][-1], rows
+            first, volume = index + 1, 0
+
+
+def twap(trades, start, stop, end):
+    """The last price weighted with time, from the first trade of all to the end of the input."""
+    before = trades.filter(pl.col("ts") < stop)
+    until = before["ts"].shift(-1).fill_null(min(stop, end)).clip(upper_bound=stop)
+    stood = zip(before["ts"].to_list(), until.to_list(), before["price"].to_list())
+    stood = [(min(u, end) - max(t, start), price) for t, u, price in stood]
+    stood = [(ns, price) for ns, price in stood if ns > 0]
+    total = sum(ns for ns, _ in stood)
+    return sum(ns * price for ns, price in stood) / total / 1e9 if total else None
+
+
+def main():
+    if len(sys.argv) < 3 or not pathlib.Path(sys.argv[2]).exists():
+        print("skipped: no messages to read")
+        return
+    program, path = sys.argv[1:3]
+    trades, end = trades_of(path)
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder, "windows.toml")
+        config.write_text(CONFIG)
+        run = pathlib.Path(folder, "run")
+        subprocess.run([program, "replay", path, "-c", config, "-o", run, "-q"], check=True)
+        said = pl.read_parquet(run / "tables" / "windows.parquet")
+    said = said.with_columns(pl.col("window_start", "window_end").cast(pl.Int64))
+    midnight = int(said.filter(pl.col("name") == "cumulative")["window_start"][0])
+    rows = {}
+    for row in said.iter_rows(named=True):
+        key = (row["name"], row["window_start"] - midnight, row["window_end"] - midnight)
+        rows.setdefault(key, []).append(row)
+    counts = {}
+    for kind, start, stop, inside in windows_of(trades, end):
+        if inside.height == 0:
+            # Said only where the quote changed, with a mean of the last price before.
+            continue
+        # Two bars can be of the same moment.
+        row = rows[(kind, start, stop)].pop(0)
+        changes = [int(change) for change in inside["change"] if change is not None]
+        notional = sum(p * s for p, s in zip(inside["price"], inside["size"]))
+        exact = {
+            "open": inside["price"][0] / 1e9,
+            "high": inside["price"].max() / 1e9,
+            "low": inside["price"].min() / 1e9,
+            "close": inside["price"][-1] / 1e9,
+            "volume": inside["size"].sum(),
+            "trade_count": inside.height,
+            "buy_volume": inside["buy"].sum(),
+            "sell_volume": inside["sell"].sum(),
+            "return_count": len(changes),
+            "kind": kind,
+            "revision": 0,
+            "is_final": True,
+            "policy": "as-printed",
+        }
+        for name, want in exact.items():
+            assert row[name] == want, f"{kind} {start} {stop}: {name} {row[name]}, want {want}"
+        units = row["notional_units"] * 1_000_000_000 + row["notional_nanos"]
+        assert units == notional, f"{kind} {start} {stop}: notional"
+        means = {
+            "vwap": notional / exact["volume"] / 1e9,
+            "realized_variance": sum(change * change for change in changes) / 1e18,
+        }
+        # How far time goes behind the last trade, the program's ticks decide.
+        if kind in ("tumbling", "sliding", "cumulative") and stop <= end:
+            means["twap"] = twap(trades, start, stop, end)
+        for name, want in means.items():
+            if name == "realized_variance" and not changes:
+                continue
+            near = math.isclose(row[name], want, rel_tol=1e-12, abs_tol=1e-9 if name == "vwap" else 0)
+            assert near, f"{kind} {start} {stop}: {name} {row[name]}, want {want}"
+        sizes = inside["size"].sort()
+        for percent in (50, 95, 99):
+            want = sizes[math.ceil(sizes.len() * percent / 100) - 1]
+            off = abs(row[f"size_p{percent}"] - want)
+            assert 16 * off <= want, f"{kind} {start} {stop}: p{percent}, want {want}"
+        counts[kind] = counts.get(kind, 0) + 1
+    left = [key for key, some in rows.items() if some and some[0]["trade_count"] > 0]
+    assert not left, f"said, and not there: {left[:3]}"
+    print("equal:", ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+main()
