@@ -47,7 +47,7 @@ pub fn conclude(
     mut manifest: Manifest,
 ) -> Result<Results, String> {
     bus::failpoint!("results-begun");
-    let names = names(dir, config, day, &outcome.shards);
+    let names = names(config, day, &outcome.shards);
     let pieces = dir.pieces(&manifest.parts);
     write_tables(dir, &names, &pieces, &outcome.shards)?;
     let digests = digests(&names, &pieces)?;
@@ -110,7 +110,7 @@ fn quarantined(reader: &ReaderStats) -> Option<Quarantined> {
     (quarantined != Quarantined::default()).then_some(quarantined)
 }
 
-fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
+fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
     let (mut symbols, mut decimals): (Vec<Option<String>>, Vec<u8>) = Default::default();
     for shard in shards {
         for number in shard.core.symbols() {
@@ -125,10 +125,6 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
         }
     }
     let (year, month, date) = day.ymd();
-    let run_id = dir
-        .path()
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
     Names {
         symbols,
         decimals,
@@ -145,7 +141,6 @@ fn names(dir: &RunDir, config: &Config, day: &TradingDay, shards: &[Finished]) -
         spreads: with_rules("spread", config),
         regimes: vec!["volatility".into()],
         strategies: with_rules("momentum", config),
-        run_id: run_id.unwrap_or_default(),
         date: bus::oms::Date {
             year,
             month,

@@ -88,6 +88,22 @@ impl TradingDay {
             format!("{sign}{h:02}:{m:02}:{s:02}.{fraction:09}")
         }
     }
+
+    /// The same for people: what is of another day has its date in front, and that day's time.
+    pub fn shown(&self, ts: Ts) -> String {
+        let ns = ts.since(self.midnight);
+        // The longest day has an hour more.
+        if (0..25 * 3600 * Ts::SECOND_NS).contains(&ns) {
+            return self.clock(ts);
+        }
+        match Timestamp::from_nanosecond(i128::from(ts.0)) {
+            Ok(moment) => {
+                let zoned = moment.to_zoned(self.timezone.clone());
+                zoned.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
+            }
+            Err(_) => self.clock(ts),
+        }
+    }
 }
 
 fn zone(name: &str) -> Result<TimeZone, String> {
@@ -132,6 +148,11 @@ mod tests {
         assert_eq!(open.since(winter.midnight), 34_200 * Ts::SECOND_NS);
         assert_eq!(TradingDay::at(open, "America/New_York").unwrap(), winter);
         assert_eq!(winter.clock(open.plus_ns(1)), "09:30:00.000000001");
+        assert_eq!(winter.shown(open.plus_ns(1)), "09:30:00.000000001");
+        let eve = winter.midnight.plus_ns(-57_595_250_000_000);
+        assert_eq!(winter.shown(eve), "2026-01-04 08:00:04.75");
+        let next = open.plus_ns(2 * 86_400 * Ts::SECOND_NS);
+        assert_eq!(winter.shown(next), "2026-01-07 09:30:00");
         assert_eq!(winter.parse("2026-01-05T14:30:00Z"), Ok(open));
         assert!(winter.parse("half past nine").is_err());
         assert!(TradingDay::new("2026-01-05", "Mars/Base").is_err());

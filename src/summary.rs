@@ -37,7 +37,7 @@ pub fn text(
             "{} tables and digest are of what the log still has, from {} on: log.keep removed what \
              was before",
             style.bold("partial "),
-            &day.clock(bus::Ts(from))[..8],
+            day.shown(bus::Ts(from)),
         );
     }
     let digest = &results.manifest.digest;

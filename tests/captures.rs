@@ -405,8 +405,41 @@ fn other_feeds_are_refused_and_never_pass_as_a_session() {
         if packets > 1 {
             assert!(reasons > 0, "{}: refused without a reason", key.display());
             let (reason, _) = anomalies.iter().next().unwrap();
-            ended.says(&[reason]);
+            let ended = ended.says(&[reason]);
+            ended.says(&["the protocol was not recognised; known are itch, iex, "]);
         }
+    }
+}
+
+/// What `inspect` concluded is said, and so is that it could conclude nothing.
+#[test]
+fn inspect_says_which_protocol_it_is() {
+    let Some(data) = support::shared_data("inspect_says_which_protocol_it_is") else {
+        return;
+    };
+    let inspect = |file: &str, code: i32| {
+        let mut command = program();
+        command.arg("inspect").arg(data.join(file));
+        support::run(&mut command).expect(code)
+    };
+    let ended = inspect("iex/omi-packets/Tops.IexTp.v1.6/QuoteUpdateMessage.pcap", 0);
+    assert!(
+        ended.stdout.contains("\nprotocol IEX\n"),
+        "{}",
+        ended.stdout
+    );
+    for file in [
+        "other-venues/omi-packets/Eobi.T7.v6.0/OrderAdd.pcap",
+        "other-venues/omi-packets/Ntp.Itch.v1.05/AddOrderMessage.pcap",
+        "other-venues/omi-packets/IntegratedFeed.Pillar.v2.5/AddOrderMessage.pcap",
+    ] {
+        let ended =
+            inspect(file, 3).says(&["the protocol was not recognised; known are itch, iex, "]);
+        assert!(
+            ended.stdout.contains("\nprotocol not recognised\n"),
+            "{}",
+            ended.stdout
+        );
     }
 }
 

@@ -43,13 +43,13 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
         if let (Some(at), None) = (at, &found.last) {
             return Err(Failure::usage(format!(
                 "{wanted}: nothing happened to it up to {}; its first event in the run is later",
-                day.clock(at)
+                day.shown(at)
             )));
         }
         if let (Some(at), true) = (at, found.is_past) {
             talk.say(format_args!(
                 "the run ends before {}: this is the book at its end",
-                day.clock(at)
+                day.shown(at)
             ));
         }
         return show(&found, args, &wanted, &day, talk);
@@ -190,7 +190,7 @@ fn show(
     let (mut bids, mut asks) = (Vec::new(), Vec::new());
     books.depth(*symbol, Side::Buy, args.depth, &mut bids);
     books.depth(*symbol, Side::Sell, args.depth, &mut asks);
-    let time = last.map_or("-".to_string(), |event| day.clock(event.ts_event));
+    let time = last.map_or("-".to_string(), |event| day.shown(event.ts_event));
     let phase = match books.phase(*symbol) {
         Phase::Unknown => "unknown",
         Phase::Trading => "trading",

@@ -15,7 +15,7 @@ use tapeline::config::Config;
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count, short};
 
-use super::replay::{trading_day, wire};
+use super::replay::{not_recognised, trading_day, wire};
 use super::{Failure, Talk};
 use crate::cli;
 
@@ -54,10 +54,16 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
         Wire::Pitch => survey(&mut capture, Pitch::new(day.midnight), rule),
     }
     .map_err(Failure::io)?;
+    // Captures of what is not known are taken for ITCH.
+    let is_known = args.protocol.is_some()
+        || wire != Wire::Itch
+        || report.messages > report.refused
+        || report.not_moldudp64 + report.refused == 0;
     let seen = Seen {
         capture: &capture,
         report: &report,
         day: &day,
+        wire: is_known.then_some(wire),
     };
     talk.data(&if talk.json { seen.json() } else { seen.text() })?;
     let lost: u64 = report.gaps.iter().map(|(_, _, count)| count).sum();
@@ -66,6 +72,9 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
         return Err(Failure::input(format!(
             "{wrong} things are wrong with the input"
         )));
+    }
+    if !is_known {
+        return Err(Failure::input(not_recognised()));
     }
     if report.messages == 0 {
         let title = wire.title();
@@ -79,6 +88,8 @@ struct Seen<'a> {
     capture: &'a Capture,
     report: &'a Report,
     day: &'a TradingDay,
+    /// `None` where it was not recognised.
+    wire: Option<Wire>,
 }
 
 impl Seen<'_> {
@@ -134,6 +145,8 @@ impl Seen<'_> {
         for (full, name) in self.capture.renamed() {
             let _ = writeln!(out, "         {full} is called {name}");
         }
+        let protocol = self.wire.map_or("not recognised", Wire::title);
+        let _ = writeln!(out, "{} {protocol}", style.bold("protocol"));
     }
 
     fn feed(&self, out: &mut String, style: Style) {
@@ -144,8 +157,8 @@ impl Seen<'_> {
                 "{} {} {} to {}",
                 style.bold("captured"),
                 self.day.date,
-                self.day.clock(first),
-                self.day.clock(last)
+                self.day.shown(first),
+                self.day.shown(last)
             );
         }
         for (line, stats) in &report.lines {
@@ -192,7 +205,7 @@ impl Seen<'_> {
             count(report.messages),
             count(report.symbols as u64),
             report.event_span.map_or(String::new(), |(first, last)| {
-                format!(", {} to {}", self.day.clock(first), self.day.clock(last))
+                format!(", {} to {}", self.day.shown(first), self.day.shown(last))
             })
         );
         let types: Vec<String> = self
@@ -215,7 +228,7 @@ impl Seen<'_> {
                 "{} in {} at {}",
                 count(peak.messages),
                 bucket(peak),
-                self.day.clock(peak.start)
+                self.day.shown(peak.start)
             )
         });
         let peaks: Vec<String> = peaks.collect();
@@ -223,9 +236,14 @@ impl Seen<'_> {
         if let Some((first, last)) = report.event_span {
             let seconds = last.since(first).max(1) as f64 / 1e9;
             let rate = short(report.messages as f64 / seconds);
+            let gap = if rate.ends_with(char::is_numeric) {
+                " "
+            } else {
+                ""
+            };
             let _ = writeln!(
                 out,
-                "{} {rate}messages/s over {seconds:.1} s",
+                "{} {rate}{gap}messages/s over {seconds:.1} s",
                 style.bold("mean    ")
             );
         }
@@ -258,7 +276,9 @@ impl Seen<'_> {
         for (_, first, n) in report.gaps.iter().take(10) {
             said(format!("lost on every line: {n} messages from {first} on"));
         }
-        for (place, what) in report.examples.iter().take(10) {
+        // One shows what packets of another protocol are.
+        let examples_max = if self.wire.is_some() { 10 } else { 1 };
+        for (place, what) in report.examples.iter().take(examples_max) {
             said(format!("{}: {what}", self.place(*place)));
         }
     }
@@ -331,7 +351,7 @@ impl Seen<'_> {
             .iter()
             .map(|b| serde_json::json!([b.name, b.messages]));
         let said = serde_json::json!({
-            "schema": "tapeline-inspect/1", "files": files.collect::<Vec<_>>(),
+            "schema": "tapeline-inspect/1", "protocol": self.wire.map(Wire::name), "files": files.collect::<Vec<_>>(),
             "lines": lines.collect::<Vec<_>>(), "sessions": sessions.collect::<Vec<_>>(),
             "packets": report.packets, "messages": report.messages, "by_type": types,
             "symbols": report.symbols, "busiest": busiest.collect::<Vec<_>>(),

@@ -50,6 +50,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether nothing in the captures said which protocol they are in.
+    fn is_taken_for_itch(&self) -> bool {
+        let inputs = self.results.manifest.inputs.iter();
+        let files: Vec<PathBuf> = inputs.map(|input| input.path.clone()).collect();
+        let capture = Capture::open(&files, CaptureOptions::default());
+        capture.is_ok_and(|mut capture| matches!(capture.wire(), Ok(Wire::Itch)))
+    }
+
     fn report(&self, is_strict: bool, talk: Talk) -> Result<(), Failure> {
         for remark in &self.outcome.remarks {
             talk.say(remark);
@@ -83,10 +91,14 @@ impl Run {
         // Another dialect in the same packets is as little of a session as other packets.
         if reader.messages == refused {
             let found = "no message of the feed was found in the input";
-            return Err(Failure::input(match wrong(manifest) {
-                Some(wrong) => format!("{found}: {wrong}"),
-                None => found.to_string(),
-            }));
+            let Some(wrong) = wrong(manifest) else {
+                return Err(Failure::input(found));
+            };
+            let hint = match self.config.source.protocol {
+                None if self.is_taken_for_itch() => format!("; {}", not_recognised()),
+                _ => String::new(),
+            };
+            return Err(Failure::input(format!("{found}: {wrong}{hint}")));
         }
         let met = |name: &String| self.results.symbols.iter().any(|s| s.symbol == *name);
         let wanted = &manifest.options.symbols;
@@ -106,6 +118,12 @@ impl Run {
             None => Ok(()),
         }
     }
+}
+
+/// For captures in which nothing was found of the protocol that they were taken for.
+pub fn not_recognised() -> String {
+    let known = Wire::ALL.map(Wire::name).join(", ");
+    format!("the protocol was not recognised; known are {known} (--protocol says which)")
 }
 
 /// What was wrong with the input in one line, with the first place that is known.

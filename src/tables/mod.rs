@@ -56,8 +56,6 @@ pub struct Names {
     pub regimes: Vec<String>,
     /// Strategies by rule.
     pub strategies: Vec<String>,
-    /// The run's name.
-    pub run_id: String,
     /// The trading date, for order ids.
     pub date: Date,
     /// Its midnight, from which a digest's minutes are counted.
@@ -510,7 +508,6 @@ fn metadata(table: &str, names: &Names) -> Vec<(&'static str, String)> {
     vec![
         ("tapeline.schema_version", schema::VERSION.to_string()),
         ("tapeline.table", table.to_string()),
-        ("tapeline.run_id", names.run_id.clone()),
         ("tapeline.date", format!("{year:04}-{month:02}-{day:02}")),
         (
             "tapeline.price_scale",

@@ -44,7 +44,6 @@ fn names() -> Names {
         spreads: vec!["wide".into()],
         regimes: vec!["volatility".into()],
         strategies: vec!["momentum".into()],
-        run_id: "r1".into(),
         date: (2026, 1, 5).into(),
         midnight: Ts(1_767_589_200_000_000_000),
     }
