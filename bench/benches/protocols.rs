@@ -1,13 +1,19 @@
-//! How many nanoseconds does a message of each other protocol than ITCH take, from its bytes to an
-//! event, and from its bytes into books? (ITCH: `decode` and `book`.)
+//! How many nanoseconds does a message of each protocol take, from its bytes to an event, and from its
+//! bytes into books? ITCH is here to compare with; `decode` and `book` have it with the reader's means.
+//!
+//! Each has a million messages of its own making. `TAPELINE_BENCH_CAPTURES` names a folder of captures,
+//! laid out as the tests' shared folder is, and then some of them are measured, too.
 
-use bench::{MIDNIGHT, fold, group, is_measuring};
+use std::time::Duration;
+
+use bench::{MIDNIGHT, Stream, fold, group, is_measuring};
 use book::{Books, BooksConfig, Depth};
 use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use feed::moldudp64::Blocks;
-use feed::protocol::{Binance, Dbn, Iex, Lobster, Mdp3, Protocol};
-use feed::source::{Capture, CaptureOptions, Polled, Source};
+use feed::iextp::Segments;
+use feed::moldudp64::{Blocks, Header};
+use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol};
+use feed::source::{Capture, CaptureOptions, Framing, Polled, Source};
 
 const CONFIG: BooksConfig = BooksConfig {
     orders_max: 4 << 20,
@@ -164,6 +170,77 @@ fn mdp3(number: u64, template: u16, each: u16, out: &mut Vec<u8>) {
     out.push(1);
 }
 
+/// PITCH's orders behind their unit and its time: of four messages, two add an order, one executes all of
+/// an order of fifty such rounds before, and one deletes the other.
+fn pitch(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    out.push(1);
+    out.extend(
+        (MIDNIGHT.0 as u64 + 34_200_000_000_000 + number / 1_000_000 * 1_000_000_000).to_le_bytes(),
+    );
+    let (round, step) = (number / 4, number % 4);
+    let order = if step < 2 {
+        round
+    } else {
+        round.saturating_sub(50)
+    } * 2
+        + step % 2
+        + 1;
+    let nanoseconds = (number as u32 % 1_000_000 * 1_000).to_le_bytes();
+    let mut put = |code: u8, rest: &[&[u8]]| {
+        let len = 14 + rest.iter().map(|part| part.len()).sum::<usize>();
+        out.extend([len as u8, code]);
+        out.extend(nanoseconds);
+        out.extend(order.to_le_bytes());
+        rest.iter().for_each(|part| out.extend(*part));
+    };
+    match step {
+        0 | 1 => {
+            let symbol = format!("S{:<5}", round % 1_000);
+            let price = 1_000 + random.below(40) as u16 + 40 * step as u16;
+            let side = [b'B', b'S'][step as usize];
+            let price = price.to_le_bytes();
+            put(0x22, &[&[side, 100, 0], symbol.as_bytes(), &price, &[1]]);
+        }
+        2 => put(0x23, &[&100u32.to_le_bytes(), &number.to_le_bytes()]),
+        _ => put(0x29, &[]),
+    }
+}
+
+/// ITCH of the sample exchange, on as many symbols as the others have.
+fn itch() -> Tape {
+    let messages = if is_measuring() { 1_000_000 } else { 5_000 };
+    let Stream { bytes, messages } = Stream::new(1_000, messages);
+    Tape { bytes, messages }
+}
+
+/// A capture's messages, once each, as the protocol gets them; `None` where there is no such capture.
+fn capture(name: &str) -> Option<Tape> {
+    let folder = std::env::var_os("TAPELINE_BENCH_CAPTURES")?;
+    let path = std::path::Path::new(&folder).join(name);
+    let mut capture = Capture::open(&[path], CaptureOptions::default()).ok()?;
+    let mut tape = Tape {
+        bytes: Vec::new(),
+        messages: 0,
+    };
+    let mut segments = Segments::default();
+    while let Polled::Packet(packet) = capture.poll().expect("a capture that can be read") {
+        let blocks = match packet.framing {
+            Framing::IexTp => {
+                let packet = segments.as_mold(packet.payload, packet.line);
+                let split = packet.ok().and_then(Header::split);
+                split.map_or(&[][..], |(_, blocks)| blocks)
+            }
+            _ => packet.payload,
+        };
+        for message in Blocks::new(blocks) {
+            tape.bytes.extend((message.len() as u16).to_be_bytes());
+            tape.bytes.extend(message);
+            tape.messages += 1;
+        }
+    }
+    Some(tape)
+}
+
 /// MDP 3.0's price levels: 100 instruments, a change at one of ten levels.
 fn mdp3_levels(random: &mut Random, number: u64, out: &mut Vec<u8>) {
     mdp3(number, 46, 32, out);
@@ -225,9 +302,13 @@ fn decode_and_apply<P: Protocol>(mut protocol: P, books: &mut Books, tape: &Tape
     };
     for message in Blocks::new(&tape.bytes) {
         protocol.decode(message, &mut event).expect("it is right");
-        protocol
-            .translate(message, &event, &mut events)
-            .expect("there is room");
+        if P::IS_TRANSLATED {
+            protocol
+                .translate(message, &event, &mut events)
+                .expect("there is room");
+        } else {
+            events.push(event);
+        }
         if events.len() >= BLOCK_EVENTS {
             take(books, &mut events);
         }
@@ -250,6 +331,8 @@ fn measure<P: Protocol>(criterion: &mut Criterion, name: &str, tape: &Tape, new:
     drop(books);
     let mut group = group(criterion, name);
     group.throughput(Throughput::Elements(tape.messages));
+    group.warm_up_time(Duration::from_millis(200));
+    group.measurement_time(Duration::from_secs(2));
     let protocol = new();
     group.bench_function("decode", |bencher| bencher.iter(|| decode(&protocol, tape)));
     group.bench_function("decode_and_book", |bencher| {
@@ -334,6 +417,8 @@ fn lines(criterion: &mut Criterion) {
 }
 
 fn protocols(criterion: &mut Criterion) {
+    measure(criterion, "itch", &itch(), || Itch::new(MIDNIGHT));
+    measure(criterion, "pitch", &tape(pitch), || Pitch::new(MIDNIGHT));
     measure(criterion, "iex_deep", &tape(deep), Iex::new);
     measure(criterion, "iex_tops", &tape(tops), Iex::new);
     measure(criterion, "lobster", &tape(lobster), || {
@@ -345,6 +430,18 @@ fn protocols(criterion: &mut Criterion) {
     measure(criterion, "mdp3_orders", &tape(mdp3_orders), Mdp3::new);
     measure(criterion, "binance", &tape(binance), Binance::new);
     lines(criterion);
+    let deep = "iex/IEX_DEEP10_sample_20170425.truncated.pcap.gz";
+    if let Some(tape) = capture(deep) {
+        measure(criterion, "capture_iex_deep", &tape, Iex::new);
+    }
+    let mbo = "databento-dbn/nautilus/esh4-glbx-mdp3-20231225.mbo.dbn.zst";
+    if let Some(tape) = capture(mbo) {
+        measure(criterion, "capture_dbn_mbo", &tape, Dbn::new);
+    }
+    let aapl = "itch50/AAPL_20120621_0930-1000.derived-from-LOBSTER.itch50.zst";
+    if let Some(tape) = capture(aapl) {
+        measure(criterion, "capture_itch", &tape, || Itch::new(MIDNIGHT));
+    }
 }
 
 criterion_group!(benches, protocols);
