@@ -147,10 +147,10 @@ put madvise /sys/kernel/mm/transparent_hugepage/enabled
 put defer+madvise /sys/kernel/mm/transparent_hugepage/defrag
 
 # [huge-pages] Reserved huge pages
-# Found: 0 of 0 pages of 2 MiB are free; 11520 are wanted
+# Found: 0 of 0 pages of 2 MiB are free; 12032 are wanted
 # With host.huge_pages = "reserved" the large arrays come from pages set aside beforehand; where
 # these do not suffice they fall back to ordinary ones.
-parameter vm.nr_hugepages 11520
+parameter vm.nr_hugepages 12032
 
 # [swap] No swapping
 # Found: on: /dev/dm-1
