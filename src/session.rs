@@ -53,6 +53,12 @@ impl TradingDay {
         })
     }
 
+    /// The name of its time zone.
+    pub fn zone(&self) -> &str {
+        // Made of a name, always.
+        self.timezone.iana_name().unwrap_or("UTC")
+    }
+
     /// Year, month, day.
     pub fn ymd(&self) -> (u16, u8, u8) {
         (

@@ -9,7 +9,8 @@
 //!
 //! Conditions are asked when something happens to a symbol, and once more when a hold time ends; the
 //! alert is timed by that end. A tick cannot ask for an order, so the order of a rule with a hold time
-//! is made at the symbol's next event, if the condition still holds.
+//! is made at the symbol's next event, if the condition still holds. Nor is one made while the symbol
+//! does not trade or has no quote: it waits for that, as long as the condition holds.
 
 use bus::signal::{Body, Spread as Alert};
 use bus::state::{StateError, StateReader, StateWriter};
@@ -109,7 +110,7 @@ struct State {
     /// No order before this.
     rest_until: Ts,
     raised: bool,
-    /// Raised, and what follows was not yet decided.
+    /// Raised, and what follows was not yet decided, or waits for a market.
     is_new: bool,
 }
 
@@ -263,12 +264,13 @@ impl Rules {
                 (true, _) => {}
             }
             self.due = self.due.min(state.due);
-            if !std::mem::take(&mut state.is_new) {
+            // Before the symbol trades and has a quote there is nothing to order at: it waits.
+            if !(state.is_new && view.is_tradable()) {
                 continue;
             }
+            state.is_new = false;
             if let Some(order) = &rule.order
                 && ts >= state.rest_until
-                && view.is_tradable()
             {
                 state.rest_until = ts.plus_ns(order.cooldown_ns);
                 intents.push(order.intent(number, &view.quote));

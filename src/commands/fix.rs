@@ -50,6 +50,11 @@ fn sim(args: &FixSim, talk: Talk) -> Result<(), Failure> {
         Some(path) => Some(Arc::new(Dictionary::read(path).map_err(Failure::usage)?)),
         None => None,
     };
+    // A place that cannot be written is told now, not when all is done.
+    if let Some(path) = &args.orders {
+        fs::write(path, HEAD)
+            .map_err(|error| Failure::io(format!("{}: {error}", path.display())))?;
+    }
     let stop = watch_signals().map_err(Failure::io)?;
     let clock = MachineClock::new();
     let place = |error| Failure::io(format!("{}: {error}", args.listen));
@@ -95,13 +100,24 @@ fn read_script(path: &Path) -> Result<Script, Failure> {
     Script::parse(&text).map_err(|error| Failure::usage(format!("{place}, {error}")))
 }
 
+/// The first line of the orders' file.
+const HEAD: &str = "session,cl_ord_id,symbol,side,qty,status,filled,average\n";
+
+/// A number where JSON has one, and its digits beyond.
+fn whole(number: i128) -> serde_json::Value {
+    match i64::try_from(number) {
+        Ok(number) => json!(number),
+        Err(_) => json!(number.to_string()),
+    }
+}
+
 /// The orders, and what they come to.
 fn conclude(
     args: &FixSim,
     acceptor: &mut Acceptor<Memory, Exchange>,
     talk: Talk,
 ) -> Result<(), Failure> {
-    let mut rows = String::from("session,cl_ord_id,symbol,side,qty,status,filled,average\n");
+    let mut rows = String::from(HEAD);
     let mut sessions = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     for (session, exchange) in acceptor.sessions() {
@@ -127,7 +143,7 @@ fn conclude(
         let positions: serde_json::Map<String, serde_json::Value> = exchange
             .positions()
             .into_iter()
-            .map(|(symbol, qty)| (text(&symbol), json!(qty)))
+            .map(|(symbol, qty)| (text(&symbol), whole(qty)))
             .collect();
         sessions.push(json!({
             "session": target,

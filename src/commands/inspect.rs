@@ -25,7 +25,7 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
     config.source.protocol.clone_from(&args.protocol);
     config.check().map_err(Failure::usage)?;
     if quarantine::are(&args.files) {
-        return quarantine::list(&args.files, &config.source.timezone, talk);
+        return quarantine::list(&args.files, config.source.zone(Wire::Itch), talk);
     }
     let day = trading_day(
         &args.files,

@@ -488,7 +488,7 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         config,
         day,
     } = resumed;
-    let today = TradingDay::at(clock.wall(), &config.source.timezone).map_err(Failure::usage)?;
+    let today = TradingDay::at(clock.wall(), day.zone()).map_err(Failure::usage)?;
     if mode == Mode::LiveResume && config.source.date.is_none() && today.date != day.date {
         return Err(Failure::usage(format!(
             "{}: a run of {}, and today is {}: begin a new one",
@@ -598,10 +598,9 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
             path.display()
         )));
     }
-    if let Err(why) = live_wire(&config) {
-        return Err(Failure::usage(format!("{}: {why}", path.display())));
-    }
-    let timezone = &config.source.timezone;
+    let wire =
+        live_wire(&config).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))?;
+    let timezone = config.source.zone(wire);
     let day = match &config.source.date {
         Some(date) => TradingDay::new(date, timezone),
         None => TradingDay::at(clock.wall(), timezone),
@@ -665,12 +664,15 @@ pub fn wire(source: &mut Capture, config: &Config) -> Result<Wire, Failure> {
 /// The configured date, else that from which on a file says to have its data, else that of the
 /// first capture time, else that in a file's name.
 pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<TradingDay, Failure> {
-    let timezone = &config.source.timezone;
+    let (wire, start, first) = first_time(files, config)?;
+    let timezone = config.source.zone(wire);
     if let Some(date) = &config.source.date {
         return TradingDay::new(date, timezone).map_err(Failure::usage);
     }
-    let (start, first) = first_time(files)?;
     if let Some(start) = start {
+        if wire.is_crypto() {
+            return TradingDay::at(start, timezone).map_err(Failure::usage);
+        }
         // Days of such files are those of UTC.
         let date = TradingDay::at(start, "UTC").map_err(Failure::usage)?.date;
         return TradingDay::new(&date.to_string(), timezone).map_err(Failure::usage);
@@ -688,24 +690,29 @@ pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<Tra
     TradingDay::new(named.as_deref().unwrap_or(UNDATED), timezone).map_err(Failure::usage)
 }
 
-/// From when on a file says to have its data, or else when the first packet was captured.
-fn first_time(files: &[PathBuf]) -> Result<(Option<Ts>, Option<Ts>), Failure> {
+/// The protocol, and from when on a file says to have its data, or else when the first packet was
+/// captured.
+fn first_time(
+    files: &[PathBuf],
+    config: &Config,
+) -> Result<(Wire, Option<Ts>, Option<Ts>), Failure> {
     let options = CaptureOptions {
         decompress_ahead: false,
         ..CaptureOptions::default()
     };
     let mut source = Capture::open(files, options).map_err(Failure::io)?;
+    let wire = wire(&mut source, config)?;
     let start = source.files().iter().find_map(|file| file.start);
     if start.is_some() {
-        return Ok((start, None));
+        return Ok((wire, start, None));
     }
     loop {
         match source.poll().map_err(Failure::io)? {
             Polled::Packet(packet) if packet.ts_recv.is_some() => {
-                return Ok((None, packet.ts_recv));
+                return Ok((wire, None, packet.ts_recv));
             }
             Polled::Packet(_) | Polled::Empty | Polled::Trouble(_) => {}
-            Polled::End => return Ok((None, None)),
+            Polled::End => return Ok((wire, None, None)),
         }
     }
 }
@@ -720,7 +727,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
         mode: mode.into(),
         inputs: Vec::new(),
         date: day.date.to_string(),
-        timezone: config.source.timezone.clone(),
+        timezone: day.zone().into(),
         midnight_ns: day.midnight.0,
         options: Options::default(),
         config_sha256: run_dir::sha256(config.show().as_bytes()),

@@ -31,6 +31,8 @@ pub struct Verified {
     pub levels: usize,
     pub trades: u64,
     pub windows: usize,
+    /// Windows of the truth that the run was not told to have.
+    pub undeclared: BTreeSet<&'static str>,
     /// Symbol, and in what it differs.
     pub differences: Vec<(String, String)>,
     /// Symbols that differ and are not marked stale.
@@ -158,6 +160,14 @@ pub fn text(verified: &Verified) -> String {
         count(verified.trades),
         count(verified.windows as u64)
     );
+    if !verified.undeclared.is_empty() {
+        let names: Vec<&str> = verified.undeclared.iter().copied().collect();
+        text.push_str(&format!(
+            "{} the run has no windows called {}: its settings declare others\n",
+            style.bold("windows "),
+            names.join(", ")
+        ));
+    }
     if !verified.lost_symbols.is_empty() {
         text.push_str(&format!(
             "{} messages of {} symbols were lost on all lines; {} symbols are marked stale, {} of \
@@ -193,6 +203,8 @@ type Windows = BTreeMap<(String, String, i64), (i64, i128, u64)>;
 /// Compares a run's tables with the truth.
 pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
     let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
+    let config = Config::read(&dir.config_path()).map_err(Failure::io)?;
+    let declared = &config.windows.0;
     let symbols = dir.read_symbols().map_err(Failure::io)?;
     let tables_dir = dir.tables_dir();
     let mut books: BTreeMap<String, [Vec<Level>; 2]> = BTreeMap::new();
@@ -239,7 +251,9 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
         let book = books.remove(&expected.symbol).unwrap_or_default();
         let before = verified.differences.len();
         symbol(&mut verified, expected, found, &book);
-        window_rows(&mut verified, expected, &mut windows);
+        window_rows(&mut verified, expected, &mut windows, |name| {
+            declared.contains_key(name)
+        });
         if verified.differences.len() > before && !verified.marked.contains(&expected.symbol) {
             verified.unmarked.insert(expected.symbol.clone());
         }
@@ -326,13 +340,23 @@ fn level(depth: &Depth) -> Level {
     }
 }
 
-fn window_rows(verified: &mut Verified, expected: &SymbolTruth, windows: &mut Windows) {
+fn window_rows(
+    verified: &mut Verified,
+    expected: &SymbolTruth,
+    windows: &mut Windows,
+    is_declared: impl Fn(&str) -> bool,
+) {
     let sizes = [
         ("1s", &expected.windows.s1),
         ("5s", &expected.windows.s5),
         ("1m", &expected.windows.m1),
     ];
     for (size, expected_windows) in sizes {
+        // The run was told to have other windows.
+        if !is_declared(size) {
+            verified.undeclared.insert(size);
+            continue;
+        }
         for window in expected_windows {
             let key = (
                 expected.symbol.clone(),

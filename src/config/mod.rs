@@ -143,13 +143,14 @@ impl Config {
                     .into(),
             );
         }
+        // Others are worked out of these.
+        self.limits.check()?;
         self.windows.check()?;
         self.rules.configs()?;
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
         }
         self.risk.check()?;
-        self.limits.check()?;
         self.host.check()?;
         self.source.check()?;
         self.orders.check()
@@ -209,6 +210,8 @@ fn with_suggestion(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use feed::protocol::Wire;
+
     use super::*;
 
     fn error(text: &str) -> String {
@@ -292,6 +295,24 @@ mod tests {
         );
         assert!(error(&format!("{rule}side = \"both\"")).contains("line 3"));
         assert!(error("[rules.a]\nwhen = \"stale\"\nside = \"buy\"\nqty = 0").contains("rule a:"));
+    }
+
+    #[test]
+    fn bounds_are_looked_at_before_what_is_worked_out_of_them() {
+        for symbols in [0, 1] {
+            let said = error(&format!("[limits]\nsymbols = {symbols}\n"));
+            assert!(said.contains("limits.symbols is"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_zone_is_the_venues_where_none_is_said() {
+        let source = |text: &str| Config::parse(text, Path::new("t.toml")).unwrap().source;
+        let said = source("[source]\ntimezone = \"Europe/Berlin\"\n");
+        assert_eq!(said.zone(Wire::Bitstamp), "Europe/Berlin");
+        let not_said = source("");
+        assert_eq!(not_said.zone(Wire::Bitstamp), "UTC");
+        assert_eq!(not_said.zone(Wire::Itch), "America/New_York");
     }
 
     #[test]

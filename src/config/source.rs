@@ -38,7 +38,7 @@ pub struct Source {
     /// and `isin` those there are. Stands beside the symbols' results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<PathBuf>,
-    /// The exchange's time zone.
+    /// The exchange's time zone, such as `Europe/Berlin`; `venue` is UTC for crypto and New York else.
     pub timezone: String,
     /// What became of the messages of a session from before it was joined; if not said, `loss` live and
     /// `as-is` in a replay.
@@ -146,7 +146,19 @@ impl Retransmit {
     }
 }
 
+/// Stands for the time zone of the venue.
+const VENUE: &str = "venue";
+
 impl Source {
+    /// The time zone of days and times of this protocol.
+    pub fn zone(&self, wire: Wire) -> &str {
+        match self.timezone.as_str() {
+            VENUE if wire.is_crypto() => "UTC",
+            VENUE => "America/New_York",
+            other => other,
+        }
+    }
+
     /// What no single field can know.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(name) = &self.protocol
@@ -166,7 +178,7 @@ impl Source {
             }
         }
         let date = self.date.as_deref().unwrap_or("2000-01-01");
-        TradingDay::new(date, &self.timezone).map_err(|e| format!("source: {e}"))?;
+        TradingDay::new(date, self.zone(Wire::Itch)).map_err(|e| format!("source: {e}"))?;
         self.retransmit.check()?;
         if self.quarantine.max_bytes.0 > 1 << 30 {
             let found = self.quarantine.max_bytes;
@@ -202,7 +214,7 @@ impl Default for Source {
             protocol: None,
             date: None,
             reference: None,
-            timezone: "America/New_York".into(),
+            timezone: VENUE.into(),
             join: None,
             gaps: Gaps::default(),
             retransmit: Retransmit::default(),

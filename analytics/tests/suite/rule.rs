@@ -116,11 +116,22 @@ fn the_order_of_a_rule_with_a_hold_time_comes_with_the_next_event() {
         &format!("{first}quote 09:30:00.3 99.99x100 100.01x100"),
         &format!("{raised}lean cleared 09:30:00.3 2.00bps since 09:30:00.1"),
     );
-    // Nor while the symbol does not trade.
+    // While the symbol does not trade it waits.
     check_with(
         held(),
-        &format!("{first}halt 09:30:00.3\nresume 09:30:00.4"),
-        raised,
+        &format!(
+            "{first}halt 09:30:00.3\nresume 09:30:00.4\nquote 09:30:00.5 99.99x500 100.01x100"
+        ),
+        &format!("{raised}want buy 10 at 100.01"),
+    );
+    check_with(
+        only(&["any: 1 < 2 -> sell"]),
+        "trade 09:30:00 100.00 x1
+         quote 09:30:00.1 99.99x1 -
+         quote 09:30:00.2 99.99x1 100.01x1
+         quote 09:30:00.3 99.98x1 100.01x1",
+        "any raised 09:30:00 0.00bps since 09:30:00
+         want sell 10 at 99.99",
     );
 }
 

@@ -371,11 +371,12 @@ impl Exchange {
     }
 
     /// Bought less sold, by symbol.
-    pub fn positions(&self) -> BTreeMap<Vec<u8>, i64> {
+    pub fn positions(&self) -> BTreeMap<Vec<u8>, i128> {
         let mut positions = BTreeMap::new();
         for order in &self.orders {
             let sign = if order.side == b"1" { 1 } else { -1 };
-            *positions.entry(order.symbol.clone()).or_insert(0) += sign * order.filled().0;
+            *positions.entry(order.symbol.clone()).or_insert(0) +=
+                sign * i128::from(order.filled().0);
         }
         positions
     }

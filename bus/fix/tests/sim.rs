@@ -157,7 +157,7 @@ fn orders_are_filled_rejected_busted_and_corrected() {
          a 8/8 -@- = 0@0",
     );
     let (_, exchange) = market.acceptor.sessions().next().unwrap();
-    let positions: Vec<(Vec<u8>, i64)> = exchange.positions().into_iter().collect();
+    let positions: Vec<(Vec<u8>, i128)> = exchange.positions().into_iter().collect();
     let want = [("BAD", 0), ("ODD", -30), ("OFF", 10), ("X", 100)];
     assert_eq!(
         positions,

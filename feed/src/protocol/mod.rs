@@ -64,6 +64,14 @@ pub enum Wire {
 }
 
 impl Wire {
+    /// Whether its venues trade around the clock, by UTC.
+    pub const fn is_crypto(self) -> bool {
+        match self {
+            Wire::Binance | Wire::Tardis | Wire::Coinbase | Wire::Bitstamp => true,
+            Wire::Itch | Wire::Iex | Wire::Lobster | Wire::Dbn | Wire::Mdp3 | Wire::Pitch => false,
+        }
+    }
+
     /// All there are.
     pub const ALL: [Wire; 10] = [
         Wire::Itch,

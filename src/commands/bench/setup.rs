@@ -144,7 +144,8 @@ fn make(
     seconds: f64,
     talk: Talk,
 ) -> Result<Played, Failure> {
-    let day = TradingDay::new("2026-01-05", &config.source.timezone).map_err(Failure::usage)?;
+    let day = TradingDay::new("2026-01-05", config.source.zone(feed::protocol::Wire::Itch))
+        .map_err(Failure::usage)?;
     let rate = rate.0.clamp(100.0, 20e6);
     let sample = Sample {
         symbols: played.symbols,
