@@ -8,6 +8,7 @@ use crate::ladder::{self, RUNGS, bit, reaches, rung_of};
 use crate::levels::Levels;
 use crate::orders::{Order, Orders};
 use bus::mem::Array;
+use bus::planted::{self, Bug};
 use bus::{Anomalies, Anomaly, Applied, Event, Fill, Flags, Kind, Phase, Price, Qty, Quote, Side};
 
 /// What is kept of each price.
@@ -60,7 +61,7 @@ pub struct BooksStats {
 /// - `Replace`: the old order goes first, whatever is wrong with the new one.
 /// - `Trade`, `Cross`: a fill, and no change.
 /// - `Status`: the phase. A book that is crossed while trading is counted once, when it becomes so.
-/// - `Gap`: every symbol is stale from now on.
+/// - `Gap`: every symbol is stale from now on, or no longer, or all books are empty, as its flags say.
 /// - `Info`: the symbol is stale from now on, or no longer, where its flags say so.
 ///
 /// Where several changes are one (`Flags::MORE`, then `Flags::ENDS`), each is made when it comes,
@@ -200,10 +201,7 @@ impl Books {
             Kind::Trade | Kind::Cross => self.print(event),
             Kind::Status => self.status(event),
             Kind::Info => self.info(event),
-            Kind::Gap => {
-                self.gap_passed = true;
-                Applied::NOTHING
-            }
+            Kind::Gap => self.gap(event),
             Kind::Nothing
             | Kind::Add
             | Kind::Execute
@@ -236,7 +234,7 @@ impl Books {
     fn delete<const QUEUES: bool, const WIDE: bool>(&mut self, event: &Event) -> Applied {
         let slot = self.orders.find(event.order);
         let order = self.orders.get(slot);
-        if order.qty == 0 {
+        if order.qty == 0 || planted::is(Bug::DeleteForgotten) {
             return self.refuse(event.symbol, Anomaly::UnknownOrder);
         }
         let reduced = self.remove::<QUEUES, WIDE>(slot, order, event.order);
@@ -371,6 +369,42 @@ impl Books {
         Applied {
             fill,
             ..Applied::NOTHING
+        }
+    }
+
+    /// Messages are lost, or all that they said is known again.
+    #[cold]
+    fn gap(&mut self, event: &Event) -> Applied {
+        match (event.flags.has(Flags::WHOLE), event.flags.has(Flags::STALE)) {
+            (false, false) => self.gap_passed = true,
+            // Each symbol that may lack something says so itself.
+            (false, true) => {}
+            (true, false) => self.gap_passed = false,
+            (true, true) => {
+                self.gap_passed = true;
+                self.empty();
+            }
+        }
+        Applied::NOTHING
+    }
+
+    /// All orders go, of all books, and with them what was left out for want of room.
+    fn empty(&mut self) {
+        let orders = self.orders.iter();
+        let orders: Vec<u64> = orders.map(|slot| self.orders.reference(slot)).collect();
+        for reference in orders {
+            let slot = self.orders.find(reference);
+            let order = self.orders.get(slot);
+            match self.depth {
+                Depth::L3 => self.remove::<true, true>(slot, order, reference),
+                Depth::L2 => self.remove::<false, true>(slot, order, reference),
+            };
+        }
+        for book in self.books.iter_mut() {
+            if book.marks != 0 {
+                book.marks &= !CUT;
+                book.is_crossed = 0;
+            }
         }
     }
 
@@ -564,8 +598,10 @@ impl Books {
     #[cold]
     fn refuse_symbol(&mut self, event: &Event) -> Applied {
         if event.kind.is_for_all() || event.kind == Kind::Nothing {
-            self.gap_passed |= event.kind == Kind::Gap;
-            return Applied::NOTHING;
+            return match event.kind {
+                Kind::Gap => self.gap(event),
+                _ => Applied::NOTHING,
+            };
         }
         self.refuse(event.symbol, Anomaly::Full)
     }

@@ -11,6 +11,7 @@ use std::io;
 
 use bus::Price;
 use bus::mem::Array;
+use bus::planted::{self, Bug};
 use bytemuck::Zeroable;
 
 /// The smallest piece, in entries.
@@ -119,7 +120,10 @@ impl Far {
         let piece = &mut self.pieces[side];
         let entries = &mut self.entries[piece.start as usize..][..piece.len as usize + 1];
         let last = entries.len() - 1;
-        let index = entries[..last].partition_point(|entry| entry.key < key);
+        let mut index = entries[..last].partition_point(|entry| entry.key < key);
+        if planted::is(Bug::FarPriceMisplaced) {
+            index = last;
+        }
         entries.copy_within(index..last, index + 1);
         entries[index] = Entry {
             key,

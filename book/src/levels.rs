@@ -20,6 +20,7 @@
 use std::io;
 
 use bus::mem::{self, Array};
+use bus::planted::{self, Bug};
 use bytemuck::{Pod, Zeroable};
 
 use crate::orders::{LEVELS_END, Links, NOBODY, Orders, PLACES};
@@ -222,7 +223,7 @@ impl Levels {
         }
         let (level, places) = self.with_places(id);
         let turn = level.count;
-        level.count += 1;
+        level.count += 1 + u32::from(planted::is(Bug::LevelCountOff));
         level.qty += qty;
         if level.head != NOBODY || turn >= PLACES {
             return (level.push_linked(places, slot, orders), level.qty);
@@ -264,7 +265,10 @@ impl Levels {
     #[inline(always)]
     pub(crate) fn reduce(&mut self, id: u32, qty: i64) -> &Level {
         let level = &mut self.pool[id as usize];
-        level.qty -= qty;
+        level.qty -= qty - i64::from(planted::is(Bug::LevelQtyOff));
+        if planted::is(Bug::LevelTakenTwice) {
+            level.qty -= qty;
+        }
         level
     }
 

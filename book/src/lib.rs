@@ -4,8 +4,8 @@
 //! of later events on its way meanwhile. Under them, `book` is what is kept of one symbol, `orders`
 //! finds an order by its reference, `levels` holds what is shown at one price, `ladder` has the
 //! prices near the best one of a side and `far` the others, and `prices` brings them there and away.
-//! `inspect` reads whole books for people and tests, `state` saves and loads them. `reference` is the
-//! same once more in the plainest way, to hold the others against.
+//! `inspect` reads whole books for people and tests, `invariants` says what must hold of them, `state`
+//! saves and loads them. `reference` is the same once more in the plainest way, to hold the others against.
 //! Knows nothing of exchanges, time, threads or files.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod book;
 mod books;
 mod far;
 mod inspect;
+mod invariants;
 mod ladder;
 mod levels;
 mod orders;
@@ -23,5 +24,6 @@ mod reference;
 mod state;
 
 pub use books::{Books, BooksConfig, BooksStats, Depth};
+pub use invariants::{Breach, Look};
 pub use reference::{Queued, Reference};
 pub use state::Saving;

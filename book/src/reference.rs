@@ -89,7 +89,7 @@ impl Reference {
         self.found.clear();
         let mut symbol = event.symbol;
         if event.kind == Kind::Gap {
-            self.gap_passed = true;
+            self.gap(event);
         }
         if event.kind.is_for_all() || event.kind == Kind::Nothing {
             return Applied::NOTHING;
@@ -140,6 +140,26 @@ impl Reference {
             fill,
             quote_changed: if is_part { !is_more } else { before != after },
             anomaly: self.found.first().copied(),
+        }
+    }
+
+    /// Messages are lost, or all that they said is known again.
+    fn gap(&mut self, event: &Event) {
+        let is_whole = event.flags.has(Flags::WHOLE);
+        let is_stale = event.flags.has(Flags::STALE);
+        self.gap_passed = match is_whole {
+            true => is_stale,
+            false => self.gap_passed || !is_stale,
+        };
+        if !(is_whole && is_stale) {
+            return;
+        }
+        self.orders.clear();
+        self.levels = 0;
+        for book in self.books.values_mut() {
+            book.bids.clear();
+            book.asks.clear();
+            (book.was_crossed, book.is_cut) = (false, false);
         }
     }
 

@@ -627,6 +627,49 @@ fn a_gap_makes_all_symbols_suspect() {
     }
 }
 
+/// Emptied in between, told anew, and whole again.
+#[test]
+fn books_begin_anew_after_a_loss() {
+    for seed in 0..4 {
+        let mut events = make(CALM, seed);
+        if seed % 2 == 1 {
+            join(&mut events);
+        }
+        let mut stale = false;
+        for event in &mut events {
+            let flags = match event.seq % 1_500 {
+                0 => Flags(0),
+                // Whom this one concerns is said by events of their own.
+                300 => Flags::STALE,
+                700 => Flags::WHOLE.with(Flags::STALE),
+                800 => Flags::WHOLE,
+                _ => continue,
+            };
+            stale = match flags {
+                Flags::STALE => stale,
+                flags => flags != Flags::WHOLE,
+            };
+            let seq = event.seq;
+            *event = Event {
+                seq,
+                flags,
+                ..Event::new(Kind::Gap)
+            };
+        }
+        check_events(CALM, seed, &events);
+        let mut books = Books::new(ROOMY).unwrap();
+        for event in &events {
+            books.apply(event);
+            if event.kind == Kind::Gap && event.flags.has(Flags::WHOLE) {
+                let is_emptied = event.flags.has(Flags::STALE);
+                assert_eq!(books.is_stale(1), is_emptied, "seed {seed}");
+                assert_eq!(books.stats().orders == 0, is_emptied, "seed {seed}");
+            }
+        }
+        assert_eq!(books.is_stale(1), stale);
+    }
+}
+
 #[test]
 fn equal_books_of_different_histories_have_equal_digests() {
     let add = |order, price, qty| Event {

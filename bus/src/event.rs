@@ -84,7 +84,10 @@ pub enum Kind {
     /// Time has come to `ts_event`: no earlier event is expected any more. All symbols.
     Tick = 15,
     /// Messages are lost for good: `qty` of them, the first one's feed sequence in `order`.
-    /// All symbols.
+    /// All symbols. With [`Flags::WHOLE`] it is the opposite: what is known up to the feed sequence in
+    /// `order` is whole; with [`Flags::STALE`] too, books are empty from here on, and stale still, and
+    /// what they have follows. With [`Flags::STALE`] alone only those symbols may lack something that
+    /// say so behind it.
     Gap = 16,
     /// The input ended; what is open closes. All symbols.
     End = 17,
