@@ -12,7 +12,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use bytemuck::Zeroable;
-use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
+use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
 
 /// Which pages the large arrays of this process get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +163,46 @@ impl Deref for FileMap {
     }
 }
 
+/// Words of a file that all processes which map it see at once, and that outlive them.
+#[derive(Debug)]
+pub struct SharedWords {
+    map: MmapRaw,
+    count: usize,
+}
+
+/// Maps the first `count` words of a file, which must have them.
+///
+/// Whoever cuts the file short ends each process that then looks, by SIGBUS.
+pub fn share_words(file: &File, count: usize) -> io::Result<SharedWords> {
+    let (found, want) = (file.metadata()?.len(), count * size_of::<u64>());
+    if found < want as u64 {
+        let what = format!("{found} bytes, want {want}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    let map = MmapOptions::new().len(want).map_raw(file)?;
+    Ok(SharedWords { map, count })
+}
+
+impl SharedWords {
+    /// Waits until what was written to the words is on the disk.
+    pub fn flush(&self) -> io::Result<()> {
+        self.map.flush()
+    }
+}
+
+impl Deref for SharedWords {
+    type Target = [AtomicU64];
+    #[inline]
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is page-aligned, `count` words long, and lives as long as `self`.
+        // Every pattern of bits is a value of the type, and that others, in this process or in
+        // another one, change the words meanwhile is what an atomic allows: this process reaches
+        // them through this slice only, and the bytes are never borrowed as anything else. A file
+        // that became shorter ends the process instead of giving it something else to read.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.count) }
+    }
+}
+
 /// Asks for huge pages under what a vector has reserved, as far as it fills any, where the system
 /// gives them. To be called before it is filled. Its items stay as they are.
 pub fn on_huge_pages<T>(items: &Vec<T>) {
@@ -246,6 +286,22 @@ mod tests {
             assert!(after.arrays > before.arrays && after.huge_pages >= before.huge_pages + 2);
             assert!(pages == Pages::Reserved || after.fell_back == before.fell_back);
         }
+    }
+
+    #[test]
+    fn shared_words_are_the_files_and_a_short_file_has_none() {
+        let path = std::env::temp_dir().join(format!("tapeline-words-{}", std::process::id()));
+        std::fs::write(&path, [0; 24]).unwrap();
+        let open = || File::options().read(true).write(true).open(&path).unwrap();
+        let (one, other) = (share_words(&open(), 3), share_words(&open(), 3));
+        let (one, other) = (one.unwrap(), other.unwrap());
+        one[2].store(7, Ordering::Release);
+        assert_eq!(other[2].load(Ordering::Acquire), 7);
+        one.flush().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap()[16], 7);
+        let error = share_words(&open(), 4).unwrap_err();
+        assert_eq!(error.to_string(), "24 bytes, want 32");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

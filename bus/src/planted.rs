@@ -64,11 +64,23 @@ pub enum Bug {
     RiskNotRestored,
     /// Orders that were sent beyond a savepoint are forgotten.
     AheadForgotten,
+    /// A price keeps one more than what is taken from its orders leaves.
+    LevelQtyOff,
+    /// A price loses twice what is taken from its orders.
+    LevelTakenTwice,
+    /// An order counts twice at its price.
+    LevelCountOff,
+    /// A price that is far from the best one is put behind all others.
+    FarPriceMisplaced,
+    /// A best price that is gone stays the best.
+    BestKept,
+    /// An order that is deleted stays.
+    DeleteForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 34] = [
         Bug::SyncSkipped,
         Bug::ChecksumSkipped,
         Bug::DirectorySyncSkipped,
@@ -97,6 +109,12 @@ impl Bug {
         Bug::WindowNotRestored,
         Bug::RiskNotRestored,
         Bug::AheadForgotten,
+        Bug::LevelQtyOff,
+        Bug::LevelTakenTwice,
+        Bug::LevelCountOff,
+        Bug::FarPriceMisplaced,
+        Bug::BestKept,
+        Bug::DeleteForgotten,
     ];
 }
 

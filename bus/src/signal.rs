@@ -364,6 +364,22 @@ pub enum RejectCode {
     Halted = 4,
     /// The book is missing a side, is crossed, or lost messages.
     Book = 5,
+    /// The symbol is on the restricted list.
+    Restricted = 6,
+    /// Outside of the trading hours; nanoseconds since midnight.
+    Hours = 7,
+    /// Price too far from the last trade; hundredths of a basis point.
+    CollarLast = 8,
+    /// It would trade with an order of our own; price in units of 10^-9.
+    SelfTrade = 9,
+    /// If all orders of this side were filled and none of the other; units of quantity.
+    Position = 10,
+    /// Notional of all orders of the symbol; whole units of currency.
+    Gross = 11,
+    /// Notional of all orders of this side of the symbol; whole units of currency.
+    Net = 12,
+    /// The same side, price and quantity again; nanoseconds since the one before.
+    Duplicate = 13,
 }
 
 impl RejectCode {
@@ -376,6 +392,14 @@ impl RejectCode {
             RejectCode::Rate => "rate",
             RejectCode::Halted => "halted",
             RejectCode::Book => "book",
+            RejectCode::Restricted => "restricted",
+            RejectCode::Hours => "hours",
+            RejectCode::CollarLast => "collar_last",
+            RejectCode::SelfTrade => "self_trade",
+            RejectCode::Position => "position",
+            RejectCode::Gross => "gross",
+            RejectCode::Net => "net",
+            RejectCode::Duplicate => "duplicate",
         }
     }
 
@@ -387,6 +411,14 @@ impl RejectCode {
             3 => RejectCode::Rate,
             4 => RejectCode::Halted,
             5 => RejectCode::Book,
+            6 => RejectCode::Restricted,
+            7 => RejectCode::Hours,
+            8 => RejectCode::CollarLast,
+            9 => RejectCode::SelfTrade,
+            10 => RejectCode::Position,
+            11 => RejectCode::Gross,
+            12 => RejectCode::Net,
+            13 => RejectCode::Duplicate,
             _ => return None,
         })
     }

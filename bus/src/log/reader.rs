@@ -185,6 +185,13 @@ impl<F: Files> LogReader<F> {
             record?;
         }
         self.survey.check_unused(&self.files, self.next_cell)?;
+        if let Some(begun) = self.survey.begun.last()
+            && begun.header.epoch >= u32::MAX - 1
+        {
+            // The next writer's is one more, and the last one of all is read by nobody.
+            let (number, damage) = (begun.header.segment, Damage::HeaderField("epoch"));
+            return Err(corrupt(&self.files, number, 0, self.next_cell, damage));
+        }
         let last = self.survey.begun.last().map(|begun| begun.header.segment);
         let before = match (last, self.sealed_at) {
             (None, _) => Before {

@@ -72,6 +72,8 @@ pub struct NewOrder<'a> {
 pub struct Encoder {
     bytes: Box<[u8; Encoder::MESSAGE_BYTES_MAX]>,
     head_len: usize,
+    /// Where the three digits of the length stand.
+    length_at: usize,
     /// Between ClOrdID and Symbol.
     middle: Vec<u8>,
     clockface: Clockface,
@@ -82,11 +84,12 @@ pub struct Encoder {
 
 const SOH: u8 = 1;
 const BEGIN: &[u8] = b"8=FIX.4.4\x019=";
-/// Where the three digits of the length stand, and where that which they count begins.
+/// Where the length of a message in FIX 4.4 stands.
 const LENGTH_AT: usize = BEGIN.len();
-const BODY_AT: usize = LENGTH_AT + 4;
-/// Where the message's type stands.
-const TYPE_AT: usize = BODY_AT + 3;
+/// From where the three digits of a length stand to where that which they count begins, and to the
+/// message's type.
+const TO_BODY: usize = 4;
+const TO_TYPE: usize = TO_BODY + 3;
 
 impl Encoder {
     /// No message is longer.
@@ -94,15 +97,27 @@ impl Encoder {
     /// The longest text in a [`FixConfig`].
     pub const TEXT_BYTES_MAX: usize = 48;
 
-    /// Lays out the template.
+    /// Lays out the template in FIX 4.4.
     pub fn new(config: &FixConfig) -> Result<Encoder, BadConfig> {
+        Encoder::speaking("FIX.4.4", config)
+    }
+
+    /// Lays out the template in a FIX whose orders have the same fields: 4.2, 4.4, and 5.0 SP2, which
+    /// begins with `FIXT.1.1`.
+    ///
+    /// # Panics
+    /// For a BeginString that is none: there is no such FIX.
+    pub fn speaking(begin_string: &str, config: &FixConfig) -> Result<Encoder, BadConfig> {
+        // What no message may be longer than counts on nine at the most.
+        assert!((7..=9).contains(&begin_string.len()));
         let FixConfig {
             sender,
             target,
             sender_sub,
             account,
         } = config;
-        let mut head = BEGIN.to_vec();
+        let mut head = format!("8={begin_string}\x019=").into_bytes();
+        let length_at = head.len();
         head.extend_from_slice(b"###\x0135=D\x01");
         push_field(&mut head, "sender", 49, sender)?;
         push_field(&mut head, "target", 56, target)?;
@@ -121,6 +136,7 @@ impl Encoder {
         Ok(Encoder {
             bytes,
             head_len: head.len(),
+            length_at,
             middle,
             clockface: Clockface::new(),
             transact_clockface: Clockface::new(),
@@ -141,6 +157,7 @@ impl Encoder {
         let mut pen = Pen {
             bytes: &mut self.bytes[..],
             at: self.head_len,
+            length_at: self.length_at,
         };
         pen.number(of.msg_seq);
         pen.text(b"\x0152=");
@@ -164,7 +181,7 @@ impl Encoder {
         }
         pen.text(&[SOH]);
         let body_end = pen.at;
-        pen.bytes[TYPE_AT] = match about {
+        pen.bytes[pen.length_at + TO_TYPE] = match about {
             About::Cancel => b'F',
             About::Status => b'H',
         };
@@ -172,7 +189,7 @@ impl Encoder {
         // The template is one of orders.
         self.about.clear();
         self.about.extend_from_slice(&self.bytes[..message_end]);
-        self.bytes[TYPE_AT] = b'D';
+        self.bytes[self.length_at + TO_TYPE] = b'D';
         &self.about
     }
 
@@ -196,6 +213,7 @@ impl Encoder {
         let mut pen = Pen {
             bytes: &mut self.bytes[..],
             at: self.head_len,
+            length_at: self.length_at,
         };
         pen.number(new.msg_seq);
         pen.text(b"\x0152=");
@@ -235,7 +253,7 @@ pub enum About {
 }
 
 const _: () = {
-    let tags = BODY_AT + 6 + 6 * 4 + 5 + 8 * 4 + 5 + 5 + 7;
+    let tags = LENGTH_AT + 1 + TO_BODY + 6 + 6 * 4 + 5 + 8 * 4 + 5 + 5 + 7;
     let texts = 4 * Encoder::TEXT_BYTES_MAX;
     let numbers = 2 * 20 + 2 * TIME_BYTES + OrderId::BYTES + 8 + PRICE_BYTES_MAX;
     assert!(tags + texts + numbers <= Encoder::MESSAGE_BYTES_MAX);
@@ -247,14 +265,15 @@ const _: () = {
 struct Pen<'a> {
     bytes: &'a mut [u8],
     at: usize,
+    length_at: usize,
 }
 
 impl Pen<'_> {
     /// Writes length and checksum of a message whose body ends here; where the message ends.
     #[inline(always)]
     fn close(&mut self, body_end: usize) -> usize {
-        self.at = LENGTH_AT;
-        self.digits_3(body_end - BODY_AT);
+        self.at = self.length_at;
+        self.digits_3(body_end - self.length_at - TO_BODY);
         let sum = checksum(&self.bytes[..body_end]);
         self.at = body_end;
         self.text(b"10=");

@@ -1,13 +1,15 @@
 //! How orders leave: as FIX messages, to a file, to an address, or to both.
 //!
 //! Read in this order: `fix` (an order as bytes), `id` (an order's name), then the gateways
-//! `file` and `tcp`, and `sim`, their simulated twin. `digits` writes numbers and times.
+//! `file` and `tcp`, and `sim`, their simulated twin. `latch` is what other processes stop orders
+//! with. `digits` writes numbers and times.
 //! Knows nothing of strategies, of risk, or of what is durable: the caller decides what may leave.
 
 mod digits;
 pub mod file;
 pub mod fix;
 pub mod id;
+pub mod latch;
 pub mod sim;
 pub mod tcp;
 
@@ -18,6 +20,7 @@ pub use digits::Date;
 pub use file::{File, Resumed};
 pub use fix::{About, BadConfig, BadMessage, Encoder, FixConfig, Message, NewOrder};
 pub use id::{OrderId, OrderKey};
+pub use latch::{Latch, LatchError};
 pub use sim::{Answer, Sim};
 pub use tcp::{Tcp, TcpConfig};
 
@@ -26,6 +29,12 @@ pub use tcp::{Tcp, TcpConfig};
 /// `send` only copies into a buffer of fixed size; `turn` does the system calls. An `Err` is
 /// final: what the peer has got is no longer known, so every later call fails in the same way.
 pub trait Gateway {
+    /// The number that the next message is to have. Whoever has none of its own gives back that of
+    /// the caller; `None`: it would take no message now.
+    fn next_msg_seq(&mut self, callers: u64) -> Option<u64> {
+        Some(callers)
+    }
+
     /// Whether `send` would take a message of this length now.
     fn has_room(&mut self, message_bytes: usize) -> bool;
 
@@ -63,7 +72,8 @@ impl GatewayError {
         self.what == IN_USE
     }
 
-    fn new(peer: impl fmt::Display, what: impl fmt::Display) -> GatewayError {
+    /// A failure of this peer.
+    pub fn new(peer: impl fmt::Display, what: impl fmt::Display) -> GatewayError {
         GatewayError {
             peer: peer.to_string(),
             what: what.to_string(),
@@ -84,7 +94,8 @@ impl fmt::Display for GatewayError {
 
 impl std::error::Error for GatewayError {}
 
-/// The gateways that a run can have.
+/// The gateways that take messages as they are. A session over FIX is another one, which the program
+/// has.
 #[derive(Debug)]
 pub enum Real {
     /// A file of messages.
@@ -156,6 +167,11 @@ impl<G: Gateway> Several<G> {
 }
 
 impl<G: Gateway> Gateway for Several<G> {
+    fn next_msg_seq(&mut self, callers: u64) -> Option<u64> {
+        let mut gateways = self.gateways.iter_mut();
+        gateways.try_fold(callers, |seq, gateway| gateway.next_msg_seq(seq))
+    }
+
     fn has_room(&mut self, message_bytes: usize) -> bool {
         self.gateways
             .iter_mut()
