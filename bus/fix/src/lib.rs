@@ -5,7 +5,8 @@
 //! back), `tags` (the numbers of the fields that this crate itself speaks of); `dictionary` (what
 //! there may be) and `validate` (a message held against it); `store` (what a session remembers),
 //! `schedule` (when it is open) and `session`, the state machine of either side; `net`, sessions over
-//! TCP; `sim`, a counterparty that does with orders what a script says.
+//! TCP; `blotter`, how our orders stand by what was said of them, and `journal`, which keeps what was
+//! said; `sim`, a counterparty that does with orders what a script says.
 //! Knows nothing of strategies or order books, starts no thread and reads no clock.
 //!
 //! **Where a shard's orders come in.** A [`Session`] is driven by whoever owns the socket. The hot
@@ -17,8 +18,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blotter;
 pub mod dictionary;
 pub mod frame;
+pub mod journal;
 pub mod message;
 pub mod net;
 pub mod schedule;
@@ -31,8 +34,10 @@ pub mod value;
 pub mod version;
 pub mod writer;
 
+pub use blotter::Blotter;
 pub use dictionary::{Dictionary, DictionaryError};
 pub use frame::{Framed, Framer};
+pub use journal::Journal;
 pub use message::{DataTags, Fields, Garbled, Message, parse};
 pub use net::{Acceptor, Initiator};
 pub use schedule::Schedule;

@@ -31,6 +31,9 @@ struct Link {
     closing_since: Option<Ts>,
 }
 
+/// The other side is not there any more.
+struct Gone;
+
 /// What is left of a connection after a turn.
 enum Rest {
     /// It goes on; so much was done.
@@ -47,6 +50,23 @@ impl Link {
             stream,
             closing_since: None,
         })
+    }
+
+    /// Writes as much as goes, and says in how many pieces.
+    fn write<S: Store>(&mut self, session: &mut Session<S>) -> Result<usize, Gone> {
+        let mut writes = 0;
+        while !session.output().is_empty() {
+            match self.stream.write(session.output()) {
+                Ok(0) => return Err(Gone),
+                Ok(len) => {
+                    session.written(len);
+                    writes += 1;
+                }
+                Err(error) if is_not_now(&error) => break,
+                Err(_) => return Err(Gone),
+            }
+        }
+        Ok(writes)
     }
 
     /// Reads, lets time pass, and writes.
@@ -80,15 +100,10 @@ impl Link {
             }
         }
         session.on_time(now, app);
-        while !session.output().is_empty() && !is_over && app.may_write(now) {
-            match self.stream.write(session.output()) {
-                Ok(0) => is_over = true,
-                Ok(len) => {
-                    session.written(len);
-                    work += 1;
-                }
-                Err(error) if is_not_now(&error) => break,
-                Err(_) => is_over = true,
+        if !is_over && app.may_write(now) {
+            match self.write(session) {
+                Ok(writes) => work += writes,
+                Err(Gone) => is_over = true,
             }
         }
         if session.is_closing() && !is_over {
@@ -320,6 +335,20 @@ impl<S: Store, A: Application> Initiator<S, A> {
     /// The session, and whom it is for.
     pub fn session(&mut self) -> (&mut Session<S>, &mut A) {
         (&mut self.session, &mut self.app)
+    }
+
+    /// How many bytes wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.session.output().len()
+    }
+
+    /// Writes what waits, and does nothing else: for whoever has just sent something. What is wrong
+    /// with the connection shows in the next turn.
+    pub fn flush(&mut self) -> usize {
+        match &mut self.reach {
+            Reach::There(link) => link.write(&mut self.session).unwrap_or(0),
+            Reach::Away(_) | Reach::Trying(..) => 0,
+        }
     }
 
     /// Ends the connection at once, without a word.

@@ -66,6 +66,9 @@ pub struct SessionConfig {
     pub target_sub: Option<String>,
     /// How often something is heard, in seconds, as an initiator proposes it; 0 is never.
     pub heartbeat_s: u32,
+    /// The first Logon of all, before which nothing was said or heard, says that both numbers begin
+    /// at 1, wherever the other side's had come to.
+    pub reset_when_new: bool,
     /// Both numbers begin at 1 with each logon.
     pub reset_on_logon: bool,
     /// Both numbers begin at 1 after a logout.
@@ -109,6 +112,7 @@ impl SessionConfig {
             sender_sub: None,
             target_sub: None,
             heartbeat_s: 30,
+            reset_when_new: false,
             reset_on_logon: false,
             reset_on_logout: false,
             reset_on_disconnect: false,
@@ -188,6 +192,8 @@ pub enum Verdict {
     UnsupportedType,
     /// This field is needed in this case.
     Missing(i32),
+    /// It could not be kept, so that it must come again: the connection ends.
+    NotKept,
 }
 
 /// Messages that an application wants to send.
@@ -436,6 +442,9 @@ pub struct Session<S> {
     received_reset: bool,
     heartbeat_s: u32,
     test_requests: u32,
+    /// How many questions of [`Session::probe`] were asked, and which was answered last.
+    probes: u64,
+    probes_answered: u64,
     last_sent: Ts,
     last_received: Ts,
     gap: Option<Gap>,
@@ -446,6 +455,8 @@ pub struct Session<S> {
 }
 
 const SECOND_NS: i64 = 1_000_000_000;
+/// What a question of [`Session::probe`] is called, before its number.
+const PROBE: &str = "PROBE-";
 /// Nobody who is there is silent for longer than a day.
 const HEARTBEAT_S_MAX: u32 = 86_400;
 /// Numbers beyond this are no numbers of messages.
@@ -486,6 +497,8 @@ impl<S: Store> Session<S> {
             sent_reset: false,
             received_reset: false,
             test_requests: 0,
+            probes: 0,
+            probes_answered: 0,
             last_sent: Ts(0),
             last_received: Ts(0),
             gap: None,
@@ -676,6 +689,29 @@ impl<S: Store> Session<S> {
         }
     }
 
+    /// Asks the other side to answer, and says the question's number. Once
+    /// [`Session::probes_answered`] has come to it, they have had all that was sent before, or have
+    /// asked for it again and had it, and we have had all that they said to that.
+    pub fn probe<A: Application>(&mut self, now: Ts, app: &mut A) -> u64 {
+        self.probes += 1;
+        let id = format!("{PROBE}{}", self.probes);
+        let done = self.say(b"1", now, |writer| {
+            writer.text(tags::TEST_REQ_ID, &id);
+        });
+        self.conclude(done.map_err(Stop::Store), app);
+        self.probes
+    }
+
+    /// The number of the last question that was answered; 0 before the first.
+    pub fn probes_answered(&self) -> u64 {
+        self.probes_answered
+    }
+
+    /// Puts a message that was sent behind what `into` has; `false` where there is none.
+    pub fn load_sent(&mut self, seq: u64, into: &mut Vec<u8>) -> io::Result<bool> {
+        self.store.load(seq, into)
+    }
+
     /// Ends the connection without a word.
     fn close<A: Application>(&mut self, why: &str, app: &mut A) {
         if !self.is_closing {
@@ -729,7 +765,10 @@ impl<S: Store> Session<S> {
     fn will_reset(&self) -> bool {
         let config = &self.config;
         config.version >= Version::Fix41
-            && (config.reset_on_logon || config.reset_on_logout || config.reset_on_disconnect)
+            && (config.reset_when_new
+                || config.reset_on_logon
+                || config.reset_on_logout
+                || config.reset_on_disconnect)
             && self.store.next_out() == 1
             && self.store.next_in() == 1
     }
@@ -933,6 +972,8 @@ impl<S: Store> Session<S> {
             b"A" => self.take_logon(message, now, app),
             b"0" => {
                 if self.verify(message, true, true, now, app)? == Turn::Now {
+                    let probe = message.get(tags::TEST_REQ_ID).and_then(probe_of);
+                    self.probes_answered = probe.unwrap_or(0).max(self.probes_answered);
                     self.expect_next()?;
                 }
                 Ok(())
@@ -984,6 +1025,7 @@ impl<S: Store> Session<S> {
                 Err(flaw.map_or(Stop::Unsupported, Stop::Flaw))
             }
             Verdict::Taken => self.expect_next(),
+            Verdict::NotKept => Err(Stop::Close("a message could not be kept".into())),
             Verdict::UnsupportedType => Err(Stop::Unsupported),
             Verdict::Missing(tag) => Err(Stop::Conditional(tag)),
         }
@@ -1794,6 +1836,11 @@ fn type_of(message: &[u8]) -> &[u8] {
         .nth(2)
         .and_then(|field| field.strip_prefix(b"35="))
         .unwrap_or_default()
+}
+
+/// The number of the question that a Heartbeat answers.
+fn probe_of(id: &[u8]) -> Option<u64> {
+    id.strip_prefix(PROBE.as_bytes()).and_then(value::unsigned)
 }
 
 fn text_of(text: Option<&[u8]>) -> String {

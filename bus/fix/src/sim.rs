@@ -308,6 +308,8 @@ struct About<'a> {
     trade: Option<Trade>,
     is_reference: bool,
     replaced: Option<&'a [u8]>,
+    /// OrdRejReason.
+    reject_reason: &'a str,
     text: &'a str,
 }
 
@@ -319,6 +321,7 @@ impl<'a> About<'a> {
             trade: None,
             is_reference: false,
             replaced: None,
+            reject_reason: "",
             text: "",
         }
     }
@@ -432,6 +435,9 @@ impl Exchange {
         body.qty(tags::LEAVES_QTY, Qty(order.open()))
             .qty(tags::CUM_QTY, order.filled())
             .price(tags::AVG_PX, order.average());
+        if !about.reject_reason.is_empty() {
+            body.text(tags::ORD_REJ_REASON, about.reject_reason);
+        }
         if !about.text.is_empty() {
             body.text(tags::TEXT, about.text);
         }
@@ -527,12 +533,12 @@ impl Exchange {
             if message.is_set(tags::POSS_RESEND) {
                 self.report(index, About::new("I"), now, out);
             } else {
-                self.refuse(order, "this ClOrdID was there before", now, out);
+                self.refuse(order, "6", "this ClOrdID was there before", now, out);
             }
             return Verdict::Taken;
         }
         if self.orders.len() == ORDERS_MAX {
-            self.refuse(order, "too many orders", now, out);
+            self.refuse(order, "3", "too many orders", now, out);
             return Verdict::Taken;
         }
         let index = self.orders.len();
@@ -546,10 +552,11 @@ impl Exchange {
     }
 
     /// A reject of an order that is not kept.
-    fn refuse(&mut self, mut order: Order, text: &str, now: Ts, out: &mut Outbox) {
+    fn refuse(&mut self, mut order: Order, reason: &str, text: &str, now: Ts, out: &mut Outbox) {
         order.status = Status::Rejected;
         self.orders.push(order);
         let about = About {
+            reject_reason: reason,
             text,
             ..About::new("8")
         };
@@ -641,7 +648,7 @@ impl Exchange {
                     status: Status::Rejected,
                     trades: Vec::new(),
                 };
-                self.refuse(unknown, "no such order", now, out);
+                self.refuse(unknown, "5", "no such order", now, out);
             }
         }
         Verdict::Taken
