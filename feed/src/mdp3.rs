@@ -65,6 +65,12 @@ fn begins_right(payload: &[u8]) -> bool {
         && (1..=64).contains(&version)
 }
 
+/// Whether the first message, where there is one, says the schema of MDP 3.0: datagrams of other feeds on
+/// the same group do not, and their numbers must not be taken for the channel's.
+pub(crate) fn is_of_schema(payload: &[u8]) -> bool {
+    payload.get(18..20).is_none_or(|schema| schema == [1, 0])
+}
+
 /// The five words in front of a message.
 fn words(payload: &[u8], at: usize) -> Option<[u16; 5]> {
     let bytes = payload.get(at..at + MESSAGE_BYTES)?;
@@ -188,6 +194,13 @@ fn is_in_loop(payload: &[u8]) -> bool {
     let reports = payload.get(at..at + 4);
     SNAPSHOTS.contains(&template)
         || DEFINITIONS.contains(&template) && reports.is_some_and(|bytes| bytes != [0xff; 4])
+}
+
+/// The port of feed A in a session's name; `None` where it is none of ours.
+pub(crate) fn port_of(session: SessionId) -> Option<u16> {
+    let digits = session.0.strip_prefix(b"CME")?.first_chunk::<5>()?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    digits.trim_ascii_start().parse().ok()
 }
 
 /// A session's name as MoldUDP64 has it: the port of feed A, and how often it started anew.

@@ -31,6 +31,12 @@ pub fn is_pitch(payload: &[u8]) -> bool {
         && is_whole(payload)
 }
 
+/// Whether a unit says the length that its datagram had on the wire, as datagrams of other feeds do not.
+pub(crate) fn is_as_long(payload: &[u8], wire_bytes: u32) -> bool {
+    let said = payload.first_chunk::<2>();
+    said.is_none_or(|two| u32::from(u16::from_le_bytes(*two)) == wire_bytes)
+}
+
 #[cold]
 fn is_whole(payload: &[u8]) -> bool {
     let Some((header, mut rest)) = payload.split_first_chunk::<HEADER_BYTES>() else {

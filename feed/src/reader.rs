@@ -20,16 +20,20 @@ use bus::ring::Sender;
 use bus::{Anomalies, Anomaly, Ts};
 
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
-use crate::moldudp64::{Header, SessionId};
+use crate::glimpse::Link;
+use crate::moldudp64::{Blocks, Header, SessionId};
 use crate::protocol::{Itch, Protocol};
 use crate::quarantine::{Quarantine, QuarantineStats};
 use crate::retransmit::{AskCounts, Asked};
 use crate::source::{Framing, Line, Packet, Polled, Source, SourceError};
 use crate::transport::Transports;
 
+mod heal;
 mod intake;
 mod stage;
 
+use heal::Heal;
+pub use heal::{HealRule, HealStats, Healed};
 use intake::{Intake, Numbered, Run};
 pub use stage::RingStats;
 
@@ -66,6 +70,9 @@ pub struct ReaderConfig {
     pub out_of_order_ns: i64,
     /// How far an event time may leap ahead without a second one that confirms it.
     pub max_future_ns: i64,
+    /// Ticks wait for the source that is farthest behind, but not for one that is farther behind than
+    /// this. With 0 they wait for none: they follow the highest time of all.
+    pub idle_after_ns: i64,
     /// Only these symbols are pushed, all if `None`. Names as people write them, without padding.
     pub symbols: Option<BTreeSet<String>>,
     /// The input ends before the first event after this time.
@@ -79,6 +86,10 @@ pub struct ReaderConfig {
     pub gaps: GapRule,
     /// Whether the input ends when all MoldUDP64 sessions have ended; a live feed does.
     pub end_at_session_end: bool,
+    /// All times are later by this than the input says, for an input that is taken once more as
+    /// that of another day. Where messages count from a midnight, and nothing remembers their
+    /// times, the protocol is to be made with the later midnight instead.
+    pub moved_ns: i64,
     /// A turn takes at most so many packets, at least one. With one, no packet ever waits for
     /// another that came after it.
     pub turn_packets_max: usize,
@@ -92,12 +103,14 @@ impl ReaderConfig {
             tick_ns: 100_000_000,
             out_of_order_ns: 0,
             max_future_ns: 5_000_000_000,
+            idle_after_ns: 0,
             symbols: None,
             until: None,
             resume_after: Vec::new(),
             after_stop: None,
             gaps: GapRule::default(),
             end_at_session_end: false,
+            moved_ns: 0,
             turn_packets_max: TURN_PACKETS_MAX,
         }
     }
@@ -207,6 +220,8 @@ pub struct ReaderStats {
     pub rings: Vec<RingStats>,
     /// What was asked for because no line brought it, where that is done at all.
     pub recovery: Option<RecoveryStats>,
+    /// How books were made whole after a loss, where that is done at all.
+    pub heal: Option<HealStats>,
     /// What was kept of all that was not understood, where it is kept at all.
     pub quarantine: Option<QuarantineStats>,
 }
@@ -233,6 +248,8 @@ pub struct Reader<S, P = Itch> {
     end_at_session_end: bool,
     /// The line that brings what was asked for.
     recovery_line: Option<u8>,
+    /// Makes books whole by snapshots.
+    heal: Option<Box<Heal>>,
     given_up: u64,
     packets: u64,
     bytes: u64,
@@ -273,7 +290,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         assert!(config.tick_ns > 0, "ticks have a distance");
         assert!(config.turn_packets_max > 0, "a turn takes a packet");
         assert!(
-            config.out_of_order_ns >= 0 && config.max_future_ns >= 0,
+            config.out_of_order_ns >= 0 && config.max_future_ns >= 0 && config.idle_after_ns >= 0,
             "spans are not negative"
         );
         let mut intake = Intake::new(protocol, &config, rings);
@@ -285,6 +302,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             arbiter: Arbiter::new(config.gaps),
             end_at_session_end: config.end_at_session_end,
             recovery_line: config.gaps.recovery.map(|rule| rule.line),
+            heal: None,
             given_up: 0,
             intake,
             transports: Transports::default(),
@@ -305,6 +323,21 @@ impl<S: Source, P: Protocol> Reader<S, P> {
     /// With a place for what is not understood.
     pub fn with_quarantine(mut self, quarantine: Option<Quarantine>) -> Reader<S, P> {
         self.intake.quarantine = quarantine;
+        self
+    }
+
+    /// With whom to ask for snapshots, to make books whole after a loss. For ITCH, whose messages are
+    /// numbered one by one; `is_stale` says that they lack something to begin with.
+    pub fn with_snapshots(
+        mut self,
+        snapshots: Option<(Link, HealRule)>,
+        is_stale: bool,
+    ) -> Reader<S, P> {
+        assert!(snapshots.is_none() || P::FRAMING == Framing::MoldUdp64 && !P::IS_TRANSLATED);
+        self.heal = snapshots.map(|(link, rule)| Box::new(Heal::new(link, rule)));
+        if let Some(heal) = self.heal.as_mut().filter(|_| is_stale) {
+            heal.lost();
+        }
         self
     }
 
@@ -329,6 +362,14 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         }
         if self.recovery_line.is_some() && self.phase == Phase::Reading {
             self.recover();
+        }
+        if let Some(heal) = &mut self.heal
+            && heal.is_keeping()
+        {
+            heal.turn(&mut self.intake, self.phase == Phase::Reading);
+            if heal.is_telling() {
+                return Ok(Turned::Worked { messages: 0 });
+            }
         }
         let before = self.intake.messages;
         let mut is_empty = false;
@@ -419,6 +460,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             sessions: self.arbiter.sessions(),
             rings: intake.stage.stats(),
             recovery: self.recovery(),
+            heal: self.heal.as_ref().map(|heal| heal.stats.clone()),
             quarantine: intake.quarantine.as_ref().map(Quarantine::stats),
         }
     }
@@ -461,7 +503,8 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 self.bytes += packet.payload.len() as u64;
                 match packet.framing {
                     Framing::MoldUdp64 if P::FRAMING == Framing::MoldUdp64 => {
-                        take_packet(&mut self.arbiter, &mut self.intake, &packet, &packet);
+                        let (arbiter, intake) = (&mut self.arbiter, &mut self.intake);
+                        take_packet(arbiter, intake, &mut self.heal, &packet, &packet);
                     }
                     Framing::LengthPrefixed | Framing::Records(_) => {
                         let found = self.intake.piece(&packet);
@@ -470,7 +513,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                     other if other.is_like(P::FRAMING) => {
                         let (arbiter, intake) = (&mut self.arbiter, &mut self.intake);
                         match self.transports.as_mold(&packet) {
-                            Ok(mold) => take_packet(arbiter, intake, &mold, &packet),
+                            Ok(mold) => take_packet(arbiter, intake, &mut None, &mold, &packet),
                             Err(what) => intake.bad_packet(&packet, what),
                         }
                     }
@@ -495,8 +538,9 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             None => return false,
             Some(Release::Packet(packet)) => {
                 let run = Run {
-                    ts_recv: packet.ts_recv,
+                    ts_recv: self.intake.received(packet.ts_recv),
                     place: packet.place,
+                    source: self.intake.times.source_of(packet.session),
                     before: 0,
                     skip: packet.skip.into(),
                     count: packet.count.into(),
@@ -505,13 +549,27 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                     line: packet.line,
                     first: Some((packet.session, packet.sequence)),
                 };
-                self.intake.blocks(packet.blocks, run);
+                let (whole, left) = self.intake.blocks(packet.blocks, run);
+                if let Some(heal) = &mut self.heal
+                    && heal.is_keeping()
+                {
+                    let header = Header {
+                        session: packet.session,
+                        sequence: packet.sequence,
+                        count: packet.count,
+                    };
+                    let blocks = &packet.blocks[..packet.blocks.len() - left];
+                    keep(heal, &header, blocks, &run, whole);
+                }
                 if self.intake.has_refused() {
                     self.intake.keep_refused(numbered);
                 }
             }
             Some(Release::Gap(gap)) => {
                 self.given_up += gap.count;
+                if let Some(heal) = &mut self.heal {
+                    heal.lost();
+                }
                 let session = self.arbiter.session_id(gap.session);
                 self.intake
                     .gap(&gap, session.expect("a gap is of a session"));
@@ -542,6 +600,7 @@ pub(crate) fn not_ours<P: Protocol>() -> Bad {
 fn take_packet<P: Protocol>(
     arbiter: &mut Arbiter,
     intake: &mut Intake<P>,
+    heal: &mut Option<Box<Heal>>,
     packet: &Packet<'_>,
     as_it_came: &Packet<'_>,
 ) {
@@ -549,14 +608,21 @@ fn take_packet<P: Protocol>(
         Offer::Now(turn) => {
             let (header, blocks) = Header::split(packet.payload).expect("it was offered");
             let run = Run {
-                ts_recv: packet.ts_recv,
+                ts_recv: intake.received(packet.ts_recv),
                 place: packet.place,
+                source: intake.times.source_of(header.session),
                 before: 0,
                 skip: turn.skip.into(),
                 count: turn.count.into(),
             };
             let (whole, left) = intake.blocks(blocks, run);
             arbiter.accept(turn, whole as u16);
+            if let Some(heal) = heal
+                && heal.is_keeping()
+            {
+                let upto = blocks.len() - left;
+                keep(heal, &header, &blocks[..upto], &run, whole);
+            }
             if intake.has_refused() {
                 intake.keep_refused(numbered(packet, &header));
             }
@@ -567,6 +633,18 @@ fn take_packet<P: Protocol>(
         }
         Offer::Nothing => {}
         Offer::Bad(bad) => intake.bad_packet(as_it_came, bad.what()),
+    }
+}
+
+/// Shows the messages of a packet that were delivered with it: `whole` less those to skip.
+#[cold]
+fn keep(heal: &mut Heal, header: &Header, blocks: &[u8], run: &Run, whole: u64) {
+    let mut walk = Blocks::new(blocks);
+    let skipped = walk.by_ref().take(run.skip as usize).count() as u64;
+    let first = header.sequence.wrapping_add(skipped);
+    if header.sequence > 0 {
+        let (session, count) = (header.session, whole - skipped);
+        heal.keep(session, first, walk.rest(), count, run.ts_recv);
     }
 }
 

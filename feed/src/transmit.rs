@@ -1,7 +1,8 @@
 //! The other side of a live feed: payloads to multicast groups, and what was lost again to who asks.
 //!
 //! Under it: `packed` (an ITCH file as packets), `faults` (what a line loses, doubles and swaps),
-//! `store` (what was sent, by its numbers), `sessions` (the same over SoupBinTCP).
+//! `store` (what was sent, by its numbers), `sessions` (the same over SoupBinTCP), `snapshots` (the orders
+//! that live behind it, over GLIMPSE).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -13,11 +14,13 @@ use crate::moldudp64::{HEADER_BYTES, Header};
 mod faults;
 mod packed;
 mod sessions;
+mod snapshots;
 mod store;
 
 pub use faults::{FaultCounts, FaultRule, Faults};
 pub use packed::Packed;
 pub use sessions::{SessionCounts, Sessions};
+pub use snapshots::{SnapshotCounts, Snapshots};
 pub use store::{ANSWER_BYTES_MAX, Store};
 
 /// Sends UDP multicast from one interface, looped back to receivers on this machine too.

@@ -1,8 +1,9 @@
 //! Datagrams of every other layout, as MoldUDP64 packets: so one arbiter puts all of them in order.
 
+use crate::arbiter::Bad;
 use crate::iextp::Segments;
-use crate::mdp3::Packets;
-use crate::pitch::Units;
+use crate::mdp3::{self, Packets};
+use crate::pitch::{self, Units};
 use crate::source::{Framing, Packet};
 
 /// What has to be remembered of the datagrams before.
@@ -18,8 +19,16 @@ impl Transports {
     pub fn as_mold<'a>(&'a mut self, packet: &Packet<'a>) -> Result<Packet<'a>, &'static str> {
         let payload = match packet.framing {
             Framing::IexTp => self.iextp.as_mold(packet.payload, packet.line)?,
-            Framing::Mdp3(port) => self.mdp3.as_mold(packet.payload, port)?,
+            Framing::Mdp3(port) => {
+                if !mdp3::is_of_schema(packet.payload) {
+                    return Err(Bad::NotMdp3.what());
+                }
+                self.mdp3.as_mold(packet.payload, port)?
+            }
             Framing::Pitch(port) => {
+                if !pitch::is_as_long(packet.payload, packet.wire_bytes) {
+                    return Err(Bad::NotPitch.what());
+                }
                 let ts_recv = packet.ts_recv;
                 self.pitch.as_mold(packet.payload, port, ts_recv)?
             }

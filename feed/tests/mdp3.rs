@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bus::{Event, Flags, Kind, Side};
+use bus::ring::ring;
+use bus::{Event, Flags, Kind, Side, Ts};
 use feed::arbiter::GapRule;
 use feed::inspect::{Report, inspect};
 use feed::mdp3::{PREFIX_BYTES, Packets, is_mdp3};
 use feed::moldudp64::{Blocks, Header};
 use feed::protocol::{Fault, Mdp3, Protocol, Wire};
-use feed::source::{Capture, CaptureOptions, Framing, Polled, Source};
+use feed::reader::{Reader, ReaderConfig, Turned};
+use feed::source::{Capture, CaptureOptions, Framing, Polled, SimSource, SimStep, Source};
 
 const SENT: u64 = 1_536_760_535_682_568_739;
 const ENDS: u8 = 0x80;
@@ -409,19 +411,8 @@ fn an_instrument_with_orders_is_a_book_of_orders() {
 /// A snapshot is the book if it is not older than what came; what it knows of changes nothing.
 #[test]
 fn a_snapshot_is_taken_once_and_only_if_it_is_new() {
-    let snapshot = |known_to: u32, levels: &[(i64, i32, u8, u8)]| {
-        let mut block = vec![0; 59];
-        block[..4].copy_from_slice(&known_to.to_le_bytes());
-        block[8..12].copy_from_slice(&77i32.to_le_bytes());
-        let entry = |&(e9, qty, level, letter): &(i64, i32, u8, u8)| {
-            let mut bytes = e9.to_le_bytes().to_vec();
-            bytes.extend(qty.to_le_bytes());
-            bytes.extend([0, 0, 0, 0, level, 0, 0, 0, 0, letter]);
-            bytes
-        };
-        let entries = levels.iter().map(entry).collect();
-        message(52, 9, &block, &[(false, 22, entries)])
-    };
+    let snapshot =
+        |known_to: u32, levels: &[(i64, i32, u8, u8)]| level_snapshot(known_to, 77, levels);
     let feed = &mut Feed::new();
     feed.check(
         &book(ENDS, vec![level(10 * E9, 5, 77, 1, 0, b'0')], vec![]),
@@ -1097,4 +1088,93 @@ fn single_packets_of_each_template_are_read() {
     }
     let found: String = types.keys().collect();
     assert_eq!(found, "BCFOSTV");
+}
+
+/// A snapshot of price levels: of quantity, place and side each, in 1e-9.
+fn level_snapshot(known_to: u32, security: i32, levels: &[(i64, i32, u8, u8)]) -> Vec<u8> {
+    let mut block = vec![0; 59];
+    block[..4].copy_from_slice(&known_to.to_le_bytes());
+    block[8..12].copy_from_slice(&security.to_le_bytes());
+    let entry = |&(e9, qty, level, letter): &(i64, i32, u8, u8)| {
+        let mut bytes = e9.to_le_bytes().to_vec();
+        bytes.extend(qty.to_le_bytes());
+        bytes.extend([0, 0, 0, 0, level, 0, 0, 0, 0, letter]);
+        bytes
+    };
+    let entries = levels.iter().map(entry).collect();
+    message(52, 9, &block, &[(false, 22, entries)])
+}
+
+/// Of another channel nothing was lost; what is met first behind a loss may lack something, too.
+#[test]
+fn a_loss_leaves_a_channels_instruments_stale_until_snapshots_that_are_not_older() {
+    let datagram = |port: u16, sequence: u32, message: Vec<u8>| {
+        let payload = packet(sequence, SENT + u64::from(sequence), &[message]);
+        SimStep::Packet {
+            ts_recv: Some(Ts(SENT as i64)),
+            line: 0,
+            framing: Framing::Mdp3(port),
+            wire_bytes: payload.len() as u32,
+            payload,
+        }
+    };
+    let told = |port, sequence, security| {
+        let levels = vec![level(10 * E9, 5, security, 1, 0, b'0')];
+        datagram(port, sequence, book(ENDS, levels, vec![]))
+    };
+    let snapshot = |known_to, security| {
+        let levels = [(11 * E9, 3, 1, b'0'), (12 * E9, 1, 1, b'1')];
+        datagram(14_310, 1, level_snapshot(known_to, security, &levels))
+    };
+    let steps = vec![
+        told(14_310, 1, 77),
+        told(14_311, 1, 79),
+        told(14_310, 2, 78),
+        // The third is lost.
+        told(14_310, 4, 77),
+        told(14_310, 5, 77),
+        told(14_310, 6, 77),
+        // Of before the loss; of the midst of it, though newer than what was told of 78.
+        snapshot(1, 78),
+        snapshot(2, 78),
+        // Older than what was told of 77.
+        snapshot(5, 77),
+        snapshot(6, 78),
+        told(14_310, 7, 80),
+        snapshot(7, 77),
+        snapshot(7, 77),
+    ];
+    let (sender, mut receiver) = ring::<Event>(1 << 10);
+    let mut config = ReaderConfig::new(Ts(0));
+    config.gaps.reorder_max = 1;
+    let source = SimSource::new(&["A"], steps);
+    let mut reader = Reader::with_protocol(source, Mdp3::new(), config, vec![sender]);
+    while reader.turn().unwrap() != Turned::Ended {}
+    let batch = receiver.batch(usize::MAX).unwrap();
+    let events: Vec<Event> = batch
+        .slices()
+        .0
+        .iter()
+        .chain(batch.slices().1)
+        .copied()
+        .collect();
+    let marks = Flags::STALE.with(Flags::WHOLE).0;
+    let said = events.iter().filter(|event| event.flags.0 & marks != 0);
+    let said: Vec<String> = said
+        .map(|event| match event.flags.has(Flags::WHOLE) {
+            true => format!("{:?} {} whole", event.kind, event.symbol),
+            false => format!("{:?} {} stale", event.kind, event.symbol),
+        })
+        .collect();
+    // In the order in which they were met: 77, 79, 78, 80.
+    let want = [
+        "Gap 0 stale",
+        "Info 1 stale",
+        "Info 3 stale",
+        "Info 3 whole",
+        "Info 4 stale",
+        "Info 1 whole",
+    ];
+    assert_eq!(said, want);
+    assert_eq!(reader.stats().gaps.len(), 1);
 }

@@ -138,9 +138,11 @@ impl Protocol for Bitstamp {
 impl Bitstamp {
     fn created(&mut self, event: &Event, row: Unit, out: &mut Vec<Event>) -> Result<(), Fault> {
         if let Some(before) = self.orders.get(&row.id) {
-            // Told again: the book counts it, and keeps what it has.
-            let flags = wide(before.qty, row.qty.0);
-            out.push(of_order(event, Kind::Add, row.price, row.qty, flags));
+            // Told again: the book counts it, and keeps what it has. Where it had no room for it before,
+            // it is what it would have been.
+            let (price, qty) = (before.price, Qty(before.qty));
+            let flags = wide(before.qty, 0);
+            out.push(of_order(event, Kind::Add, price, qty, flags));
             return Ok(());
         }
         if self.orders.len() == ORDERS_MAX {

@@ -32,8 +32,11 @@
 //! event says so, which may touch none of them.
 //!
 //! A snapshot is taken where a packet was missed, or none was seen, since the last: if it is not
-//! older than what the instrument was last told, it is the book, and messages that it knows of
-//! already change nothing.
+//! older than what the instrument was last told, nor than what was missed, it is the book, and messages
+//! that it knows of already change nothing.
+//!
+//! Where packets of a channel are lost, each of its instruments may lack something, and so may those that
+//! are met only later: they are stale, whatever comes for them, until such a snapshot.
 //!
 //! A message's time is when the event was matched, that of the packet where it does not say. Prices
 //! are in 1e-7 in older templates, in 1e-9 in newer ones.
@@ -47,7 +50,8 @@ use super::mdp3_table::{At, Fields, Group, TEMPLATES, Template};
 use super::shown::Shown;
 use super::symbols::Symbols;
 use super::{Fault, Notes, Protocol};
-use crate::mdp3::PREFIX_BYTES;
+use crate::mdp3::{PREFIX_BYTES, port_of};
+use crate::moldudp64::SessionId;
 use crate::source::Framing;
 
 /// What each message begins with: the prefix, then block length, template, schema and version.
@@ -332,6 +336,8 @@ pub struct Mdp3 {
     messages: u64,
     /// How often packets were missed on any channel, and 1.
     epoch: u32,
+    /// Packets were lost for good.
+    has_lost: bool,
 }
 
 type Key = (u32, u8, i64);
@@ -352,6 +358,8 @@ struct Instrument {
     /// The last part of a snapshot in several.
     chunk: u32,
     has_orders: bool,
+    /// It was said that the book lacks something.
+    is_stale: bool,
     /// The prices that each side shows, best first; none where it was not said.
     levels: [Vec<Price>; 2],
     /// It was changed in an event that goes on; how often, and by which message's which event last.
@@ -381,6 +389,8 @@ impl Resting {
 struct Channel {
     port: u16,
     sequence: u32,
+    /// The last packet that was missed; 0 for none.
+    missed_to: u32,
     /// The symbols that were changed in the event that goes on.
     open: Vec<u32>,
 }
@@ -397,6 +407,7 @@ impl Default for Mdp3 {
             spare: Vec::new(),
             messages: 0,
             epoch: 1,
+            has_lost: false,
         }
     }
 }
@@ -481,6 +492,20 @@ impl Protocol for Mdp3 {
         }
         result
     }
+
+    fn lost(&mut self, session: SessionId, out: &mut Vec<Event>) -> bool {
+        self.has_lost = true;
+        let port = port_of(session);
+        for (symbol, instrument) in self.instruments.iter_mut().enumerate().skip(1) {
+            // One that was only defined so far may be of any channel.
+            let may_be = instrument.channel == 0 || port.is_none_or(|p| p == instrument.channel);
+            if may_be && !std::mem::replace(&mut instrument.is_stale, true) {
+                let event = Event::new(Kind::Info);
+                out.push(note(&event, symbol as u32, Flags::STALE));
+            }
+        }
+        true
+    }
 }
 
 /// Does all, and says what was wrong last.
@@ -521,6 +546,18 @@ fn side_of(entry_type: u8) -> Option<Side> {
     }
 }
 
+/// What is said of a book as a whole.
+fn note(event: &Event, symbol: u32, flags: Flags) -> Event {
+    Event {
+        ts_event: event.ts_event,
+        ts_recv: event.ts_recv,
+        symbol,
+        flags,
+        code: event.code,
+        ..Event::new(Kind::Info)
+    }
+}
+
 /// Whether books can hold it.
 fn is_held(price: Price) -> bool {
     price.0 > 0 && price.is_some()
@@ -550,6 +587,7 @@ impl Mdp3 {
             self.channels.push(Channel {
                 port,
                 sequence: 0,
+                missed_to: 0,
                 open: Vec::new(),
             });
             self.channels.len() - 1
@@ -564,6 +602,7 @@ impl Mdp3 {
             return;
         }
         self.epoch = self.epoch.saturating_add(1);
+        channel.missed_to = sequence.saturating_sub(1);
         if sequence < before {
             let of_channel = self.instruments.iter_mut();
             for instrument in of_channel.filter(|i| i.channel == channel.port) {
@@ -613,6 +652,10 @@ impl Mdp3 {
                 code: event.code,
                 ..Event::new(Kind::Symbol)
             });
+        }
+        if is_new && self.has_lost {
+            instrument.is_stale = true;
+            out.push(note(event, symbol, Flags::STALE));
         }
         Ok(symbol)
     }
@@ -1046,7 +1089,14 @@ impl Mdp3 {
         };
         let symbol = self.symbol(security, None, event, out)?;
         let instrument = &self.instruments[symbol as usize];
-        let is_news = instrument.whole != self.epoch && instrument.seen <= known_to;
+        let of_port = |channel: &&Channel| channel.port == message.channel;
+        let missed_to = self
+            .channels
+            .iter()
+            .find(of_port)
+            .map_or(0, |c| c.missed_to);
+        let is_news =
+            instrument.whole != self.epoch && instrument.seen <= known_to && missed_to <= known_to;
         Ok(is_news.then_some((symbol, known_to)))
     }
 
@@ -1065,6 +1115,10 @@ impl Mdp3 {
             return Ok(());
         }
         (instrument.known_to, instrument.whole) = (known_to, self.epoch);
+        let was_stale = std::mem::take(&mut instrument.is_stale);
+        if was_stale {
+            out.push(note(event, symbol, Flags::WHOLE));
+        }
         let from = out.len();
         let mut result = Ok(());
         for (index, (letter, side)) in [(b'0', Side::Buy), (b'1', Side::Sell)]
@@ -1099,7 +1153,16 @@ impl Mdp3 {
             instrument.depth = instrument.depth.max(levels.len());
         }
         self.changed(symbol, message, from, out);
+        self.lacks_some(symbol, event, was_stale && result.is_err(), out);
         result
+    }
+
+    /// What was to make a book whole did not.
+    fn lacks_some(&mut self, symbol: u32, event: &Event, is_so: bool, out: &mut Vec<Event>) {
+        if is_so {
+            self.instruments[symbol as usize].is_stale = true;
+            out.push(note(event, symbol, Flags::STALE));
+        }
     }
 
     /// Some or all orders of an instrument; says whether they were the last.
@@ -1131,8 +1194,13 @@ impl Mdp3 {
         let instrument = &mut self.instruments[symbol as usize];
         instrument.chunk = part;
         let is_last = part >= parts;
+        let mut was_stale = false;
         if is_last {
             instrument.whole = self.epoch;
+            was_stale = std::mem::take(&mut instrument.is_stale);
+        }
+        if was_stale {
+            out.push(note(event, symbol, Flags::WHOLE));
         }
         let from = out.len();
         let result = each(message.entries(), |entry| {
@@ -1152,6 +1220,7 @@ impl Mdp3 {
             self.order(&event, false, entry.u64(fields.md_order_priority), out)
         });
         self.changed(symbol, message, from, out);
+        self.lacks_some(symbol, event, was_stale && result.is_err(), out);
         (result, is_last)
     }
 
@@ -1283,6 +1352,7 @@ const NEW: Instrument = Instrument {
     whole: 0,
     chunk: 0,
     has_orders: false,
+    is_stale: false,
     levels: [Vec::new(), Vec::new()],
     is_open: false,
     changes: 0,

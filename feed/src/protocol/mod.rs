@@ -7,6 +7,7 @@ use std::fmt;
 use bus::fixed::Scaled;
 use bus::{Anomaly, Event, Ts};
 
+use crate::moldudp64::SessionId;
 use crate::source::Framing;
 
 pub mod binance;
@@ -213,6 +214,12 @@ pub trait Protocol {
         _out: &mut Vec<Event>,
     ) -> Result<(), Fault> {
         Ok(())
+    }
+
+    /// Messages of this session are lost. Where the feed itself shows each symbol's book as a whole again,
+    /// adds that those lack something which may, and answers true; else nobody knows, and all may.
+    fn lost(&mut self, _session: SessionId, _out: &mut Vec<Event>) -> bool {
+        false
     }
 }
 

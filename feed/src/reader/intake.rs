@@ -17,6 +17,13 @@ use crate::source::{Packet, Place, Trouble};
 /// Symbols are numbered by 16 bits in ITCH; a greater number has no state of its own.
 const SYMBOLS: usize = 1 << 16;
 
+/// Stands for a file without sessions, or for a line of them, among the sources.
+fn file_source(line: u8) -> SessionId {
+    let mut id = *b"\0file     ";
+    id[9] = line;
+    SessionId(id)
+}
+
 /// So many troubles of the source are told behind all else.
 const TROUBLES_MAX: usize = 16;
 
@@ -25,6 +32,8 @@ const TROUBLES_MAX: usize = 16;
 pub(super) struct Run {
     pub(super) ts_recv: Option<Ts>,
     pub(super) place: Place,
+    /// Whose messages they are, by [`Times::source_of`].
+    pub(super) source: u8,
     /// How many messages of the packet lie before these bytes.
     pub(super) before: u64,
     pub(super) skip: u64,
@@ -64,6 +73,10 @@ pub(super) struct Intake<P> {
     doubt: Doubt,
     /// What a message was translated to.
     translated: Vec<Event>,
+    /// By how much all times are later than the input says.
+    moved_ns: i64,
+    /// The arrival of what [`Intake::stage_now`] says.
+    now_recv: Option<Ts>,
     /// Where what is refused goes, if anywhere.
     pub(super) quarantine: Option<Quarantine>,
     /// Refused messages of the packet at hand, whose numbers are still to be said.
@@ -114,6 +127,10 @@ pub(super) struct Times {
     tick_ns: i64,
     out_of_order_ns: i64,
     max_future_ns: i64,
+    /// 0 where sources are not told apart.
+    idle_after_ns: i64,
+    /// The sources met so far; none where they are not told apart.
+    sources: Vec<SourceTime>,
     until: Ts,
     pub(super) first: Option<Ts>,
     /// The time of the event before.
@@ -128,7 +145,72 @@ pub(super) struct Times {
     horizon: Ts,
 }
 
+/// What is known of the time of one source.
+#[derive(Clone, Copy, Debug)]
+struct SourceTime {
+    id: SessionId,
+    /// Its highest good time, and that of its latest event; `Ts::MIN` before the first.
+    highest: Ts,
+    last: Ts,
+}
+
+/// At most so many sources have a time of their own; others share that of the last.
+const SOURCES_MAX: usize = 255;
+
 impl Times {
+    /// The number of a source, where sources are told apart: a session, or for files that have none
+    /// [`file_source`].
+    #[inline]
+    pub(super) fn source_of(&mut self, id: SessionId) -> u8 {
+        match self.idle_after_ns {
+            0 => 0,
+            _ => self.find_source(id),
+        }
+    }
+
+    #[cold]
+    fn find_source(&mut self, id: SessionId) -> u8 {
+        let found = self.sources.iter().position(|source| source.id == id);
+        let index = found.unwrap_or_else(|| {
+            if self.sources.len() < SOURCES_MAX {
+                self.sources.push(SourceTime {
+                    id,
+                    highest: Ts::MIN,
+                    last: Ts::MIN,
+                });
+            }
+            self.sources.len() - 1
+        });
+        index as u8
+    }
+
+    /// The time of the event before, of the same source where sources are told apart.
+    fn last_of(&self, source: u8) -> Ts {
+        let of = self.sources.get(usize::from(source));
+        of.map_or(self.last, |source| source.last)
+    }
+
+    /// The highest good time, of this source where sources are told apart.
+    fn highest_of(&self, source: u8) -> Ts {
+        let of = self.sources.get(usize::from(source));
+        let of = of.filter(|source| source.highest > Ts::MIN);
+        of.map_or(self.highest, |source| source.highest)
+    }
+
+    /// A source has an event of this time: up to where all sources are that are not idle, if the
+    /// highest time of all is then this one.
+    fn advance(&mut self, source: u8, ts: Ts, highest: Ts) -> Ts {
+        let Some(own) = self.sources.get_mut(usize::from(source)) else {
+            return highest;
+        };
+        own.highest = own.highest.max(ts);
+        own.last = ts;
+        let idle_ns = self.idle_after_ns;
+        let spoke = self.sources.iter().map(|source| source.highest);
+        let awake = spoke.filter(|ts| *ts > Ts::MIN && highest.since(*ts) <= idle_ns);
+        awake.min().unwrap_or(highest)
+    }
+
     pub(super) fn highest_some(&self) -> Option<Ts> {
         self.first.map(|_| self.highest)
     }
@@ -141,6 +223,10 @@ impl Times {
             .plus_ns(self.out_of_order_ns);
         let too_far = self.highest.plus_ns(self.max_future_ns).plus_ns(1);
         self.horizon = tick_due.min(too_far).min(self.until.plus_ns(1));
+        if self.idle_after_ns > 0 {
+            // A tick may become due by the event of a source that lags.
+            self.horizon = Ts::MIN;
+        }
     }
 }
 
@@ -174,6 +260,11 @@ impl<P: Protocol> Intake<P> {
                 tick_ns: config.tick_ns,
                 out_of_order_ns: config.out_of_order_ns,
                 max_future_ns: config.max_future_ns,
+                idle_after_ns: config.idle_after_ns,
+                sources: Vec::with_capacity(match config.idle_after_ns {
+                    0 => 0,
+                    _ => SOURCES_MAX,
+                }),
                 until: config.until.unwrap_or(Ts::MAX),
                 first: None,
                 last: Ts::MIN,
@@ -196,16 +287,25 @@ impl<P: Protocol> Intake<P> {
                 is_settling: false,
             },
             translated: Vec::with_capacity(if P::IS_TRANSLATED { 256 } else { 0 }),
+            moved_ns: config.moved_ns,
+            now_recv: None,
             quarantine: None,
             refused: Vec::new(),
         }
     }
 
+    /// When a packet arrived, as this run has it.
+    #[inline]
+    pub(super) fn received(&self, ts_recv: Option<Ts>) -> Option<Ts> {
+        ts_recv.map(|ts| ts.plus_ns(self.moved_ns))
+    }
+
     /// A piece of a file; says how many messages it had.
     pub(super) fn piece(&mut self, packet: &Packet<'_>) -> u64 {
         let run = Run {
-            ts_recv: packet.ts_recv,
+            ts_recv: self.received(packet.ts_recv),
             place: packet.place,
+            source: self.times.source_of(file_source(packet.line)),
             before: 0,
             skip: 0,
             count: u64::MAX,
@@ -278,6 +378,9 @@ impl<P: Protocol> Intake<P> {
             };
             match decoded {
                 Ok(notes) => {
+                    if P::IS_TRANSLATED {
+                        slot.ts_event = slot.ts_event.plus_ns(self.moved_ns);
+                    }
                     let ts = slot.ts_event;
                     let is_in_order = ts >= self.times.last && ts < self.times.horizon;
                     self.by_type[usize::from(slot.code)] += 1;
@@ -320,6 +423,7 @@ impl<P: Protocol> Intake<P> {
     #[cold]
     #[inline(never)]
     fn accept_slowly(&mut self, mut event: Event, notes: Notes, at: At<'_>) -> bool {
+        let last = self.times.last_of(at.run.source);
         if event.ts_event >= self.times.horizon {
             if self.is_in_doubt(event.ts_event, &at) {
                 self.keep_in_doubt(&at, event.code);
@@ -329,8 +433,9 @@ impl<P: Protocol> Intake<P> {
                 return false;
             }
         }
-        if event.ts_event < self.times.last {
-            let by_ns = self.times.last.since(event.ts_event);
+        let behind_ns = self.times.highest_of(at.run.source).since(event.ts_event);
+        if event.ts_event < last && behind_ns > self.times.out_of_order_ns {
+            let by_ns = last.since(event.ts_event);
             let what = format_args!("message {}: time goes back by {by_ns} ns", at.index);
             self.anomaly(Anomaly::TimeBackwards, at.run.place, what);
         }
@@ -386,7 +491,7 @@ impl<P: Protocol> Intake<P> {
     }
 
     /// A symbol's name is known from now on, and with it whether it was asked for.
-    fn learn(&mut self, symbol: u32, name: u64) {
+    pub(super) fn learn(&mut self, symbol: u32, name: u64) {
         let symbols = self.symbols.as_ref();
         let is_asked_for = symbols.is_none_or(|names| names.contains(&name.to_be_bytes()));
         let shard = if is_asked_for {
@@ -423,13 +528,17 @@ impl<P: Protocol> Intake<P> {
         let run = at.run;
         let next = Blocks::new(at.rest)
             .next()
-            .and_then(|message| self.protocol.ts_event(message));
+            .and_then(|message| self.protocol.ts_event(message))
+            .map(|ts| match P::IS_TRANSLATED {
+                true => ts.plus_ns(self.moved_ns),
+                false => ts,
+            });
         if self.is_rogue(event.ts_event, next, run) {
             let is_first = self.times.first.is_none();
             let good = if is_first {
                 next.unwrap_or(event.ts_event)
             } else {
-                self.times.highest
+                self.times.highest_of(run.source)
             };
             let by_ns = event.ts_event.since(good);
             let what = format_args!(
@@ -445,7 +554,8 @@ impl<P: Protocol> Intake<P> {
             return false;
         }
         let highest = self.times.highest.max(event.ts_event);
-        let tick = highest
+        let reached = self.times.advance(run.source, event.ts_event, highest);
+        let tick = reached
             .plus_ns(-self.times.out_of_order_ns)
             .floor(self.times.tick_ns);
         if self.times.first.is_none() {
@@ -461,8 +571,10 @@ impl<P: Protocol> Intake<P> {
                 ..Event::new(Kind::Tick)
             });
         }
+        if highest > self.times.highest || self.times.idle_after_ns == 0 {
+            self.times.highest_recv = run.ts_recv;
+        }
         self.times.highest = highest;
-        self.times.highest_recv = run.ts_recv;
         self.times.set_horizon();
         true
     }
@@ -555,13 +667,25 @@ impl<P: Protocol> Intake<P> {
     pub(super) fn gap(&mut self, gap: &Gap, session: SessionId) {
         self.anomalies.count(Anomaly::Gap);
         let ts_event = self.times.highest_some().unwrap_or(Ts(0));
+        let mut stale = std::mem::take(&mut self.translated);
+        let is_told = self.protocol.lost(session, &mut stale);
         self.stage_for_all(Event {
             ts_event,
             ts_recv: ts_event,
             order: gap.first,
             qty: Qty(gap.count.min(i64::MAX as u64) as i64),
+            flags: if is_told { Flags::STALE } else { Flags(0) },
             ..Event::new(Kind::Gap)
         });
+        let seq = self.seq;
+        for event in stale.drain(..) {
+            self.stage_one(Event {
+                ts_event,
+                ts_recv: ts_event,
+                ..event
+            });
+        }
+        self.translated = stale;
         if self.gaps.len() < GAPS_LISTED_MAX {
             let Gap { first, count, .. } = *gap;
             self.gaps.push(GapSeen {
@@ -569,9 +693,62 @@ impl<P: Protocol> Intake<P> {
                 first,
                 count,
                 ts_event,
-                seq: self.seq,
+                seq,
             });
         }
+    }
+
+    /// The decoder.
+    pub(super) fn protocol(&self) -> &P {
+        &self.protocol
+    }
+
+    /// Whether a message is delivered that became no event yet.
+    pub(super) fn is_in_doubt_now(&self) -> bool {
+        !self.doubt.blocks.is_empty()
+    }
+
+    /// Whether a symbol's name is known.
+    pub(super) fn is_named(&self, symbol: u32) -> bool {
+        let route = self.routes.get(symbol as usize);
+        route.is_some_and(|route| route.known == Notes::NAMES)
+    }
+
+    /// Symbols with a name are numbered below this.
+    pub(super) fn symbols_end(&self) -> u32 {
+        let last = self.routes.iter().rposition(|r| r.known == Notes::NAMES);
+        last.map_or(0, |last| last as u32 + 1)
+    }
+
+    /// An event of what is known now, whenever that was said.
+    pub(super) fn stage_now(&mut self, event: Event) {
+        let event = self.as_of_now(event);
+        self.stage_one(event);
+    }
+
+    /// The same, for all shards.
+    pub(super) fn stage_now_for_all(&mut self, event: Event) {
+        let event = self.as_of_now(event);
+        self.stage_for_all(event);
+    }
+
+    fn as_of_now(&self, event: Event) -> Event {
+        let ts_event = self.times.highest_some().unwrap_or(Ts(0));
+        Event {
+            ts_event,
+            ts_recv: self.now_recv.unwrap_or(ts_event),
+            ..event
+        }
+    }
+
+    /// When the last of what is known now arrived.
+    pub(super) fn set_now(&mut self, ts_recv: Option<Ts>) {
+        self.now_recv = ts_recv;
+    }
+
+    /// Something that went wrong beside the packets.
+    pub(super) fn remark(&mut self, what: &str) {
+        self.trouble(&Trouble::new(Place::default(), what.to_string()));
     }
 
     /// The last event of all.
@@ -597,7 +774,8 @@ impl<P: Protocol> Intake<P> {
             self.refused.push(RefusedMessage {
                 fault,
                 place: at.run.place,
-                ts_recv: at.run.ts_recv,
+                // As the input says it.
+                ts_recv: at.run.ts_recv.map(|ts| ts.plus_ns(-self.moved_ns)),
                 index: at.index,
                 message: at.message.to_vec(),
             });

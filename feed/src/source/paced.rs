@@ -113,6 +113,14 @@ impl<S: Source, C: Clock> Paced<S, C> {
         self.pace
     }
 
+    /// Nothing was asked for during the last so many nanoseconds of the clock, on purpose: what
+    /// follows is due that much later.
+    pub fn paused(&mut self, clock_ns: u64) {
+        if let Some(pace) = &mut self.pace {
+            pace.start_ns = pace.start_ns.saturating_add(clock_ns);
+        }
+    }
+
     /// How well the pace was held so far.
     pub fn counts(&self) -> PaceCounts {
         self.counts
@@ -235,6 +243,21 @@ mod tests {
     fn one_time_far_in_the_future_is_not_waited_for() {
         let far = 50 * 365 * 86_400 * Ts::SECOND_NS;
         check(Speed::ONE, &[50, far, 60], &[1_000, 1_000, 1_010]);
+    }
+
+    #[test]
+    fn a_pause_moves_all_that_follows() {
+        let script = [0, 10, 20].map(|ts| SimStep::packet(Some(Ts(ts)), 0, b"x"));
+        let clock = SimClock::default();
+        let mut paced = Paced::new(SimSource::new(&["a"], script.into()), &clock, Speed::ONE);
+        assert!(matches!(paced.poll().unwrap(), Polled::Packet(_)));
+        clock.advance_ns(1_005);
+        paced.paused(1_000);
+        assert!(matches!(paced.poll().unwrap(), Polled::Empty));
+        clock.advance_ns(5);
+        assert!(matches!(paced.poll().unwrap(), Polled::Packet(_)));
+        assert!(matches!(paced.poll().unwrap(), Polled::Empty));
+        assert_eq!(paced.counts().max_late_ns, 0);
     }
 
     #[test]

@@ -135,6 +135,14 @@ impl Store {
         count > 0
     }
 
+    /// The first message of a session from this number on that is there.
+    pub fn next_from(&self, session: SessionId, from: u64) -> Option<u64> {
+        let kept = self.sessions.iter().find(|kept| kept.id == session)?;
+        let start = kept.packets.partition_point(|piece| piece.end() <= from);
+        let piece = kept.packets.get(start)?;
+        Some(piece.first.max(from))
+    }
+
     /// The sessions, each with the number that its next message would have.
     pub fn ends(&self) -> impl Iterator<Item = (SessionId, u64)> {
         let end = |kept: &Kept| kept.packets.back().map_or(1, Piece::end);
@@ -200,6 +208,9 @@ mod tests {
             ..header(1, 1)
         };
         assert_eq!(answer(&store, other), [0u8; 0]);
+        let next = |from| store.next_from(SESSION, from);
+        assert_eq!([next(1), next(3), next(8)], [Some(1), Some(3), Some(10)]);
+        assert_eq!([next(14), next(15)], [Some(14), None]);
         assert_eq!(store.ends().collect::<Vec<_>>(), [(SESSION, 15)]);
     }
 
