@@ -12,6 +12,9 @@
 //! not go together, as a price and a quantity, is refused. A price beside basis points (`50bps`) is
 //! taken as a share of the mid.
 //!
+//! Where one symbol is meant and not any, [`Condition::parse_of_symbol`] takes its name in front of the
+//! fields: `AAPL.spread > 50bps`.
+//!
 //! What is not known (no ask, no trade yet) makes what is concluded of it unknown, as in SQL: `unknown
 //! or true` is true, `not unknown` is unknown, and a condition that is unknown does not hold.
 //!

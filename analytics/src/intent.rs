@@ -15,6 +15,8 @@ pub struct Intent {
     pub qty: Qty,
     /// The quote it was decided on.
     pub quote: Quote,
+    /// The last trade; no price before the first.
+    pub last: Price,
 }
 
 /// The intents of one symbol at one event, in the order of the strategies.

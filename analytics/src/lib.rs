@@ -3,20 +3,23 @@
 //!
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
 //! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
-//! reads the conditions of rules; `windows` are those that the configuration declares beside the plain
-//! ones of `vwap`; `intent` is what a strategy wants and `risk` says whether it may.
+//! reads the conditions of rules; `windows`, `regimes` and `monitors` are those that the configuration declares
+//! beside the plain ones of `vwap`, `regime` and `spread`; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
 //! the same signals, to the bit: floats appear in statistics only, and only under operations
 //! that IEEE 754 defines exactly.
 
 #![forbid(unsafe_code)]
 
+mod beside;
 mod due;
 pub mod expr;
 pub mod intent;
 pub mod momentum;
+pub mod monitors;
 pub mod number;
 pub mod regime;
+pub mod regimes;
 pub mod risk;
 pub mod rule;
 pub mod spread;
@@ -28,8 +31,10 @@ pub mod windows;
 pub use expr::{Condition, ExprError};
 pub use intent::{Intent, Intents};
 pub use momentum::MomentumConfig;
+pub use monitors::{Limit, MonitorConfig, Watch};
 pub use number::Bps;
 pub use regime::{Measure, RegimeConfig};
+pub use regimes::{ChangeConfig, GarchConfig, HmmConfig, ModelConfig, ModelKind};
 pub use risk::{Risk, RiskConfig};
 pub use rule::{RuleConfig, RuleOrder, Touch};
 pub use spread::SpreadConfig;

@@ -307,6 +307,7 @@ impl Momentum {
             price: limit,
             qty: common.config.qty,
             quote,
+            last: view.last_price,
         });
     }
 }

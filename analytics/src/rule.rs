@@ -273,7 +273,7 @@ impl Rules {
                 && ts >= state.rest_until
             {
                 state.rest_until = ts.plus_ns(order.cooldown_ns);
-                intents.push(order.intent(number, &view.quote));
+                intents.push(order.intent(number, view));
             }
         }
     }
@@ -296,7 +296,8 @@ impl Rules {
 }
 
 impl RuleOrder {
-    fn intent(&self, rule: u8, quote: &Quote) -> Intent {
+    fn intent(&self, rule: u8, view: &View) -> Intent {
+        let quote = &view.quote;
         let price: Price = match (self.side, self.touch) {
             (Side::Buy, Touch::Far) | (Side::Sell | Side::None, Touch::Near) => quote.ask,
             (Side::Buy, Touch::Near) | (Side::Sell | Side::None, Touch::Far) => quote.bid,
@@ -307,6 +308,7 @@ impl RuleOrder {
             price,
             qty: self.qty,
             quote: *quote,
+            last: view.last_price,
         }
     }
 }

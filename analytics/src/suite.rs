@@ -4,15 +4,18 @@ use bus::mem::{on_huge_pages, prefetch, prefetch_line};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
+use crate::beside::Beside;
 use crate::due::Due;
 use crate::intent::Intents;
 use crate::momentum::{self, Momentum, MomentumConfig};
+use crate::monitors::MonitorConfig;
 use crate::regime::{self, Regime, RegimeConfig};
+use crate::regimes::ModelConfig;
 use crate::rule::{self, RuleConfig, Rules};
 use crate::spread::{Spread, SpreadConfig};
 use crate::view::View;
 use crate::vwap::{self, Vwap, WindowConfig};
-use crate::windows::{DeclaredConfig, Windows};
+use crate::windows::DeclaredConfig;
 
 /// The analytics, in the order in which they run. A later one may read what an earlier one
 /// wrote into the [`View`].
@@ -107,6 +110,10 @@ pub struct SuiteConfig {
     pub spread: SpreadConfig,
     /// The regimes.
     pub regime: RegimeConfig,
+    /// Monitors; a monitor's place here, behind all rules, plus one is the `rule` of its signals.
+    pub monitors: Vec<MonitorConfig>,
+    /// Regimes by models; a model's place here plus one is the `rule` of its signals.
+    pub regimes: Vec<ModelConfig>,
     /// The momentum strategy.
     pub momentum: MomentumConfig,
     /// Rules; a rule's place here plus one is the `rule` of its signals and orders.
@@ -124,6 +131,8 @@ impl SuiteConfig {
             ahead_ns: Ts::SECOND_NS,
             spread: SpreadConfig::default(),
             regime: RegimeConfig::default(),
+            regimes: Vec::new(),
+            monitors: Vec::new(),
             momentum: MomentumConfig::default(),
             rules: Vec::new(),
         }
@@ -141,6 +150,8 @@ impl SuiteConfig {
         let declared = || DeclaredConfig::problem(&self.declared, self.ahead_ns);
         let spread = || self.spread.problem();
         let regime = || self.regime.problem();
+        let regimes = || ModelConfig::problem(&self.regimes);
+        let monitors = || MonitorConfig::problem(&self.monitors);
         let momentum = || self.momentum.problem();
         let rules = || RuleConfig::problem(&self.rules);
         let strategies = || momentum().or_else(rules);
@@ -148,6 +159,8 @@ impl SuiteConfig {
             .or_else(declared)
             .or_else(spread)
             .or_else(regime)
+            .or_else(regimes)
+            .or_else(monitors)
             .or_else(strategies)
     }
 }
@@ -162,8 +175,8 @@ pub struct Suites {
     /// By symbol number: its place in `symbols` plus one, or 0 while it has not appeared.
     places: Vec<u32>,
     due: Due,
-    /// Declared windows, in the order of `symbols`; most runs have none.
-    windows: Option<Box<Windows>>,
+    /// What is declared beside, in the order of `symbols`; most runs have nothing.
+    beside: Option<Box<Beside>>,
     watermark: Ts,
     tick: Tick,
     /// The first tick at or after the latest time at which regimes were sampled.
@@ -220,17 +233,13 @@ impl Suites {
     pub fn new(config: SuiteConfig) -> Suites {
         assert_eq!(config.problem(), None);
         let symbol_count = config.symbols_max + 1;
+        let beside = Beside::new(&config, symbol_count);
         let momentum = momentum::Common::new(config.momentum);
         // A sample of the micro-price takes the volatility as it is then.
         let may_be_lazy = momentum.divides(config.regime.sample_ns);
         let regime = regime::Common::new(config.regime, may_be_lazy);
         let symbols = Vec::with_capacity(symbol_count);
         on_huge_pages(&symbols);
-        let windows = (!config.declared.is_empty()).then(|| {
-            let (rule, ahead_ns) = (config.windows.len(), config.ahead_ns);
-            let (declared, origin) = (&config.declared, config.origin);
-            Box::new(Windows::new(declared, rule, origin, ahead_ns, symbol_count))
-        });
         Suites {
             common: (
                 vwap::Common::new(&config.windows, symbol_count),
@@ -242,7 +251,7 @@ impl Suites {
             symbols,
             places: vec![0; symbol_count],
             due: Due::new(symbol_count),
-            windows,
+            beside,
             watermark: Ts::MIN,
             tick: Tick {
                 seq: 0,
@@ -293,14 +302,14 @@ impl Suites {
             symbols,
             places,
             due,
-            windows,
+            beside,
             watermark,
             tick,
             sampled_at,
         } = self;
         debug_assert!(tick.is_done || due.of(event.symbol as usize) > *watermark);
         let symbol = match places[event.symbol as usize] {
-            0 => appear(common, symbols, windows, &mut places[event.symbol as usize]),
+            0 => appear(common, symbols, beside, &mut places[event.symbol as usize]),
             place => &mut symbols[place as usize - 1],
         };
         if symbol.suite.2.lags(*watermark) {
@@ -327,10 +336,10 @@ impl Suites {
             suite.2.look_again();
         }
         let mut next = suite.due();
-        if let Some(windows) = windows {
+        if let Some(beside) = beside {
             let place = places[event.symbol as usize] as usize - 1;
-            windows.on_event(place, &moment, view, out);
-            next = next.min(windows.due(place));
+            beside.on_event(place, &moment, view, out);
+            next = next.min(beside.due(place));
         }
         // What a late event made due is for the next tick, whether or not this one is done.
         due.set(event.symbol as usize, next.max(watermark.plus_ns(1)));
@@ -339,8 +348,8 @@ impl Suites {
     /// The feed said what a symbol is called, and its round lot.
     #[cold]
     pub fn on_symbol(&mut self, symbol: u32, letters: [u8; 8], lot: i64) {
-        if let Some(windows) = &mut self.windows {
-            windows.on_symbol(symbol, letters, lot);
+        if let Some(beside) = &mut self.beside {
+            beside.on_symbol(symbol, letters, lot);
         }
     }
 
@@ -357,9 +366,9 @@ impl Suites {
             symbol.view.stale = true;
             symbol.suite.2.look_again();
             let mut due = symbol.suite.due().max(self.watermark.plus_ns(1));
-            if let Some(windows) = &mut self.windows {
-                windows.on_gap(*place as usize - 1, number as u32, self.watermark);
-                let declared = windows.due(*place as usize - 1);
+            if let Some(beside) = &mut self.beside {
+                beside.on_gap(*place as usize - 1, number as u32, self.watermark);
+                let declared = beside.due(*place as usize - 1);
                 due = due.min(declared.max(self.watermark.plus_ns(1)));
             }
             self.due.set(number, due);
@@ -418,7 +427,7 @@ impl Suites {
             symbols,
             places,
             due,
-            windows,
+            beside,
             watermark,
             tick,
             sampled_at,
@@ -428,9 +437,9 @@ impl Suites {
             let place = places[number] as usize - 1;
             out.at(watermark, seq, number as u32);
             let mut due = symbols[place].visit(common, watermark, *sampled_at, out);
-            if let Some(windows) = windows {
-                windows.on_watermark(place, number as u32, watermark, watermark, out);
-                due = due.min(windows.due(place));
+            if let Some(beside) = beside {
+                beside.on_watermark(place, number as u32, watermark, watermark, out);
+                due = due.min(beside.due(place));
             }
             if !out.is_empty() {
                 say(out);
@@ -457,9 +466,9 @@ impl Suites {
             out.at(self.watermark, self.tick.seq, symbol);
             let mut due =
                 self.symbols[place].visit(&mut self.common, self.watermark, self.sampled_at, out);
-            if let Some(windows) = &mut self.windows {
-                windows.on_watermark(place, symbol, self.watermark, self.watermark, out);
-                due = due.min(windows.due(place));
+            if let Some(beside) = &mut self.beside {
+                beside.on_watermark(place, symbol, self.watermark, self.watermark, out);
+                due = due.min(beside.due(place));
             }
             self.due.set(symbol as usize, due);
         }
@@ -478,15 +487,15 @@ impl Suites {
             symbols,
             places,
             due,
-            windows,
+            beside,
             ..
         } = self;
         for (number, place) in places.iter().enumerate().filter(|(_, place)| **place != 0) {
             let Symbol { view, suite } = &mut symbols[*place as usize - 1];
             out.at(ended_at, seq, number as u32);
             suite.on_watermark(common, Ts::MAX, view, out);
-            if let Some(windows) = windows {
-                windows.on_watermark(*place as usize - 1, number as u32, Ts::MAX, ended_at, out);
+            if let Some(beside) = beside {
+                beside.on_watermark(*place as usize - 1, number as u32, Ts::MAX, ended_at, out);
             }
             due.set(number, Ts::MAX);
             if !out.is_empty() {
@@ -512,9 +521,9 @@ impl Suites {
         assert!(self.tick.is_done, "the tick before is done with");
         let place = self.places[symbol as usize];
         out.bool(place != 0);
-        // Written only where windows are declared, which the settings of a state say.
-        if let Some(windows) = &self.windows {
-            windows.save_named(symbol, out);
+        // Written only where something is declared, which the settings of a state say.
+        if let Some(beside) = &self.beside {
+            beside.save_named(symbol, out);
         }
         if place != 0 {
             let Symbol { view, suite } = self.symbol_now(place);
@@ -522,9 +531,9 @@ impl Suites {
             suite.save(&self.common, out);
             let soon = suite.0.due().min(suite.1.due()).min(suite.4.due());
             let mut due = soon.min(suite.2.sample_due());
-            if let Some(windows) = &self.windows {
-                windows.save(place as usize - 1, out);
-                due = due.min(windows.due(place as usize - 1));
+            if let Some(beside) = &self.beside {
+                beside.save(place as usize - 1, out);
+                due = due.min(beside.due(place as usize - 1));
             }
             out.i64(due.0);
         }
@@ -542,8 +551,8 @@ impl Suites {
     /// Loads what was known of a symbol that has not appeared here.
     pub fn load(&mut self, symbol: u32, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let has_appeared = from.bool()?;
-        if let Some(windows) = &mut self.windows {
-            windows.load_named(symbol, from)?;
+        if let Some(beside) = &mut self.beside {
+            beside.load_named(symbol, from)?;
         }
         if !has_appeared {
             return Ok(());
@@ -553,8 +562,8 @@ impl Suites {
                 let view = View::load(from)?;
                 let suite = Suite::load(&mut self.common, from)?;
                 self.symbols.push(Symbol { view, suite });
-                if let Some(windows) = &mut self.windows {
-                    windows.load(from)?;
+                if let Some(beside) = &mut self.beside {
+                    beside.load(from)?;
                 }
                 *place = self.symbols.len() as u32;
                 let due = Ts(from.i64()?).max(self.watermark.plus_ns(1));
@@ -567,6 +576,12 @@ impl Suites {
                 Err(from.error(format_args!("a symbol below {end}, found {symbol}")))
             }
         }
+    }
+
+    /// What is declared beside the plain analytics takes of memory, for each symbol that has appeared.
+    pub fn declared_bytes_per_symbol(&self) -> usize {
+        let beside = self.beside.as_ref();
+        beside.map_or(0, |beside| beside.bytes_per_symbol())
     }
 
     /// What is known of a symbol, for reports.
@@ -609,7 +624,7 @@ impl Symbol {
 fn appear<'a>(
     common: &mut Common,
     symbols: &'a mut Vec<Symbol>,
-    windows: &mut Option<Box<Windows>>,
+    beside: &mut Option<Box<Beside>>,
     place: &mut u32,
 ) -> &'a mut Symbol {
     assert!(
@@ -620,8 +635,8 @@ fn appear<'a>(
         view: View::EMPTY,
         suite: Suite::new(common),
     });
-    if let Some(windows) = windows {
-        windows.appear();
+    if let Some(beside) = beside {
+        beside.appear();
     }
     *place = symbols.len() as u32;
     symbols.last_mut().expect("just pushed")

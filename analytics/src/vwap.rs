@@ -30,6 +30,9 @@ pub struct WindowConfig {
     pub size_ns: i64,
     /// How long after its end trades still count.
     pub lateness_ns: i64,
+    /// How much farther than by a window trades may be ahead of the watermark, as where time waits for
+    /// one of several sources.
+    pub ahead_ns: i64,
 }
 
 impl WindowConfig {
@@ -39,6 +42,7 @@ impl WindowConfig {
             name: name.into(),
             size_ns: seconds * Ts::SECOND_NS,
             lateness_ns: Ts::SECOND_NS / 5,
+            ahead_ns: 0,
         };
         vec![window("1s", 1), window("5s", 5), window("1m", 60)]
     }
@@ -46,8 +50,9 @@ impl WindowConfig {
     /// How many panes before the current one may wait. One more than lateness asks for, so that
     /// trades may run ahead of the watermark by a window.
     fn waiting_max(&self) -> usize {
-        let late = self.lateness_ns / self.size_ns + i64::from(self.lateness_ns % self.size_ns > 0);
-        late as usize + 2
+        let waits_ns = self.lateness_ns.saturating_add(self.ahead_ns);
+        let late = waits_ns / self.size_ns + i64::from(waits_ns % self.size_ns > 0);
+        (late as usize).saturating_add(2)
     }
 }
 
@@ -251,11 +256,12 @@ impl Common {
                     "window {name}: lateness {lateness} ns, want 0 or above"
                 ));
             }
-            panes += window.waiting_max() + 1;
+            panes = window.waiting_max().saturating_add(panes + 1);
             if panes > Self::PANES_MAX {
+                let waits_ns = window.lateness_ns.saturating_add(window.ahead_ns);
                 return Some(format!(
                     "window {name}: lateness of {} times its size needs more than {} open panes",
-                    window.lateness_ns / window.size_ns,
+                    waits_ns / window.size_ns,
                     Self::PANES_MAX
                 ));
             }

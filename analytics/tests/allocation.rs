@@ -5,6 +5,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use analytics::{Aggregate, DeclaredConfig, Policy, Shape};
+use analytics::{Bps, Limit, MonitorConfig, Watch};
+use analytics::{ChangeConfig, GarchConfig, HmmConfig, Measure, ModelConfig, ModelKind};
 use analytics::{
     Condition, Intents, Risk, RiskConfig, RuleConfig, RuleOrder, SuiteConfig, Suites, Touch,
 };
@@ -34,6 +36,64 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// A monitor of each kind.
+fn monitors() -> Vec<MonitorConfig> {
+    let horizon_ns = Ts::SECOND_NS / 4;
+    let watches = [
+        Watch::Quoted,
+        Watch::Effective,
+        Watch::Realised { horizon_ns },
+        Watch::Crossed,
+        Watch::Locked,
+        Watch::OneSided,
+        Watch::Stale,
+    ];
+    let monitor = |watch| MonitorConfig {
+        name: "monitor".into(),
+        watch,
+        threshold: Limit::Share(Bps::whole(5)),
+        hold_ns: 1_000_000,
+        clear: Limit::Share(Bps::whole(3)),
+        clear_hold_ns: 0,
+        rearm_ns: 1_000_000,
+    };
+    watches.into_iter().map(monitor).collect()
+}
+
+/// A regime by each model.
+fn regimes() -> Vec<ModelConfig> {
+    let models = [
+        ModelKind::Garch(GarchConfig {
+            alpha: 0.1,
+            beta: 0.8,
+            long_run_bps: None,
+        }),
+        ModelKind::Hmm(HmmConfig {
+            sigmas: vec![0.5, 1.0, 2.0],
+            stay: 0.9,
+            confidence: 0.8,
+        }),
+        ModelKind::Changes(ChangeConfig {
+            expected: 20.0,
+            run_max: 16,
+            prior_bps: 5.0,
+        }),
+    ];
+    let model = |model| ModelConfig {
+        name: "model".into(),
+        sample_ns: Ts::SECOND_NS / 10,
+        warmup_samples: 5,
+        baseline_ns: 20 * Ts::SECOND_NS,
+        measure: Measure::Baseline,
+        stressed: 1.2,
+        calm: 0.9,
+        hysteresis: 0.05,
+        floor_bps: 0.1,
+        model,
+    };
+    models.into_iter().map(model).collect()
+}
 
 /// A window of each kind, with all that it can say.
 fn declared() -> Vec<DeclaredConfig> {
@@ -83,6 +143,8 @@ fn nothing_is_allocated_after_construction() {
         }),
     }];
     config.declared = declared();
+    config.regimes = regimes();
+    config.monitors = monitors();
     let mut suites = Suites::new(config);
     let mut risk = Risk::new(RiskConfig::default(), SYMBOLS as usize);
     let (mut out, mut intents) = (Outbox::new(), Intents::new());

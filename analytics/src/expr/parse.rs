@@ -31,6 +31,26 @@ const TEXT_MAX: usize = 1_000;
 impl Condition {
     /// Reads and checks a condition.
     pub fn parse(text: &str) -> Result<Condition, ExprError> {
+        let (condition, symbol) = Condition::parse_placed(text)?;
+        match symbol {
+            None => Ok(condition),
+            Some((symbol, column)) => Err(ExprError {
+                column,
+                what: format!(
+                    "names the symbol {symbol}; here a condition is about any, so leave it out"
+                ),
+            }),
+        }
+    }
+
+    /// The same, of a condition whose fields may be those of one symbol: `AAPL.spread > 50bps`.
+    pub fn parse_of_symbol(text: &str) -> Result<(Condition, Option<String>), ExprError> {
+        let (condition, symbol) = Condition::parse_placed(text)?;
+        Ok((condition, symbol.map(|(symbol, _)| symbol)))
+    }
+
+    /// With the symbol that it names, and where it first does.
+    fn parse_placed(text: &str) -> Result<(Condition, Option<(String, usize)>), ExprError> {
         let length = text.chars().count();
         if length > TEXT_MAX {
             let what = format!("a condition of {length} characters, want at most {TEXT_MAX}");
@@ -39,8 +59,18 @@ impl Condition {
                 what,
             });
         }
+        let (tokens, symbols) = tokens(text)?;
+        let symbol = symbols.first().cloned();
+        if let Some((first, _)) = &symbol
+            && let Some((other, column)) = symbols.iter().find(|(other, _)| other != first)
+        {
+            return Err(ExprError {
+                column: *column,
+                what: format!("names the symbol {other} beside {first}, want one"),
+            });
+        }
         let mut parser = Parser {
-            tokens: tokens(text)?,
+            tokens,
             at: 0,
             nesting: 0,
         };
@@ -68,10 +98,11 @@ impl Condition {
                 what,
             });
         }
-        Ok(Condition {
+        let condition = Condition {
             ops: whole.ops.into(),
             hold_ns,
-        })
+        };
+        Ok((condition, symbol))
     }
 }
 
@@ -215,8 +246,11 @@ const SIGNS: [&str; 13] = [
     "<=", ">=", "==", "!=", "<", ">", "+", "-", "*", "/", "(", ")", ",",
 ];
 
-fn tokens(text: &str) -> Result<Vec<Placed>, ExprError> {
+/// The tokens, and the symbols that fields were said to be of, with their columns.
+#[allow(clippy::type_complexity)]
+fn tokens(text: &str) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> {
     let letters: Vec<char> = text.chars().collect();
+    let mut symbols = Vec::new();
     let mut tokens = Vec::new();
     let mut at = 0;
     let run = |from: usize, is_in: &dyn Fn(char) -> bool| {
@@ -241,9 +275,21 @@ fn tokens(text: &str) -> Result<Vec<Placed>, ExprError> {
                 Err(_) => return fail(format!("`{digits}` is no number")),
             }
         } else if letter.is_ascii_alphabetic() {
-            let (name, end) = run(at, &|c| c.is_ascii_alphanumeric() || c == '_');
+            // A symbol may have points itself; the last one is before the field.
+            let (name, end) = run(at, &|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
             at = end;
-            Token::Name(name)
+            match name.rsplit_once('.') {
+                None => Token::Name(name),
+                Some((symbol, "")) => {
+                    return fail(format!(
+                        "want a field behind `{symbol}.`, like `{symbol}.spread`"
+                    ));
+                }
+                Some((symbol, field)) => {
+                    symbols.push((symbol.to_ascii_uppercase(), column));
+                    Token::Name(field.to_string())
+                }
+            }
         } else if letter == '\'' || letter == '"' {
             let (word, end) = run(at + 1, &|c| c != letter);
             if end == letters.len() {
@@ -265,7 +311,7 @@ fn tokens(text: &str) -> Result<Vec<Placed>, ExprError> {
         token: Token::End,
         column: letters.len() + 1,
     });
-    Ok(tokens)
+    Ok((tokens, symbols))
 }
 
 /// A part of a condition, worked out.

@@ -196,3 +196,35 @@ fn what_is_too_large_is_refused() {
         "column 1: 22 values wait for each other, want at most 16"
     );
 }
+
+#[test]
+fn a_condition_may_be_of_one_symbol() {
+    let symbol = |text: &str| Condition::parse_of_symbol(text).map(|(_, symbol)| symbol);
+    assert_eq!(symbol("spread > 9bps"), Ok(None));
+    assert_eq!(symbol("aapl.spread > 9bps"), Ok(Some("AAPL".into())));
+    assert_eq!(
+        symbol("BRK.A.bid > 1 and not BRK.A.stale"),
+        Ok(Some("BRK.A".into()))
+    );
+    let (of_symbol, _) = Condition::parse_of_symbol("A.spread > 9bps for 1ms").unwrap();
+    assert_eq!(
+        of_symbol,
+        Condition::parse("spread > 9bps for 1ms").unwrap()
+    );
+    let error = |text: &str| symbol(text).unwrap_err().to_string();
+    assert_eq!(
+        error("A.bid > B.bid"),
+        "column 9: names the symbol B beside A, want one"
+    );
+    assert_eq!(
+        error("1 < AAPL."),
+        "column 5: want a field behind `AAPL.`, like `AAPL.spread`"
+    );
+    let error = error("AAPL.sprad > 1");
+    assert!(error.starts_with("column 1: "), "{error}");
+    // Rules are about every symbol.
+    assert_eq!(
+        refusal("1 < A.bid"),
+        "column 5: names the symbol A; here a condition is about any, so leave it out"
+    );
+}

@@ -5,6 +5,7 @@
 
 mod declared;
 mod momentum;
+mod monitors;
 mod reference;
 mod regime;
 mod risk;

@@ -1,7 +1,8 @@
 //! A small language for tests: a script of what happens, and the lines that must be said.
 //!
 //! ```text
-//! trade 09:30:00.100 10.00 x100          a print; `bad-time` at the end flags its time
+//! trade 09:30:00.100 10.00 x100          a print; `buy` or `sell` says who took, `bad-time` at the
+//!                                        end flags its time
 //! quote 09:30:00.100 10.00x300 10.02x100 bid and ask; `-` for a side that is missing
 //! halt 09:30:01                          also: `resume`, `quote-only`
 //! stale 09:30:01                         the book may be wrong; no event at all
@@ -129,6 +130,11 @@ impl Script {
                     qty,
                     aggressor: Side::None,
                 };
+                for (word, side) in [("buy", Side::Buy), ("sell", Side::Sell)] {
+                    if words.next_if_eq(&word).is_some() {
+                        applied.fill.aggressor = side;
+                    }
+                }
                 if words.next_if_eq(&"bad-time").is_some() {
                     event.flags = Flags::BAD_TS;
                 }
@@ -235,7 +241,10 @@ fn text(config: &SuiteConfig, signal: &Signal) -> String {
         Body::Spread(x) => {
             let what = if x.raised { "raised" } else { "cleared" };
             let rule = usize::from(signal.rule).checked_sub(1);
-            let name = rule.map_or("spread", |place| config.rules[place].name.as_str());
+            let rules = config.rules.iter().map(|rule| &rule.name);
+            let monitors = config.monitors.iter().map(|monitor| &monitor.name);
+            let mut names = rules.chain(monitors);
+            let name = rule.map_or("spread", |place| names.nth(place).expect("a name"));
             format!(
                 "{name} {what} {at} {:.2}bps since {}",
                 x.bps,

@@ -226,6 +226,7 @@ fn window(name: &str, size_ms: i64, lateness_ms: i64) -> WindowConfig {
         name: name.into(),
         size_ns: ns(size_ms),
         lateness_ns: ns(lateness_ms),
+        ahead_ns: 0,
     }
 }
 

@@ -9,6 +9,7 @@ fn second(lateness_ms: i64) -> impl FnOnce(&mut SuiteConfig) {
             name: "1s".into(),
             size_ns: 1_000_000_000,
             lateness_ns: lateness_ms * 1_000_000,
+            ahead_ns: 0,
         }];
     }
 }
@@ -198,6 +199,64 @@ fn a_broken_print_is_said_and_changes_no_window() {
     );
 }
 
+/// Of the four traps of watermarks; that of a quiet source is the reader's alone.
+#[test]
+fn trap_a_quiet_symbol_has_its_plain_windows_closed_by_the_time_of_others() {
+    check_with(
+        second(0),
+        "trade 09:30:00.100 10.00 x100
+         #2 trade 09:30:04.900 20.00 x10
+         watermark 09:30:04",
+        "1s 09:30:00 vwap 10.00 qty 100",
+    );
+}
+
+#[test]
+fn trap_a_far_future_stamp_is_in_no_plain_window_and_closes_none() {
+    check_with(
+        second(0),
+        "trade 09:30:00.100 10.00 x100
+         trade 09:30:00.100 10.50 x7 bad-time  // The reader's time for it: that of the one before.
+         trade 09:30:00.200 10.00 x100
+         watermark 09:30:01",
+        "bad-time 10.50 x7
+         1s 09:30:00 vwap 10.00 qty 200",
+    );
+}
+
+#[test]
+fn trap_a_finished_input_closes_plain_windows_once() {
+    check_with(
+        second(500),
+        "trade 09:30:00.100 10.00 x100
+         trade 09:30:01.100 11.00 x100
+         watermark 09:30:01.200
+         end
+         end",
+        "1s 09:30:00 vwap 10.00 qty 100
+         1s 09:30:01 vwap 11.00 qty 100",
+    );
+}
+
+#[test]
+fn a_source_that_time_waits_for_still_finds_its_plain_windows() {
+    let ahead = |config: &mut SuiteConfig| {
+        second(0)(config);
+        config.windows[0].ahead_ns = 9_000_000_000;
+    };
+    let script = "trade 09:30:00.100 10.00 x100
+         trade 09:30:09.500 11.00 x100   // Of a source that is ahead.
+         trade 09:30:00.200 10.00 x100   // Of the one that time waits for.
+         watermark 09:30:01
+         watermark 09:30:10";
+    check_with(
+        ahead,
+        script,
+        "1s 09:30:00 vwap 10.00 qty 200
+         1s 09:30:09 vwap 11.00 qty 100",
+    );
+}
+
 #[test]
 fn wrong_windows_are_named() {
     let problem = |size_ns, lateness_ns| {
@@ -206,6 +265,7 @@ fn wrong_windows_are_named() {
             name: "w".into(),
             size_ns,
             lateness_ns,
+            ahead_ns: 0,
         }];
         config.problem()
     };

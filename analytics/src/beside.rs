@@ -1,0 +1,184 @@
+//! What the configuration declares beside the plain suite: windows, regimes and monitors. As a whole for a
+//! shard, and not in each symbol's state, so that a run without any pays one branch.
+
+use bus::state::{StateError, StateReader, StateWriter};
+use bus::{Outbox, Ts};
+
+use crate::monitors::Monitors;
+use crate::regimes::Regimes;
+use crate::suite::{Moment, SuiteConfig};
+use crate::view::View;
+use crate::windows::Windows;
+
+/// See the module. Symbols have the places that the suite gives them.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    windows: Option<Windows>,
+    regimes: Option<Regimes>,
+    monitors: Option<Monitors>,
+}
+
+impl Beside {
+    /// Memory for all symbols, reserved; `None` where nothing is declared.
+    pub(crate) fn new(config: &SuiteConfig, symbol_count: usize) -> Option<Box<Beside>> {
+        let windows = (!config.declared.is_empty()).then(|| {
+            let (rule, ahead_ns) = (config.windows.len(), config.ahead_ns);
+            let (declared, origin) = (&config.declared, config.origin);
+            Windows::new(declared, rule, origin, ahead_ns, symbol_count)
+        });
+        let regimes =
+            (!config.regimes.is_empty()).then(|| Regimes::new(&config.regimes, symbol_count));
+        let monitors = (!config.monitors.is_empty()).then(|| {
+            let rule = 1 + config.rules.len();
+            Monitors::new(&config.monitors, rule, symbol_count)
+        });
+        let is_any = windows.is_some() || regimes.is_some() || monitors.is_some();
+        is_any.then(|| {
+            Box::new(Beside {
+                windows,
+                regimes,
+                monitors,
+            })
+        })
+    }
+
+    /// What a symbol takes once it has appeared.
+    pub(crate) fn bytes_per_symbol(&self) -> usize {
+        let (windows, regimes) = (self.windows.as_ref(), self.regimes.as_ref());
+        windows.map_or(0, Windows::bytes_per_symbol)
+            + regimes.map_or(0, Regimes::bytes_per_symbol)
+            + (self.monitors.as_ref()).map_or(0, Monitors::bytes_per_symbol)
+    }
+
+    /// One more symbol, at the next place.
+    pub(crate) fn appear(&mut self) {
+        if let Some(windows) = &mut self.windows {
+            windows.appear();
+        }
+        if let Some(regimes) = &mut self.regimes {
+            regimes.appear();
+        }
+        if let Some(monitors) = &mut self.monitors {
+            monitors.appear();
+        }
+    }
+
+    /// The feed says what a symbol is called, and its round lot.
+    #[cold]
+    pub(crate) fn on_symbol(&mut self, number: u32, letters: [u8; 8], lot: i64) {
+        if let Some(windows) = &mut self.windows {
+            windows.on_symbol(number, letters, lot);
+        }
+    }
+
+    /// When the symbol at this place has something to do.
+    #[inline]
+    pub(crate) fn due(&self, place: usize) -> Ts {
+        let windows = self.windows.as_ref().map(|windows| windows.due(place));
+        let regimes = self.regimes.as_ref().map(|regimes| regimes.due(place));
+        let monitors = self.monitors.as_ref().map(|monitors| monitors.due(place));
+        let all = [windows, regimes, monitors];
+        all.into_iter().flatten().min().unwrap_or(Ts::MAX)
+    }
+
+    /// What happened to the symbol at this place, after all else was concluded from it.
+    #[inline]
+    pub(crate) fn on_event(
+        &mut self,
+        place: usize,
+        moment: &Moment<'_>,
+        view: &View,
+        out: &mut Outbox,
+    ) {
+        if let Some(windows) = &mut self.windows {
+            windows.on_event(place, moment, view, out);
+        }
+        if let Some(regimes) = &mut self.regimes {
+            regimes.on_event(place, moment.event.ts_event, view, out);
+        }
+        if let Some(monitors) = &mut self.monitors {
+            monitors.on_event(place, moment, view, out);
+        }
+    }
+
+    /// Messages are lost: what the quote of the symbol at this place is, is not known.
+    #[cold]
+    pub(crate) fn on_gap(&mut self, place: usize, number: u32, watermark: Ts) {
+        if let Some(windows) = &mut self.windows {
+            windows.on_gap(place, number, watermark);
+        }
+        if let Some(regimes) = &mut self.regimes {
+            regimes.on_gap(place);
+        }
+        if let Some(monitors) = &mut self.monitors {
+            monitors.on_gap(place, watermark);
+        }
+    }
+
+    /// Time has come to `watermark`. At the end of the input that is `MAX`, so that what is open closes,
+    /// and `until` is how far time came; else both are the same.
+    pub(crate) fn on_watermark(
+        &mut self,
+        place: usize,
+        number: u32,
+        watermark: Ts,
+        until: Ts,
+        out: &mut Outbox,
+    ) {
+        if let Some(windows) = &mut self.windows {
+            windows.on_watermark(place, number, watermark, until, out);
+        }
+        if let Some(regimes) = &mut self.regimes {
+            regimes.on_time(place, until, out);
+        }
+        if let Some(monitors) = &mut self.monitors {
+            monitors.on_time(place, until, out);
+        }
+    }
+
+    /// Saves what the feed said of a symbol.
+    pub(crate) fn save_named(&self, number: u32, out: &mut StateWriter<'_>) {
+        if let Some(windows) = &self.windows {
+            windows.save_named(number, out);
+        }
+    }
+
+    /// Loads that.
+    pub(crate) fn load_named(
+        &mut self,
+        number: u32,
+        from: &mut StateReader<'_>,
+    ) -> Result<(), StateError> {
+        match &mut self.windows {
+            Some(windows) => windows.load_named(number, from),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves what is known of the symbol at this place.
+    pub(crate) fn save(&self, place: usize, out: &mut StateWriter<'_>) {
+        if let Some(windows) = &self.windows {
+            windows.save(place, out);
+        }
+        if let Some(regimes) = &self.regimes {
+            regimes.save(place, out);
+        }
+        if let Some(monitors) = &self.monitors {
+            monitors.save(place, out);
+        }
+    }
+
+    /// Loads what was known of a symbol, at the next place.
+    pub(crate) fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        if let Some(windows) = &mut self.windows {
+            windows.load(from)?;
+        }
+        if let Some(regimes) = &mut self.regimes {
+            regimes.load(from)?;
+        }
+        if let Some(monitors) = &mut self.monitors {
+            monitors.load(from)?;
+        }
+        Ok(())
+    }
+}
