@@ -51,7 +51,7 @@ pub enum Command {
     /// FIX sessions: a counterparty for tests and certification.
     #[command(subcommand)]
     Fix(FixCommand),
-    /// Show a symbol's book, at the end of a run or at any time of it.
+    /// Show a symbol's book, or all best prices, at the end of a run or at any time of it.
     Book(Book),
     /// Compare a run with the truth that came with its session, or its books with others.
     Verify(Verify),
@@ -61,6 +61,11 @@ pub enum Command {
     Convert(Convert),
     /// Compare two runs: equal, or the first divergence with its context.
     Diff(Diff),
+    /// Stop orders of a run that may be going on, or hang: all of them, or those of a symbol or a
+    /// strategy. Stays so over restarts, until `unkill`.
+    Kill(Kill),
+    /// Let orders leave again that were stopped.
+    Unkill(Unkill),
     /// Make, show and restore savepoints: states of a run from which others can go on.
     #[command(subcommand)]
     Savepoint(Savepoint),
@@ -197,9 +202,27 @@ pub struct Replay {
     /// The run directory to make.
     #[arg(short, long)]
     pub output: Option<PathBuf>,
-    /// Go on with a run that was interrupted, or killed; with `--shards`, from there on with
-    /// another number of them.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "symbols", "from", "to", "date", "protocol"])]
+    /// Each file is of the trading day that it, or its name, says, and a folder stands for its
+    /// files. Days follow one another, each with books of its own, in a run of its own below the
+    /// directory: `tapeline replay captures/ --days -o runs/week`.
+    #[arg(long, conflicts_with_all = ["date", "rounds"])]
+    pub days: bool,
+    /// Take the same input so many times, each time as that of the day after; each round is a run
+    /// of its own below the directory, and all come to the same digest, or exit code 4:
+    /// `tapeline replay day.itch --loop 100 -o runs/soak`.
+    #[arg(id = "rounds", long = "loop", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rounds: Option<u32>,
+    /// Stop where a condition of rules comes to hold, of any symbol or of one, and show its book;
+    /// nothing is written, and no order leaves. On a terminal commands follow (`help` says which),
+    /// otherwise this is the end: `tapeline replay day.itch --break 'AAPL.spread > 50bps'`.
+    #[arg(long = "break", value_name = "EXPR", conflicts_with_all = ["output", "resume", "days", "rounds", "cpus", "strict"])]
+    pub break_at: Option<String>,
+    /// With --break: read commands from stdin, which is no terminal.
+    #[arg(long, requires = "break_at")]
+    pub break_commands: bool,
+    /// Go on with a run, or with days or rounds, that was interrupted, or killed; with `--shards`,
+    /// from there on with another number of them.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["files", "output", "config", "symbols", "from", "to", "date", "protocol", "days", "rounds"])]
     pub resume: Option<PathBuf>,
     /// With --resume: what to do with orders that may have left before the crash or not, instead
     /// of what orders.in_doubt says.
@@ -271,6 +294,63 @@ fn in_doubt(text: &str) -> Result<InDoubt, String> {
         "halt" => Ok(InDoubt::Halt),
         _ => Err("want possresend, query, cancel or halt".into()),
     }
+}
+
+/// Whose orders.
+#[derive(Debug, Args)]
+pub struct WhichLatch {
+    /// The run directory.
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    pub run: Option<PathBuf>,
+    /// Settings with a `risk.latch`, which all runs with them look at.
+    #[arg(short, long)]
+    pub config: Option<PathBuf>,
+}
+
+/// Which orders.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct KillScope {
+    /// All orders.
+    #[arg(long)]
+    pub all: bool,
+    /// Those of a symbol.
+    #[arg(long)]
+    pub symbol: Option<String>,
+    /// Those of a strategy: `momentum`, or a rule's name.
+    #[arg(long, value_name = "NAME")]
+    pub strategy: Option<String>,
+}
+
+/// `tapeline kill`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["all", "symbol", "strategy", "status"]).required(true))]
+pub struct Kill {
+    #[command(flatten)]
+    pub which: WhichLatch,
+    #[command(flatten)]
+    pub scope: KillScope,
+    /// Only say what is stopped.
+    #[arg(long)]
+    pub status: bool,
+    /// Also cancel what was sent and is stopped now, as soon as the run can.
+    #[arg(long, conflicts_with = "status")]
+    pub cancel: bool,
+    /// For the record.
+    #[arg(long, default_value = "none given")]
+    pub reason: String,
+}
+
+/// `tapeline unkill`
+#[derive(Debug, Args)]
+pub struct Unkill {
+    #[command(flatten)]
+    pub which: WhichLatch,
+    #[command(flatten)]
+    pub scope: KillScope,
+    /// For the record: why orders may leave again.
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// `tapeline savepoint ...`
@@ -381,7 +461,10 @@ pub struct ServeFeed {
     /// With --soup: cut each connection after so many messages, as a network may.
     #[arg(long, requires = "soup", value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     pub soup_cut: Option<u64>,
-    /// With --retransmit or --soup: go on until nobody has asked, or been connected, for so long.
+    /// Answer GLIMPSE logins at this address: all live orders of what was sent so far.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub glimpse: Option<SocketAddrV4>,
+    /// With --retransmit, --soup or --glimpse: go on until nobody has asked, or been connected, for so long.
     #[arg(long, default_value = "2s", value_name = "TIME")]
     pub linger: Span,
 }
@@ -426,12 +509,13 @@ fn remap(text: &str) -> Result<(SocketAddrV4, SocketAddrV4), String> {
 /// `tapeline book`
 #[derive(Debug, Args)]
 pub struct Book {
-    /// The symbol.
-    pub symbol: String,
+    /// The symbol; best prices of all otherwise: `tapeline book --run runs/r1 --at 15:30`.
+    pub symbol: Option<String>,
     /// The run directory.
     #[arg(long)]
     pub run: PathBuf,
-    /// At this time (after every event up to and at it); the end otherwise.
+    /// At this time (after every event up to and at it); the end otherwise. The first time that a
+    /// complete run is asked, its books are indexed.
     #[arg(long)]
     pub at: Option<String>,
     /// How many levels.
@@ -446,7 +530,8 @@ pub struct Verify {
     pub run: PathBuf,
     /// A truth file that `tapeline sample` wrote, or `reference`: the run's events once more
     /// through books and through a second, plain implementation of them, compared after each event;
-    /// or `lobster:DIR`: the rows of LOBSTER's order book file, compared after each message.
+    /// or `lobster:DIR`: the rows of LOBSTER's order book file, compared after each message; or
+    /// `mbp10:FILE.dbn`: Databento's ten levels of the same market, compared after each event.
     #[arg(long, value_name = "ORACLE")]
     pub against: PathBuf,
 }

@@ -9,12 +9,13 @@ use std::io;
 
 use analytics::risk::{Risk, RiskConfig};
 use analytics::{Intents, SuiteConfig, Suites};
-use book::{Books, BooksConfig};
+use book::{Books, BooksConfig, Breach};
 use bus::market::Anomalies;
 use bus::mem;
 use bus::state::{Part, StateError, StateReader, StateWriter};
 use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, Ts};
 
+use crate::config::Check;
 use crate::digest::{Closed, SymbolDigest};
 
 /// How many events ahead a symbol's place and digest are asked for, and then its state.
@@ -48,6 +49,8 @@ pub struct CoreConfig {
     pub risk: RiskConfig,
     /// Symbol numbers from 0.
     pub symbols_max: usize,
+    /// How much of a book is looked at after each event.
+    pub check: Check,
 }
 
 /// What takes in what a core is given and what it concludes, in order.
@@ -114,6 +117,17 @@ pub struct Core {
     /// Whether the exchange said that market hours are on, or nothing.
     is_open: bool,
     is_ended: bool,
+    check: Check,
+    breaches: Breaches,
+}
+
+/// What did not hold of books, where that is looked at. Not saved: of one process.
+#[derive(Clone, Debug, Default)]
+pub struct Breaches {
+    /// By kind, as in [`Breach::ALL`].
+    pub counts: [u64; Breach::ALL.len()],
+    /// The first of them, and the events they were found after.
+    pub examples: Vec<(Breach, Event)>,
 }
 
 /// What a symbol is called, and in what its quantities are.
@@ -141,6 +155,7 @@ impl Core {
     /// Allocates all that the core will need.
     pub fn new(mut config: CoreConfig) -> io::Result<Core> {
         config.suite.origin = config.midnight;
+        config.risk.midnight = config.midnight;
         Ok(Core {
             midnight: config.midnight,
             from: config.from,
@@ -160,12 +175,46 @@ impl Core {
             gap_messages: 0,
             is_open: true,
             is_ended: false,
+            check: config.check,
+            breaches: Breaches::default(),
         })
     }
 
     /// Takes in some events, in order.
     #[inline]
     pub fn take(&mut self, events: &[Event], sink: &mut impl Sink) {
+        match self.check {
+            Check::Off => self.take_all(events, sink),
+            Check::Touched | Check::Full => self.take_checked(events, sink),
+        }
+    }
+
+    /// The same, one by one, with a look at what each changed.
+    #[cold]
+    #[inline(never)]
+    fn take_checked(&mut self, events: &[Event], sink: &mut impl Sink) {
+        let whole = self.check == Check::Full;
+        for event in events {
+            let look = self.books.look(event);
+            self.take_all(std::slice::from_ref(event), sink);
+            if event.kind.is_for_all() {
+                continue;
+            }
+            // Between changes that are one, a book may be anything but wrong in its sums.
+            let is_open =
+                self.is_open && !event.flags.has(Flags::MORE) && !self.books.is_stale(look.symbol);
+            if let Some(breach) = self.books.breach(&look, event, whole, is_open) {
+                self.breaches.counts[breach as usize] += 1;
+                if self.breaches.examples.len() < EXAMPLES_MAX {
+                    self.breaches.examples.push((breach, *event));
+                }
+            }
+        }
+    }
+
+    /// Not a part of its callers, so that there is one of it and what is rare costs the other nothing.
+    #[inline(never)]
+    fn take_all(&mut self, events: &[Event], sink: &mut impl Sink) {
         let Some(last) = events.last() else { return };
         self.last_seq = last.seq;
         self.is_ended |= last.kind == Kind::End;
@@ -336,6 +385,7 @@ impl Core {
                     named.decimals = beside.u8()?;
                 }
                 self.names[index] = named;
+                self.risk.on_symbol(symbol, &named.letters);
                 beside.end()?;
             }
         }
@@ -398,6 +448,11 @@ impl Core {
     /// The first events that something was wrong with, and what.
     pub fn examples(&self) -> &[(Anomaly, Event)] {
         &self.examples
+    }
+
+    /// What did not hold of the books.
+    pub fn breaches(&self) -> &Breaches {
+        &self.breaches
     }
 
     /// What was wrong with the events.
@@ -468,6 +523,7 @@ impl Rest<'_> {
                 self.names[symbol as usize] = Named::by(event);
                 let letters = event.order.to_be_bytes();
                 self.suites.on_symbol(symbol, letters, event.qty.0);
+                self.risk.on_symbol(symbol, &letters);
             }
             return;
         }
@@ -581,6 +637,8 @@ impl Rest<'_> {
                     say_digest(digest.finish(), symbol, event, sink);
                 }
             }
+            // Who was lost is known again: the symbols' own events say so to the analytics.
+            Kind::Gap if event.flags.has(Flags::WHOLE) => {}
             Kind::Gap => {
                 *self.gap_messages += event.qty.0 as u64;
                 self.suites.on_gap();

@@ -14,29 +14,32 @@ mod one;
 mod orders;
 mod reading;
 mod shards;
+mod snapshots;
 mod stop;
 mod timed;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bus::Ts;
 use bus::clock::MachineClock;
-use bus::oms::{Gateway, Real, Several};
+use bus::oms::{Gateway, Several};
 use bus::ring::{self, Receiver, Sender};
 use crossbeam_utils::CachePadded;
+use feed::glimpse::Link;
 use feed::protocol::{
     Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis, Wire,
 };
 use feed::quarantine::Quarantine;
-use feed::reader::{ReadError, ReaderStats};
+use feed::reader::{HealRule, ReadError, ReaderStats};
 use feed::source::Pace;
 
 use crate::config::{Config, Model};
 use crate::core::{Core, CoreConfig};
+use crate::kill::{self, Kill};
 use crate::latency::Measure;
 use crate::quarantine::Keeper;
 use crate::rest::Room;
@@ -44,12 +47,15 @@ use crate::run_dir::{Part, RunDir};
 use crate::savepoint::Origin;
 use crate::session::TradingDay;
 use crate::shard::{Finished, ShardError, Stamp};
+use crate::term::complain;
 
 use checkpoints::make_checkpoints;
 use one::OneThread;
 use reading::ReaderThread;
 use shards::{Ready, shard_thread};
 
+pub use orders::Outlet;
+pub use reading::reader_of;
 pub use stop::{Stop, watch_signals};
 pub use timed::{Live, Timed, paced_speed};
 
@@ -83,6 +89,8 @@ pub struct Job<'a> {
     pub is_live: bool,
     /// What its messages are.
     pub wire: Wire,
+    /// By how much all times are later than the input says. The trading day is the later one.
+    pub moved_ns: i64,
 }
 
 impl<'a> Job<'a> {
@@ -166,11 +174,13 @@ impl PipelineError {
 
 /// What all threads of a run share: read-mostly flags, each on its own cache line.
 struct Shared {
-    kill: CachePadded<AtomicBool>,
+    kill: Arc<CachePadded<Kill>>,
     failed: CachePadded<AtomicBool>,
     pace: OnceLock<Pace>,
     /// For the reader, once.
     quarantine: Mutex<Option<Quarantine>>,
+    /// Likewise, whom it asks for snapshots.
+    snapshots: Mutex<Option<(Link, HealRule)>>,
     /// The hot threads' cores: the reader's, then each shard's; or that of all of them.
     cpus: Vec<Option<usize>>,
     /// A core that no shard has, for threads that are not hot.
@@ -213,7 +223,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
     clock: &MachineClock,
     stop: &Stop,
     measure: Measure,
-    wrap: impl Fn(Several<Real>) -> G + Sync,
+    wrap: impl Fn(Several<Outlet>) -> G + Sync,
     mut watch: impl FnMut(Progressed),
 ) -> Result<Outcome, PipelineError> {
     let wrap = &wrap;
@@ -226,9 +236,19 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         Some((keeper, quarantine)) => (Some(keeper), Some(quarantine)),
         None => (None, None),
     };
+    let latch = kill::path_of(job.config, job.dir);
+    if !job.resume && latch == job.dir.latch_path() {
+        job.dir.make_latch().map_err(PipelineError::Setup)?;
+    }
+    let (kill, said) = Kill::open(&latch, job.config);
+    let kill_file = job.config.risk.kill_file.as_deref();
+    said.into_iter()
+        .chain(kill.look(kill_file))
+        .for_each(complain);
     let shared = Shared {
         quarantine: Mutex::new(quarantine),
-        kill: CachePadded::new(AtomicBool::new(false)),
+        snapshots: Mutex::new(snapshots::start(job).map_err(PipelineError::Setup)?),
+        kill: Arc::new(CachePadded::new(kill)),
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
         elsewhere: elsewhere(&cpus),
@@ -277,7 +297,6 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     unreachable!("both were just made");
                 };
                 let ready = ready_tx.clone();
-                let midnight = job.day.midnight;
                 let all = OneThread {
                     run,
                     source,
@@ -286,7 +305,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     ready,
                     wrap,
                 };
-                let body = move || with_protocol(run.job.wire, midnight, all);
+                let body = move || with_protocol(run.job, all);
                 hot.push(spawn(scope, "one".into(), body)?);
             }
         }
@@ -321,7 +340,6 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         }
         let started = Instant::now();
         if let (Some(source), Some(senders)) = (source, senders) {
-            let midnight = job.day.midnight;
             let reader = ReaderThread {
                 run,
                 source,
@@ -329,7 +347,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 resume_after,
                 last_ts,
             };
-            let body = move || with_protocol(run.job.wire, midnight, reader);
+            let body = move || with_protocol(run.job, reader);
             hot.push(spawn(scope, "reader".into(), body)?);
         }
         let (ended_tx, ended_rx) = mpsc::channel();
@@ -344,11 +362,8 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                     .map_err(|e| PipelineError::Setup(format!("thread of checkpoints: {e}")))?,
             );
         }
-        let kill_file = job.config.risk.kill_file.as_deref();
         while !hot.iter().all(|handle| handle.is_finished()) {
-            if let Some(path) = kill_file {
-                shared.kill.store(path.exists(), Ordering::Release);
-            }
+            shared.kill.look(kill_file).into_iter().for_each(complain);
             let events = shared
                 .shards
                 .iter()
@@ -415,9 +430,11 @@ trait Typed {
 }
 
 /// What was decided at run time becomes a type here.
-fn with_protocol(wire: Wire, midnight: Ts, typed: impl Typed) -> Ended {
-    match wire {
-        Wire::Itch => typed.run(Itch::new(midnight)),
+fn with_protocol(job: &Job<'_>, typed: impl Typed) -> Ended {
+    // The reader moves the times of all protocols but ITCH, whose day alone says when it is.
+    let midnight = job.day.midnight.plus_ns(-job.moved_ns);
+    match job.wire {
+        Wire::Itch => typed.run(Itch::new(job.day.midnight)),
         Wire::Iex => typed.run(Iex::new()),
         Wire::Lobster => typed.run(Lobster::new(midnight)),
         Wire::Dbn => typed.run(Dbn::new()),
@@ -510,6 +527,7 @@ pub fn core(config: &Config, midnight: Ts, from: Option<Ts>) -> Result<Core, Str
         suite: config.suite(),
         risk: config.risk_gate(),
         symbols_max: config.limits.symbols,
+        check: config.book.check,
     })
     .map_err(|e| format!("reserving memory for the books: {e}"))
 }

@@ -391,8 +391,7 @@ impl Recovery {
         if self.beyond.is_some() {
             return Ok(());
         }
-        let index = signal.kind as usize & 0xf;
-        self.counts.signals[index] += 1;
+        self.counts.concluded(&signal);
         if self.expected.pop_front() != Some(signal) {
             let what = format!("holds {:?}, which was not concluded", signal.body());
             return Err(ShardError::Diverged { cell, what });
@@ -421,7 +420,7 @@ impl Recovery {
         self.number(self.share.shard, sent.msg_seq);
         self.ledger.said(signal, sent);
         if signal.seq <= self.cut {
-            self.counts.signals[signal.kind as usize & 0xf] += 1;
+            self.counts.concluded(signal);
             self.counts.said(sent);
         }
     }

@@ -6,21 +6,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use book::Breach;
 use bus::log::{LogError, LogReader, Record};
 use bus::signal::SignalKind;
 use bus::{Anomaly, Body, Side, Signal, Ts};
-use feed::reader::{ReaderStats, RecoveryStats};
+use feed::reader::{HealStats, ReaderStats, RecoveryStats};
+use fix::Blotter;
 
 use crate::config::Config;
 use crate::latency::Latency;
 use crate::pipeline::Outcome;
 use crate::reference::Reference;
 use crate::run_dir::{
-    Counts, Digests, Full, Gap, Line, Manifest, Piece, Quarantined, Retransmission, RunDir, State,
-    SymbolResult,
+    Counts, Digests, Full, Gap, LastHeal, Line, Manifest, Piece, Quarantined, Retransmission,
+    RunDir, Snapshots, State, SymbolResult,
 };
 use crate::session::TradingDay;
-use crate::shard::Finished;
+use crate::shard::{Finished, ShardCounts};
 use crate::tables::{self, BookRow, Names, Tables};
 
 /// Levels of each final book that are kept.
@@ -49,7 +51,11 @@ pub fn conclude(
     bus::failpoint!("results-begun");
     let names = names(config, day, &outcome.shards);
     let pieces = dir.pieces(&manifest.parts);
-    write_tables(dir, &names, &pieces, &outcome.shards)?;
+    let blotters = match config.orders.fix {
+        Some(_) => read_blotters(dir, config.run.shards)?,
+        None => Vec::new(),
+    };
+    write_tables(dir, &names, &pieces, &outcome.shards, &blotters)?;
     let digests = digests(&names, &pieces)?;
     let symbols = symbols(&names, &dir.read_reference()?, &outcome.shards);
     dir.write_symbols(&symbols)?;
@@ -77,8 +83,10 @@ pub fn conclude(
     manifest.lines = lines(&outcome.reader);
     manifest.gaps = gaps(&outcome.reader);
     manifest.retransmission = outcome.reader.recovery.map(retransmission);
+    manifest.snapshot = outcome.reader.heal.as_ref().map(snapshots);
     manifest.quarantine = quarantined(&outcome.reader);
     manifest.anomalies = anomalies(&outcome.reader, &outcome.shards);
+    (manifest.breaches, manifest.breach_examples) = breaches(&names, day, &outcome.shards);
     manifest.full = full(config, &manifest.anomalies);
     manifest.anomaly_examples = examples(&names, day, outcome);
     dir.write_manifest(&manifest)?;
@@ -87,6 +95,38 @@ pub fn conclude(
         symbols,
         latency,
     })
+}
+
+/// What did not hold of books, and the first of it in words.
+fn breaches(
+    names: &Names,
+    day: &TradingDay,
+    shards: &[Finished],
+) -> (BTreeMap<String, u64>, Vec<String>) {
+    let (mut counts, mut examples) = (BTreeMap::new(), Vec::new());
+    for shard in shards {
+        let found = shard.core.breaches();
+        for (breach, count) in Breach::ALL.into_iter().zip(found.counts) {
+            if count > 0 {
+                *counts.entry(breach.name().to_string()).or_default() += count;
+            }
+        }
+        examples.extend(found.examples.iter().map(|(breach, event)| {
+            format!(
+                "after message {} at {}, {}: {}: {:?} {:?} order {} price {} qty {}",
+                event.seq,
+                day.clock(event.ts_event),
+                symbol_name(names, event.symbol),
+                breach.name(),
+                event.kind,
+                event.side,
+                event.order,
+                event.price,
+                event.qty
+            )
+        }));
+    }
+    (counts, examples)
 }
 
 /// What `[limits]` left out.
@@ -108,6 +148,13 @@ fn quarantined(reader: &ReaderStats) -> Option<Quarantined> {
         left_out: kept.left_out,
     };
     (quarantined != Quarantined::default()).then_some(quarantined)
+}
+
+/// What was said of the orders of each shard.
+pub fn read_blotters(dir: &RunDir, shards: usize) -> Result<Vec<Blotter>, String> {
+    (0..shards)
+        .map(|shard| Blotter::read(&dir.reports_path(shard)).map_err(|e| e.to_string()))
+        .collect()
 }
 
 fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
@@ -138,9 +185,14 @@ fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
             })
             .collect(),
         // A rule's number is its place plus one, in alerts and in orders.
-        spreads: with_rules("spread", config),
-        regimes: vec!["volatility".into()],
-        strategies: with_rules("momentum", config),
+        spreads: (with_rules("spread", config).into_iter())
+            .chain(config.monitors.0.keys().cloned())
+            .collect(),
+        // As models' numbers are theirs in regimes.
+        regimes: (std::iter::once("volatility".to_string()))
+            .chain(config.regimes.0.keys().cloned())
+            .collect(),
+        strategies: crate::kill::strategies(config),
         date: bus::oms::Date {
             year,
             month,
@@ -160,6 +212,7 @@ fn write_tables(
     names: &Names,
     pieces: &[Piece],
     shards: &[Finished],
+    blotters: &[Blotter],
 ) -> Result<(), String> {
     let folder = dir.tables_dir();
     if folder.exists() {
@@ -190,6 +243,9 @@ fn write_tables(
         }
     }
     tables::write_books(&folder, names, rows).map_err(|e| e.to_string())?;
+    if !blotters.is_empty() {
+        tables::write_fills(&folder, names, blotters).map_err(|e| e.to_string())?;
+    }
     // The manifest is about to say that the run is complete: its tables' names must last, too.
     fs::File::open(&folder)
         .and_then(|folder| folder.sync_all())
@@ -308,6 +364,7 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         windows: signals(SignalKind::Window),
         late: signals(SignalKind::Late),
         alerts: signals(SignalKind::Spread),
+        rule_alerts: total(|shard| shard.counts.signals[ShardCounts::RULES]),
         regimes: signals(SignalKind::Regime),
         signals: signals(SignalKind::Momentum),
         orders: signals(SignalKind::Order),
@@ -365,6 +422,24 @@ fn retransmission(stats: RecoveryStats) -> Retransmission {
         asked: stats.asked.messages,
         recovered: stats.recovered,
         given_up: stats.given_up,
+    }
+}
+
+fn snapshots(stats: &HealStats) -> Snapshots {
+    Snapshots {
+        losses: stats.losses,
+        came: stats.snapshots,
+        failed: stats.failed,
+        overflows: stats.overflows,
+        given_up: stats.is_given_up,
+        heals: stats.heals,
+        last: stats.last.map(|last| LastHeal {
+            sequence: last.sequence,
+            ts_event_ns: last.ts_event.0,
+            seq: last.seq,
+            symbols: last.symbols,
+            orders: last.orders,
+        }),
     }
 }
 

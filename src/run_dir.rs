@@ -8,11 +8,14 @@
 //! RUN/checkpoints/         states of shards, so that not all of the log must be replayed
 //! RUN/savepoints/NAME/     a state of the whole run, for any number of shards
 //! RUN/orders/shard-N.fix   the FIX messages as sent
+//! RUN/orders/shard-N.reports, .session   what both sides of a FIX session said, and its numbers
 //! RUN/tables/*.parquet     windows, alerts, regimes, signals, orders, books: made from the log
+//! RUN/latch                what stops orders; with RUN/latch.audit, who turned it
 //! RUN/quarantine.bin       what was not understood, if anything
 //! RUN/reference.csv        the reference data the run had, if any
 //! RUN/symbols.json         what became of each symbol
 //! RUN/digests.csv          a digest for each symbol and minute
+//! RUN/index/               its books at some places of the log, once somebody asked for a book
 //! RUN/latency/             HdrHistogram files
 //! ```
 
@@ -23,16 +26,21 @@ use std::path::{Path, PathBuf};
 
 use bus::disk::{Directory, Files};
 use bus::log::{Corruption, Damage, LogError, LogReader, Record};
+use bus::oms::Latch;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
 use crate::reference::{Instrument, Reference};
+use crate::series;
 
 /// In the directory of a log that was cut by hand.
 const REPAIRED: &str = "REPAIRED";
 /// Beside the logs of a part, once all of them are there.
 const BEGUN: &str = "BEGUN";
+
+/// What stops orders.
+const LATCH: &str = "latch";
 
 /// The manifest's format.
 pub const SCHEMA: &str = "tapeline-manifest/1";
@@ -74,6 +82,9 @@ pub struct Manifest {
     /// How often it was gone on with.
     #[serde(default)]
     pub resumed: u32,
+    /// Whether the run was begun with a latch of its own, so that a missing one was taken away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latch: bool,
     /// How records reach the disk.
     pub log_backend: String,
     /// The machine.
@@ -87,6 +98,15 @@ pub struct Manifest {
     /// What was asked for because no line brought it, where that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retransmission: Option<Retransmission>,
+    /// What did not hold of books, where `book.check` looks, and how often.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub breaches: BTreeMap<String, u64>,
+    /// The first of them in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breach_examples: Vec<String>,
+    /// How books were made whole after a loss, where that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshots>,
     /// What was left out of books because of `[limits]`, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full: Option<Full>,
@@ -148,6 +168,9 @@ pub struct Options {
     pub from_ns: Option<i64>,
     /// Stop at, ns since 1970.
     pub to_ns: Option<i64>,
+    /// By how much all times are later than the input says: it was taken as that of another day.
+    #[serde(default, skip_serializing_if = "is_zero_ns")]
+    pub moved_ns: i64,
 }
 
 /// What was counted.
@@ -173,6 +196,9 @@ pub struct Counts {
     pub late: u64,
     /// Spread alerts raised and cleared.
     pub alerts: u64,
+    /// The same of rules, and of declared monitors.
+    #[serde(default)]
+    pub rule_alerts: u64,
     /// Changes of regime.
     pub regimes: u64,
     /// Signals of strategies.
@@ -227,6 +253,41 @@ pub struct Retransmission {
     pub recovered: u64,
     /// Messages that were lost all the same.
     pub given_up: u64,
+}
+
+/// How books were made whole after a loss. Of the last time that the run was gone on with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshots {
+    /// How often all books became stale, a beginning within a session and an interruption included.
+    pub losses: u64,
+    /// Snapshots that came.
+    pub came: u64,
+    /// How often asking brought none.
+    pub failed: u64,
+    /// How often more came meanwhile than `source.snapshot.buffer`.
+    pub overflows: u64,
+    /// Whether nobody was asked any more at the end, since too many attempts in a row failed.
+    pub given_up: bool,
+    /// How often all books were made whole.
+    pub heals: u64,
+    /// The last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastHeal>,
+}
+
+/// Books that were made whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastHeal {
+    /// The first message of the feed behind it.
+    pub sequence: u64,
+    /// When that was: the highest event time before, ns since 1970.
+    pub ts_event_ns: i64,
+    /// The number of its event in the log.
+    pub seq: u64,
+    /// How many symbols are whole since.
+    pub symbols: u64,
+    /// How many orders they have.
+    pub orders: u64,
 }
 
 /// What was left out for want of room.
@@ -305,6 +366,10 @@ pub struct SymbolResult {
     pub ask: Option<(String, i64)>,
 }
 
+fn is_zero_ns(number: &i64) -> bool {
+    *number == 0
+}
+
 fn is_zero(number: &u8) -> bool {
     *number == 0
 }
@@ -380,13 +445,22 @@ impl RunDir {
         })
     }
 
+    /// A directory that is there already, whatever it holds.
+    pub fn at(path: &Path) -> RunDir {
+        RunDir {
+            path: path.to_path_buf(),
+        }
+    }
+
     /// A directory that holds a run.
     pub fn open(path: &Path) -> Result<(RunDir, Manifest), String> {
-        let dir = RunDir {
-            path: path.to_path_buf(),
-        };
+        let dir = RunDir::at(path);
         let file = dir.manifest_path();
         let text = fs::read_to_string(&file).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound if path.join(series::FILE).exists() => format!(
+                "{}: holds several runs, each in a folder of its own: name one of those",
+                path.display()
+            ),
             io::ErrorKind::NotFound => format!(
                 "{}: not a run directory: there is no such file (a run that was killed before \
                      it wrote one has sent nothing: delete its directory and begin it anew)",
@@ -432,6 +506,19 @@ impl RunDir {
     /// `log/shard-N`, or `log/part-P/shard-N` for parts after the first.
     pub fn log_dir(&self, part: usize, shard: usize) -> PathBuf {
         of_part(self.path.join("log"), part, shard)
+    }
+
+    /// `latch`
+    pub fn latch_path(&self) -> PathBuf {
+        self.path.join(LATCH)
+    }
+
+    /// Makes a latch that stops nothing, unless there is one.
+    pub fn make_latch(&self) -> Result<(), String> {
+        match self.latch_path().exists() {
+            true => Ok(()),
+            false => self.write_whole(LATCH, &Latch::fresh()),
+        }
     }
 
     /// `quarantine.bin`
@@ -521,6 +608,21 @@ impl RunDir {
             }));
         }
         pieces
+    }
+
+    /// `orders/shard-N.reports`: what both sides of a FIX session said of orders.
+    pub fn reports_path(&self, shard: usize) -> PathBuf {
+        self.path
+            .join("orders")
+            .join(format!("shard-{shard}.reports"))
+    }
+
+    /// `orders/shard-N.session`: a FIX session's numbers and messages, where the settings name no
+    /// other place.
+    pub fn session_path(&self, shard: usize) -> PathBuf {
+        self.path
+            .join("orders")
+            .join(format!("shard-{shard}.session"))
     }
 
     /// `orders/shard-N.fix`

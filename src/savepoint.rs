@@ -544,6 +544,12 @@ pub fn restore(
         let text = fs::read(&reference).map_err(|e| fail(&reference, e))?;
         new.write_whole("reference.csv", &text)?;
     }
+    // What was stopped stays so.
+    match fs::read(run.latch_path()) {
+        Ok(bytes) => new.write_whole("latch", &bytes)?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(fail(&run.latch_path(), e)),
+    }
     let mut parts = manifest.parts[..=savepoint.part].to_vec();
     for (part, Part { shards, .. }) in parts.iter().enumerate() {
         for shard in 0..*shards {

@@ -53,6 +53,14 @@ impl TradingDay {
         })
     }
 
+    /// The day so many days later, in the same zone.
+    pub fn later(&self, days: u32) -> Result<TradingDay, String> {
+        let span = jiff::Span::new().try_days(days);
+        let date = span.and_then(|span| self.date.checked_add(span));
+        let date = date.map_err(|e| format!("{} and {days} days: {e}", self.date))?;
+        TradingDay::of(date, self.timezone.clone())
+    }
+
     /// The name of its time zone.
     pub fn zone(&self) -> &str {
         // Made of a name, always.
@@ -160,6 +168,12 @@ mod tests {
         let next = open.plus_ns(2 * 86_400 * Ts::SECOND_NS);
         assert_eq!(winter.shown(next), "2026-01-07 09:30:00");
         assert_eq!(winter.parse("2026-01-05T14:30:00Z"), Ok(open));
+        let before = TradingDay::new("2026-03-07", "America/New_York").unwrap();
+        let clocks_go = before.later(2).unwrap();
+        assert_eq!(clocks_go.date.to_string(), "2026-03-09");
+        let moved_ns = clocks_go.midnight.since(before.midnight);
+        assert_eq!(moved_ns, 47 * 3600 * Ts::SECOND_NS);
+        assert!(before.later(u32::MAX).is_err());
         assert!(winter.parse("half past nine").is_err());
         assert!(TradingDay::new("2026-01-05", "Mars/Base").is_err());
         assert!(TradingDay::new("20260199", "America/New_York").is_err());

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::clock::Clock;
 use bus::disk::Disk;
@@ -19,6 +18,7 @@ use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
 use feed::source::Pace;
 
 use crate::core::{Core, Lap, Sink};
+use crate::kill::Kill;
 use crate::latency::{Latency, Measure, OrderWay, Way};
 use crate::recovery::{Ahead, Ledger, Recovered, Recovery, key, sent_signal};
 
@@ -31,6 +31,9 @@ const EVENTS_AT_REST_MAX: usize = 32;
 /// Orders that may wait for the log or the peer. When full, the shard takes no new events until
 /// they leave, and the ring behind it fills.
 const HELD_ORDERS_MAX: usize = 4096;
+/// Orders that a stop with cancels reaches back to, and how many of them a turn looks at.
+const OPEN_ORDERS_MAX: usize = 1 << 16;
+const CANCELS_PER_TURN: usize = 64;
 
 /// When the reader handled the last event of one of its turns.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +150,7 @@ impl From<GatewayError> for ShardError {
 pub struct ShardCounts {
     /// Events taken from the ring.
     pub events: u64,
-    /// Signals of each kind, by `SignalKind as usize - 0x80`.
+    /// Signals of each kind, by `SignalKind as usize - 0x80`; those of rules and monitors apart.
     pub signals: [u64; 16],
     /// Orders handed to the peer.
     pub sent: u64,
@@ -160,6 +163,20 @@ pub struct ShardCounts {
 }
 
 impl ShardCounts {
+    /// Where alerts of rules and monitors are counted, which are of one kind with those of the spread monitor: at the
+    /// place of a kind that there is not.
+    pub(crate) const RULES: usize = 15;
+
+    /// Counts a signal.
+    #[inline]
+    pub(crate) fn concluded(&mut self, signal: &Signal) {
+        let index = match (signal.kind, signal.rule) {
+            (SignalKind::Spread, 1..) => ShardCounts::RULES,
+            (kind, _) => kind as usize & 0xf,
+        };
+        self.signals[index] += 1;
+    }
+
     pub(crate) fn said(&mut self, sent: &Sent) {
         match sent.outcome {
             Outcome::Sent => self.sent += 1,
@@ -245,7 +262,13 @@ pub struct Shard<'a, D: Disk, G, C> {
     encoder: Encoder,
     gateway: G,
     clock: C,
-    kill: &'a AtomicBool,
+    kill: &'a Kill,
+    /// The change of the latch whose cancels were made, and how many orders are still to be looked at
+    /// for the one at hand.
+    cancels_done: u64,
+    cancels_left: Option<(u64, usize)>,
+    /// Sent, and not known to be over: what a stop cancels. The oldest are forgotten.
+    open: VecDeque<Signal>,
     latency: Latency,
     /// Up to this event, the reader's stamps were matched with batches.
     matched_seq: u64,
@@ -277,8 +300,8 @@ pub struct Parts<'a, D: Disk, G, C> {
     pub gateway: G,
     /// For latency, and to know how old a record is.
     pub clock: C,
-    /// While set, no order is sent.
-    pub kill: &'a AtomicBool,
+    /// What stops orders.
+    pub kill: &'a Kill,
 }
 
 /// The log, and what waits before and behind it: where a core's conclusions go.
@@ -436,7 +459,7 @@ impl<D: Disk> Sink for Exit<D> {
     }
 
     fn signal(&mut self, signal: &Signal) {
-        self.counts.signals[signal.kind as usize & 0xf] += 1;
+        self.counts.concluded(signal);
         if self.has_room(2) {
             self.append_signal(signal);
         } else {
@@ -451,7 +474,7 @@ impl<D: Disk> Sink for Exit<D> {
     }
 
     fn owed(&mut self, signal: &Signal) {
-        self.counts.signals[signal.kind as usize & 0xf] += 1;
+        self.counts.concluded(signal);
         if self.owed.is_empty() && self.log.room_cells() >= 2 {
             self.append_signal(signal);
         } else {
@@ -563,6 +586,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             gateway: parts.gateway,
             clock: parts.clock,
             kill: parts.kill,
+            cancels_done: 0,
+            cancels_left: None,
+            open: VecDeque::with_capacity(OPEN_ORDERS_MAX),
             latency: Latency::measuring(config.measure),
             matched_seq: 0,
             dues: Vec::with_capacity(BATCH_EVENTS_MAX),
@@ -648,6 +674,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             work += self.say_left();
             bus::failpoint!("orders-said");
         }
+        let cancels = self.kill.cancels();
+        if cancels != self.cancels_done {
+            work += self.cancel_open(cancels)?;
+        }
         work += self.exit.write_kept();
         // A frame goes early only for an order in it, once: not for what comes while it is under
         // way, or a burst would fill the disk with half-empty frames.
@@ -692,7 +722,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
 
     /// Whether the input ended and everything that came is done with.
     pub fn is_done(&self) -> bool {
-        self.is_input_over && self.leaving.is_empty() && self.exit.is_empty()
+        self.is_input_over
+            && self.leaving.is_empty()
+            && self.exit.is_empty()
+            && self.kill.cancels() == self.cancels_done
     }
 
     fn take(&mut self) -> Result<usize, ShardError> {
@@ -791,7 +824,12 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             if self.config.is_durable && !is_durable && !planted::is(Bug::SendBeforeDurable) {
                 break;
             }
-            if self.kill.load(Ordering::Acquire) {
+            // What an earlier send left in this process would leave after a stop. So there is never more
+            // than the rest of one message.
+            if self.gateway.waiting() > 0 {
+                break;
+            }
+            if !self.kill.is_open() && self.is_stopped(&held) {
                 self.exit.held.pop_front();
                 self.exit.counts.killed += 1;
                 self.say_sent(&held.order, Outcome::Killed, 0);
@@ -800,7 +838,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             }
             bus::failpoint!("order-released");
             let released_ns = self.clock.now_ns();
-            let Some(encoded_ns) = self.send(&held)? else {
+            let Some(encoded_ns) = self.send(&held.order, held.how)? else {
                 break;
             };
             let way = OrderWay {
@@ -814,6 +852,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             let outcome = match held.how {
                 How::New | How::Again => {
                     self.exit.counts.sent += 1;
+                    if self.open.len() == OPEN_ORDERS_MAX {
+                        self.open.pop_front();
+                    }
+                    self.open.push_back(held.order);
                     Outcome::Sent
                 }
                 How::Cancel => Outcome::Cancelled,
@@ -825,15 +867,57 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         Ok(count)
     }
 
-    /// When it was a message that the peer then took; `None` if the peer takes nothing now.
-    fn send(&mut self, held: &Held) -> Result<Option<u64>, ShardError> {
+    #[cold]
+    fn is_stopped(&self, held: &Held) -> bool {
+        // What a person stopped may still be cancelled; what this process does not trust may not.
+        let is_harmless = held.how == How::Cancel && !self.kill.is_shut_here();
         let order = &held.order;
+        !is_harmless && self.kill.stops(self.core.name(order.symbol), order.rule)
+    }
+
+    /// Cancels some of the orders that were sent and are stopped now.
+    #[cold]
+    fn cancel_open(&mut self, asked: u64) -> Result<usize, ShardError> {
+        let left = match self.cancels_left {
+            Some((of, left)) if of == asked => left,
+            _ => self.open.len(),
+        };
+        let mut looked_at = 0;
+        while looked_at < left.min(CANCELS_PER_TURN) && self.gateway.waiting() == 0 {
+            let Some(order) = self.open.pop_front() else {
+                break;
+            };
+            looked_at += 1;
+            if asked == 0 || !self.kill.stops(self.core.name(order.symbol), order.rule) {
+                self.open.push_back(order);
+                continue;
+            }
+            if self.send(&order, How::Cancel)?.is_none() {
+                self.open.push_front(order);
+                looked_at -= 1;
+                break;
+            }
+            let leaving = (order, Outcome::Cancelled, self.msg_seq);
+            self.leaving.push_back(leaving);
+        }
+        match left - looked_at {
+            0 => self.cancels_done = asked,
+            left => self.cancels_left = Some((asked, left)),
+        }
+        Ok(looked_at)
+    }
+
+    /// When it was a message that the peer then took; `None` if the peer takes nothing now.
+    fn send(&mut self, order: &Signal, how: How) -> Result<Option<u64>, ShardError> {
         let Some(Body::Order(body)) = order.body() else {
             unreachable!("only orders are held");
         };
+        let Some(msg_seq) = self.gateway.next_msg_seq(self.msg_seq + 1) else {
+            return Ok(None);
+        };
         let id = self.order_id(order);
         let new = NewOrder {
-            msg_seq: self.msg_seq + 1,
+            msg_seq,
             sending_time: if self.config.is_live {
                 self.clock.wall()
             } else {
@@ -843,9 +927,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             symbol: self.core.name(order.symbol),
             order: &body,
             transact_time: order.ts_event,
-            poss_resend: held.how == How::Again,
+            poss_resend: how == How::Again,
         };
-        let message = match held.how {
+        let message = match how {
             How::New | How::Again => self.encoder.encode(&new),
             How::Cancel => self.encoder.encode_about(About::Cancel, &new),
         };
@@ -857,7 +941,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         bus::failpoint!("order-buffered");
         self.gateway.turn()?;
         bus::failpoint!("order-out");
-        self.msg_seq += 1;
+        self.msg_seq = msg_seq;
         Ok(Some(encoded_ns))
     }
 

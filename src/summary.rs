@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use bus::Ts;
 use bus::fixed::Scaled;
 
 use crate::config::{Config, Durability, Speed};
 use crate::latency::{Latency, Stage};
 use crate::pipeline::Outcome;
 use crate::results::{self, Results};
-use crate::run_dir::{RunDir, SymbolResult};
+use crate::run_dir::{RunDir, Snapshots, SymbolResult};
 use crate::session::TradingDay;
 use crate::term::{Style, count, nanos, short};
 
@@ -26,7 +27,7 @@ pub fn text(
     let style = Style::stdout();
     let mut out = String::new();
     header(&mut out, style, day, config, outcome, results);
-    feed(&mut out, style, results);
+    feed(&mut out, style, day, results);
     symbols(&mut out, style, &results.symbols);
     conclusions(&mut out, style, results);
     latency(&mut out, style, config, &results.latency);
@@ -37,7 +38,7 @@ pub fn text(
             "{} tables and digest are of what the log still has, from {} on: log.keep removed what \
              was before",
             style.bold("partial "),
-            day.shown(bus::Ts(from)),
+            day.shown(Ts(from)),
         );
     }
     let digest = &results.manifest.digest;
@@ -109,7 +110,7 @@ fn header(
     }
 }
 
-fn feed(out: &mut String, style: Style, results: &Results) {
+fn feed(out: &mut String, style: Style, day: &TradingDay, results: &Results) {
     for line in &results.manifest.lines {
         let missing = if line.gap_messages == 0 {
             "nothing missing".to_string()
@@ -146,6 +147,9 @@ fn feed(out: &mut String, style: Style, results: &Results) {
             count(asked.given_up)
         );
     }
+    if let Some(snapshot) = &manifest.snapshot {
+        let _ = writeln!(out, "{} {}", style.bold("whole   "), healed(snapshot, day));
+    }
     if manifest.mode == "live" && manifest.resumed > 0 {
         let times = match manifest.resumed {
             1 => "once".to_string(),
@@ -154,9 +158,37 @@ fn feed(out: &mut String, style: Style, results: &Results) {
         let _ = writeln!(
             out,
             "{} the run was interrupted {times}: what came on the lines meanwhile is missing, nobody \
-             knows how much, and all books are stale since",
+             knows how much, and all books {}",
             style.bold("gap     "),
+            match manifest.snapshot.as_ref().is_some_and(|s| s.heals > 0) {
+                true => "were stale until a snapshot",
+                false => "are stale since",
+            },
         );
+    }
+}
+
+/// What snapshots did for books.
+fn healed(snapshot: &Snapshots, day: &TradingDay) -> String {
+    let asked = format!(
+        "{} snapshots after {} losses, {} attempts in vain{}",
+        count(snapshot.came),
+        count(snapshot.losses),
+        count(snapshot.failed),
+        match snapshot.given_up {
+            true => ", and no more",
+            false => "",
+        }
+    );
+    match &snapshot.last {
+        Some(last) => format!(
+            "again since {}, message {}: {} symbols with {} orders; {asked}",
+            day.shown(Ts(last.ts_event_ns)),
+            count(last.sequence),
+            count(last.symbols),
+            count(last.orders)
+        ),
+        None => asked,
     }
 }
 
@@ -208,24 +240,33 @@ fn symbols(out: &mut String, style: Style, symbols: &[SymbolResult]) {
     out.push('\n');
 }
 
-/// At most four decimals, for a table.
+/// At most four decimals, or below 1 five digits behind the zeros, for a table.
 fn cents(text: &str) -> String {
-    match text.find('.') {
-        Some(dot) => text[..text.len().min(dot + 5)].to_string(),
-        None => text.to_string(),
-    }
+    let Some(dot) = text.find('.') else {
+        return text.to_string();
+    };
+    let zeros = text[dot + 1..].bytes().take_while(|&b| b == b'0').count();
+    let decimals = match text[..dot].trim_start_matches('-') {
+        "0" => 5 + zeros,
+        _ => 4,
+    };
+    text[..text.len().min(dot + 1 + decimals)].to_string()
 }
 
 fn conclusions(out: &mut String, style: Style, results: &Results) {
     let counts = &results.manifest.counts;
     let _ = writeln!(
         out,
-        "{} {} windows closed, {} trades late; {} spread alerts raised and cleared; {} changes \
+        "{} {} windows closed, {} trades late; {} spread alerts raised and cleared{}; {} changes \
          of regime",
         style.bold("found   "),
         count(counts.windows),
         count(counts.late),
         count(counts.alerts),
+        match counts.rule_alerts {
+            0 => String::new(),
+            alerts => format!(", {} of rules and monitors", count(alerts)),
+        },
         count(counts.regimes)
     );
     let mut orders = format!(
@@ -333,6 +374,16 @@ fn trouble(out: &mut String, style: Style, results: &Results) {
             let _ = writeln!(out, "{}", style.dim(&format!("         {example}")));
         }
     }
+    if !manifest.breaches.is_empty() {
+        let kinds = manifest.breaches.iter();
+        let kinds: Vec<String> = kinds
+            .map(|(name, n)| format!("{name} {}", count(*n)))
+            .collect();
+        let _ = writeln!(out, "{} {}", style.bad("broken  "), kinds.join(", "));
+        for example in manifest.breach_examples.iter().take(3) {
+            let _ = writeln!(out, "{}", style.dim(&format!("         {example}")));
+        }
+    }
     if let Some(kept) = &manifest.quarantine {
         let full = match kept.left_out {
             0 => String::new(),
@@ -347,5 +398,18 @@ fn trouble(out: &mut String, style: Style, results: &Results) {
             style.warn("kept    "),
             count(kept.records)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cents;
+
+    #[test]
+    fn small_prices_keep_the_digits_that_count() {
+        let shown = ["61685.6157012", "1.5", "12", "0.79140000", "0.000013251"].map(cents);
+        assert_eq!(shown, ["61685.6157", "1.5", "12", "0.79140", "0.000013251"]);
+        assert_eq!(cents("0.004251899999"), "0.0042518");
+        assert_eq!(cents("-0.25"), "-0.25");
     }
 }

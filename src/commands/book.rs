@@ -3,10 +3,10 @@
 use book::{Books, BooksConfig};
 use bus::fixed::Scaled;
 use bus::log::{LogReader, Record};
-use bus::{Event, Kind, Level, Phase, Side, Ts};
-use tapeline::config::Config;
-use tapeline::run_dir::{Manifest, Piece, RunDir};
+use bus::{Kind, Level, Phase, Price, Qty, Side, Ts};
+use tapeline::run_dir::{Manifest, Piece, RunDir, State};
 use tapeline::savepoint::Origin;
+use tapeline::seek::{At, EVENTS_MIN, Index};
 use tapeline::session::TradingDay;
 use tapeline::term::Style;
 
@@ -23,7 +23,17 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
         .map(|text| day.parse(text))
         .transpose()
         .map_err(Failure::usage)?;
-    let wanted = args.symbol.trim().to_ascii_uppercase();
+    let origin = Origin {
+        dir: &dir,
+        parts: &manifest.parts,
+        config: &config,
+        midnight: day.midnight,
+        from: manifest.options.from_ns.map(Ts),
+    };
+    let Some(symbol) = &args.symbol else {
+        return all(&origin, &manifest, at, &day, talk);
+    };
+    let wanted = symbol.trim().to_ascii_uppercase();
     let mut met = Vec::new();
     let pieces = dir.pieces(&manifest.parts);
     let is_whole = |piece: &Piece| LogReader::open(&piece.dir).map(|log| log.first_cell() == 0);
@@ -35,12 +45,15 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
                  only be shown as it is at the end: without --at",
             ));
         }
-        restored(&dir, &manifest, &config, &day, &wanted, &mut met)?
+        restored(&origin, &wanted, &mut met)?
     } else {
-        rebuild(&pieces, &wanted, at, &mut met, config.books())?
+        match sought(&origin, &manifest, &wanted, at, &mut met, talk) {
+            Some(found) => found,
+            None => rebuild(&pieces, &wanted, at, &mut met, config.books())?,
+        }
     };
     if let Some(found) = found {
-        if let (Some(at), None) = (at, &found.last) {
+        if let (Some(at), None) = (at, found.last) {
             return Err(Failure::usage(format!(
                 "{wanted}: nothing happened to it up to {}; its first event in the run is later",
                 day.shown(at)
@@ -70,30 +83,20 @@ struct Found {
     symbol: u32,
     /// Of its quantities.
     decimals: u8,
-    last: Option<Event>,
+    last: Option<Ts>,
     /// All of the run is before the time that was asked for.
     is_past: bool,
 }
 
 /// The book at the end, from the newest checkpoint and what the log has since.
 fn restored(
-    dir: &RunDir,
-    manifest: &Manifest,
-    config: &Config,
-    day: &TradingDay,
+    origin: &Origin<'_>,
     wanted: &str,
     met: &mut Vec<String>,
 ) -> Result<Option<Found>, Failure> {
-    let origin = Origin {
-        dir,
-        parts: &manifest.parts,
-        config,
-        midnight: day.midnight,
-        from: manifest.options.from_ns.map(Ts),
-    };
     for shard in 0..origin.shards() {
         let mut start = origin.start(shard, u64::MAX).map_err(Failure::io)?;
-        let log = dir.log_dir(origin.part(), shard);
+        let log = origin.dir.log_dir(origin.part(), shard);
         let log = LogReader::open_from(&log, start.recovery.cell()).map_err(Failure::io)?;
         start.recovery.replay(log).map_err(Failure::io)?;
         let core = start.recovery.into_core().map_err(Failure::io)?;
@@ -117,6 +120,151 @@ fn restored(
     Ok(None)
 }
 
+/// The index of a run's books, made now if it has none and `is_asked`; none of one that is not
+/// complete, or changed its number of shards.
+fn index(origin: &Origin<'_>, manifest: &Manifest, is_asked: bool, talk: Talk) -> Option<Index> {
+    if manifest.state != State::Complete || manifest.parts.len() > 1 {
+        return None;
+    }
+    let found = Index::open(origin);
+    if found.is_some() || !is_asked {
+        return found;
+    }
+    if manifest.counts.events > 4 * EVENTS_MIN {
+        talk.say("indexing the books of the run, which is done once");
+    }
+    match Index::make(origin, EVENTS_MIN) {
+        Ok(index) => Some(index),
+        Err(error) => {
+            talk.say(format_args!("no index was made: {error}"));
+            None
+        }
+    }
+}
+
+/// The book by the run's index; none where there is no index that can be used, and then whether
+/// there is such a symbol.
+fn sought(
+    origin: &Origin<'_>,
+    manifest: &Manifest,
+    wanted: &str,
+    at: Option<Ts>,
+    met: &mut Vec<String>,
+    talk: Talk,
+) -> Option<Option<Found>> {
+    let index = index(origin, manifest, at.is_some(), talk)?;
+    let Some((shard, named)) = index.symbols().find(|(_, named)| named.name == wanted) else {
+        met.extend(index.symbols().map(|(_, named)| named.name.clone()));
+        return Some(None);
+    };
+    match index.books(origin, shard, Some(named.number), at.unwrap_or(Ts::MAX)) {
+        Ok(found) => Some(Some(Found {
+            last: found.last.get(&named.number).copied(),
+            books: found.books,
+            symbol: named.number,
+            decimals: named.decimals,
+            is_past: at.is_some_and(|at| index.is_past(at)),
+        })),
+        Err(error) => {
+            talk.say(format_args!("the index cannot be used: {error}"));
+            None
+        }
+    }
+}
+
+/// The best prices of all symbols.
+fn all(
+    origin: &Origin<'_>,
+    manifest: &Manifest,
+    at: Option<Ts>,
+    day: &TradingDay,
+    talk: Talk,
+) -> Result<(), Failure> {
+    let Some(index) = index(origin, manifest, true, talk) else {
+        return Err(Failure::usage(format!(
+            "{}: best prices of all symbols are shown of a complete run that kept its number of \
+             shards; name a symbol",
+            origin.dir.path().display()
+        )));
+    };
+    let at_or_end = at.unwrap_or(Ts::MAX);
+    if let Some(at) = at
+        && index.is_past(at)
+    {
+        talk.say(format_args!(
+            "the run ends before {}: these are the books at its end",
+            day.shown(at)
+        ));
+    }
+    let mut shards = Vec::new();
+    for shard in 0..origin.shards() {
+        let found = index.books(origin, shard, None, at_or_end);
+        shards.push(found.map_err(Failure::io)?);
+    }
+    let mut symbols: Vec<_> = index.symbols().collect();
+    symbols.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    // Those to which something happened by then.
+    let known = symbols.into_iter().filter_map(|(shard, named)| {
+        let At { books, last } = &shards[shard];
+        last.get(&named.number).map(|ts| (books, named, *ts))
+    });
+    if talk.json {
+        let rows: Vec<serde_json::Value> = known
+            .map(|(books, named, ts)| {
+                let quote = books.quote(named.number);
+                let side = |price: Price, qty: Qty| match qty.0 {
+                    0 => serde_json::Value::Null,
+                    qty => serde_json::json!([price.to_string(), qty]),
+                };
+                serde_json::json!({
+                    "symbol": named.name, "qty_decimals": named.decimals,
+                    "phase": phase(books.phase(named.number)),
+                    "stale": books.is_stale(named.number), "last_event": day.shown(ts),
+                    "bid": side(quote.bid, quote.bid_qty), "ask": side(quote.ask, quote.ask_qty),
+                })
+            })
+            .collect();
+        let at = at.map(|at| day.shown(at));
+        let said = serde_json::json!({"schema": "tapeline-books/1", "at": at, "symbols": rows});
+        return talk.data(&format!("{said}\n"));
+    }
+    let style = Style::stdout();
+    let mut text = style.dim(&format!(
+        "{:<9} {:>10} {:>12}   {:<12} {:<10} {:<11} {}\n",
+        "symbol", "shares", "bid", "ask", "shares", "phase", "last event"
+    ));
+    for (books, named, ts) in known {
+        let quote = books.quote(named.number);
+        let cells = |price: Price, qty: Qty| match qty.0 {
+            0 => (String::new(), "-".to_string()),
+            qty => (Scaled(qty, named.decimals).to_string(), price.to_string()),
+        };
+        let (bid_qty, bid) = cells(quote.bid, quote.bid_qty);
+        let (ask_qty, ask) = cells(quote.ask, quote.ask_qty);
+        let stale = if books.is_stale(named.number) {
+            ", stale"
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "{:<9} {bid_qty:>10} {bid:>12}   {ask:<12} {ask_qty:<10} {:<11} {}{stale}\n",
+            named.name,
+            phase(books.phase(named.number)),
+            day.shown(ts)
+        ));
+    }
+    talk.data(&text)
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Unknown => "unknown",
+        Phase::Trading => "trading",
+        Phase::Halted => "halted",
+        Phase::QuoteOnly => "quotes only",
+    }
+}
+
 fn rebuild(
     pieces: &[Piece],
     wanted: &str,
@@ -127,7 +275,7 @@ fn rebuild(
     let mut books = Books::new(config).map_err(Failure::io)?;
     let mut symbol = None;
     let mut decimals = 0;
-    let mut last = None;
+    let (mut last, mut last_seq) = (None, None);
     let mut end = Ts::MIN;
     let logs = pieces.iter().map(Piece::records);
     let logs: Vec<_> = logs.collect::<Result<_, _>>().map_err(Failure::io)?;
@@ -147,12 +295,16 @@ fn rebuild(
             met.push(name);
         }
         end = end.max(event.ts_event);
-        if at.is_some_and(|at| event.ts_event > at && !event.kind.is_for_all()) {
+        if at.is_some_and(|at| event.ts_event > at) {
             // Times may go back, so what comes later is not after `at` for certain; but a book
             // has no other order than the feed's.
-            if symbol == Some(event.symbol) {
+            if symbol == Some(event.symbol) && !event.kind.is_for_all() {
                 break;
             }
+            continue;
+        }
+        // Every shard's log has the gaps: another shard's are behind already.
+        if event.kind == Kind::Gap && last_seq.is_some_and(|last| event.seq <= last) {
             continue;
         }
         // Orders are entered before a symbol is named only in captures that begin mid-day, and
@@ -160,7 +312,7 @@ fn rebuild(
         if symbol == Some(event.symbol) || event.kind == Kind::Gap {
             books.apply(&event);
             if event.kind != Kind::Gap {
-                last = Some(event);
+                (last, last_seq) = (Some(event.ts_event), Some(event.seq));
             }
         }
     }
@@ -190,13 +342,8 @@ fn show(
     let (mut bids, mut asks) = (Vec::new(), Vec::new());
     books.depth(*symbol, Side::Buy, args.depth, &mut bids);
     books.depth(*symbol, Side::Sell, args.depth, &mut asks);
-    let time = last.map_or("-".to_string(), |event| day.shown(event.ts_event));
-    let phase = match books.phase(*symbol) {
-        Phase::Unknown => "unknown",
-        Phase::Trading => "trading",
-        Phase::Halted => "halted",
-        Phase::QuoteOnly => "quotes only",
-    };
+    let time = last.map_or("-".to_string(), |ts| day.shown(ts));
+    let phase = phase(books.phase(*symbol));
     if talk.json {
         let side = |levels: &[Level]| -> Vec<serde_json::Value> {
             let level = |l: &Level| serde_json::json!([l.price.to_string(), l.qty.0, l.orders]);

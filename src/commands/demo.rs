@@ -127,6 +127,7 @@ fn replay(
         output: output.to_path_buf(),
         config,
         options: PlanOptions::default(),
+        day: None,
     };
     let run = replay_plan(plan, talk, stop)?;
     if run.outcome.is_stopped {

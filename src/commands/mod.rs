@@ -2,6 +2,7 @@
 
 mod bench;
 mod book;
+mod breaks;
 mod config;
 mod convert;
 mod demo;
@@ -9,10 +10,12 @@ mod diff;
 mod doctor;
 mod fix;
 mod inspect;
+mod kill;
 mod log;
 mod replay;
 mod sample;
 mod savepoint;
+mod series;
 mod serve_feed;
 mod shadow;
 mod slice;
@@ -97,6 +100,14 @@ impl Failure {
         }
     }
 
+    /// The same, with what it is about in front.
+    fn of(self, what: &impl fmt::Display) -> Failure {
+        Failure {
+            code: self.code,
+            message: format!("{what}: {}", self.message),
+        }
+    }
+
     /// The process's exit code.
     pub fn code(&self) -> u8 {
         self.code
@@ -171,6 +182,8 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Slice(args) => slice::slice(&args, talk),
         Command::Convert(args) => convert::convert(&args, talk),
         Command::Diff(args) => diff::diff(&args, talk),
+        Command::Kill(args) => kill::kill(&args, talk),
+        Command::Unkill(args) => kill::unkill(&args, talk),
         Command::Savepoint(args) => savepoint::savepoint(&args, talk),
         Command::Shadow(args) => shadow::shadow(&args, talk),
         Command::Log(args) => log::log(&args, talk),

@@ -17,12 +17,13 @@ use tapeline::reference::Reference;
 use tapeline::results::{self, Results};
 use tapeline::run_dir::{self, Input, Manifest, Options, Part, RunDir, State};
 use tapeline::savepoint::{self, Origin, Savepoint};
+use tapeline::series::Series;
 use tapeline::session::{TradingDay, date_in_name};
 use tapeline::shard::ShardError;
 use tapeline::summary;
 use tapeline::term::{Progress, count, short};
 
-use super::{Failure, Talk};
+use super::{Failure, Talk, breaks, series};
 use crate::cli;
 
 /// The trading date of captures that say none.
@@ -30,12 +31,19 @@ const UNDATED: &str = "2000-01-01";
 
 pub fn replay(args: &cli::Replay, talk: Talk) -> Result<(), Failure> {
     let stop = pipeline::watch_signals().map_err(Failure::io)?;
+    if let Some(condition) = &args.break_at {
+        return breaks::watch(args, condition, talk, &stop);
+    }
     let run = match &args.resume {
+        Some(path) if Series::is_at(path) => return series::resume(path, args, talk, &stop),
         Some(path) => match resume(path, args, talk, &stop)? {
             Some(run) => run,
             None => return Ok(()),
         },
-        None => start(args, talk, &stop)?,
+        None if args.days || args.rounds.is_some() => {
+            return series::start(args, talk, &stop);
+        }
+        None => replay_plan(plan(args)?, talk, &stop)?,
     };
     run.report(args.strict, talk)
 }
@@ -74,14 +82,56 @@ impl Run {
                 &self.results,
             ))?;
         }
+        self.judge(is_strict, talk)?;
+        self.check_symbols()
+    }
+
+    /// Whether a symbol that was asked for was not met.
+    fn check_symbols(&self) -> Result<(), Failure> {
+        let met = |name: &String| self.results.symbols.iter().any(|s| s.symbol == *name);
+        let wanted = &self.results.manifest.options.symbols;
+        match wanted.iter().find(|name| !met(name)) {
+            Some(name) => Err(Failure::input(format!(
+                "{name}: no such symbol in the input"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// What of the run is a failure.
+    pub fn judge(&self, is_strict: bool, talk: Talk) -> Result<(), Failure> {
+        let manifest = &self.results.manifest;
+        let reader = &self.outcome.reader;
         if self.outcome.is_stopped {
+            // A replay that was stopped can go on, and is judged at its end. A live run, whose feed may
+            // not say its end, has no other one.
+            if let Some(wrong) = wrong(manifest).filter(|_| manifest.mode == "live") {
+                let none = match reader.messages {
+                    0 => "no message of the feed was found in the input: ",
+                    _ => "",
+                };
+                if is_strict {
+                    return Err(Failure::input(format!(
+                        "anomalies in the input: {none}{wrong}"
+                    )));
+                }
+                talk.say(format_args!("wrong with the input: {none}{wrong}"));
+            }
             return Err(Failure::interrupted(format!(
                 "stopped by a signal; {} holds what was done",
                 self.dir.path().display()
             )));
         }
-        let manifest = &self.results.manifest;
-        let reader = &self.outcome.reader;
+        if let Some(example) = manifest.breach_examples.first() {
+            let kinds = manifest.breaches.iter();
+            let kinds: Vec<String> = kinds
+                .map(|(name, n)| format!("{name} {}", count(*n)))
+                .collect();
+            return Err(Failure::verification(format!(
+                "books are not what they must be: {}; {example}",
+                kinds.join(", ")
+            )));
+        }
         let refused = [Anomaly::UnknownType, Anomaly::BadLength, Anomaly::BadField];
         let kinds = reader.anomalies.iter();
         let refused: u64 = kinds
@@ -99,13 +149,6 @@ impl Run {
                 _ => String::new(),
             };
             return Err(Failure::input(format!("{found}: {wrong}{hint}")));
-        }
-        let met = |name: &String| self.results.symbols.iter().any(|s| s.symbol == *name);
-        let wanted = &manifest.options.symbols;
-        if let Some(name) = wanted.iter().find(|name| !met(name)) {
-            return Err(Failure::input(format!(
-                "{name}: no such symbol in the input"
-            )));
         }
         match wrong(manifest) {
             Some(wrong) if is_strict => {
@@ -155,6 +198,17 @@ pub struct Plan {
     pub output: PathBuf,
     pub config: Config,
     pub options: PlanOptions,
+    /// As which day, where that is known.
+    pub day: Option<MovedDay>,
+}
+
+/// As which day an input is taken.
+#[derive(Clone, Debug)]
+pub struct MovedDay {
+    /// The day that it is of.
+    pub own: TradingDay,
+    /// So many days later.
+    pub days: u32,
 }
 
 /// What is asked beyond the configuration.
@@ -165,7 +219,8 @@ pub struct PlanOptions {
     pub to: Option<String>,
 }
 
-fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
+/// The settings that the command line asks for.
+pub fn settings(args: &cli::Replay) -> Result<Config, Failure> {
     let mut config = match &args.config {
         Some(path) => Config::read(path).map_err(Failure::usage)?,
         None => Config::default(),
@@ -187,6 +242,12 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
         config.source.protocol.clone_from(&args.protocol);
     }
     config.check().map_err(Failure::usage)?;
+    Ok(config)
+}
+
+/// What the command line asks for.
+pub fn plan(args: &cli::Replay) -> Result<Plan, Failure> {
+    let mut config = settings(args)?;
     if args.files.is_empty() {
         return Err(Failure::usage(
             "which captures? `tapeline replay FILE... -o runs/r1`",
@@ -197,21 +258,23 @@ fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<Run, Failure> {
         .clone()
         .ok_or_else(|| Failure::usage("where to? name a run directory with -o runs/r1"))?;
     let options = PlanOptions {
-        symbols: args
-            .symbols
-            .iter()
-            .map(|name| symbol(name))
-            .collect::<Result<_, _>>()?,
+        symbols: symbols(args)?,
         from: args.from.clone(),
         to: args.to.clone(),
     };
-    let plan = Plan {
+    at_rest(&mut config)?;
+    Ok(Plan {
         files: args.files.clone(),
         output,
         config,
         options,
-    };
-    replay_plan(plan, talk, stop)
+        day: None,
+    })
+}
+
+/// The symbols that were asked for.
+pub fn symbols(args: &cli::Replay) -> Result<Vec<String>, Failure> {
+    args.symbols.iter().map(|name| symbol(name)).collect()
 }
 
 /// A symbol's name as exchanges write it.
@@ -228,16 +291,26 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     let Plan {
         files,
         output,
-        mut config,
+        config,
         options,
+        day,
     } = plan;
     super::check_regular(&files)?;
     let source = open(&files, &config)?;
-    at_rest(&mut config)?;
-    let day = trading_day(&files, &config, talk)?;
+    let (own, day) = match day {
+        Some(MovedDay { own, days }) => {
+            let day = own.later(days).map_err(Failure::usage)?;
+            (own, day)
+        }
+        None => {
+            let day = trading_day(&files, &config, talk)?;
+            (day.clone(), day)
+        }
+    };
+    let moved_ns = day.midnight.since(own.midnight);
     let time = |text: &Option<String>| {
         text.as_ref()
-            .map(|text| day.parse(text))
+            .map(|text| own.parse(text).map(|ts| ts.plus_ns(moved_ns)))
             .transpose()
             .map_err(Failure::usage)
     };
@@ -256,6 +329,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
         symbols: options.symbols,
         from_ns: from.map(|ts| ts.0),
         to_ns: until.map(|ts| ts.0),
+        moved_ns,
     };
     begin(&dir, &config, reference.as_deref(), &manifest)?;
     go(source, dir, config, day, manifest, false, talk, stop)
@@ -263,7 +337,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
 
 /// The reference data that the configuration names, as they stand in their file, once they are
 /// seen to be good.
-fn reference(config: &Config) -> Result<Option<Vec<u8>>, Failure> {
+pub fn reference(config: &Config) -> Result<Option<Vec<u8>>, Failure> {
     let path = config.source.reference.as_deref();
     path.map(|path| Reference::read(path).map(|(_, bytes)| bytes))
         .transpose()
@@ -282,6 +356,7 @@ fn begin(
         if let Some(bytes) = reference {
             dir.write_whole("reference.csv", bytes)?;
         }
+        dir.make_latch()?;
         dir.write_manifest(manifest)
     };
     write().map_err(Failure::io)
@@ -369,6 +444,11 @@ fn reopen(
     if shards != last.shards || is_ended {
         take_over(&origin, &mut manifest, shards, is_live)?;
     }
+    if !manifest.latch {
+        // Of a version that had none.
+        dir.make_latch().map_err(Failure::io)?;
+        manifest.latch = true;
+    }
     manifest.state = State::Running;
     manifest.resumed += 1;
     dir.write_manifest(&manifest).map_err(Failure::io)?;
@@ -422,7 +502,7 @@ fn take_over(
 }
 
 /// Goes on with a replay; `None` if it is complete.
-fn resume(
+pub fn resume(
     path: &Path,
     args: &cli::Replay,
     talk: Talk,
@@ -518,10 +598,7 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
     let run = finish_run(
         live, wire, &clock, dir, config, day, manifest, mode, talk, &stop,
     )?;
-    match run.report(args.strict, talk) {
-        Err(failure) if failure.code() == 3 && run.outcome.is_stopped => Ok(()),
-        result => result,
-    }
+    run.report(args.strict, talk)
 }
 
 /// The protocol of a live run; an error says why it cannot be one.
@@ -540,6 +617,11 @@ fn live_wire(config: &Config) -> Result<Wire, String> {
     if wire != Wire::Itch && (source.retransmit.server.is_some() || source.soup.server.is_some()) {
         return Err(format!(
             "source.protocol is {name:?}; source.retransmit and source.soup are for {itch:?}"
+        ));
+    }
+    if wire != Wire::Itch && source.snapshot.glimpse.is_some() {
+        return Err(format!(
+            "source.protocol is {name:?}; source.snapshot.glimpse is for {itch:?}"
         ));
     }
     Ok(wire)
@@ -637,7 +719,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
     })
 }
 
-fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
+pub fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
     let ports = (!config.source.ports.is_empty()).then(|| config.source.ports.clone());
     // At a pace, each message of an ITCH file has its own time; among several files, its own
     // place, which must be the same at any pace.
@@ -664,30 +746,48 @@ pub fn wire(source: &mut Capture, config: &Config) -> Result<Wire, Failure> {
 /// The configured date, else that from which on a file says to have its data, else that of the
 /// first capture time, else that in a file's name.
 pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<TradingDay, Failure> {
+    let (wire, day) = day_said(files, config)?;
+    if let Some(day) = day {
+        return Ok(day);
+    }
+    talk.say(format_args!(
+        "neither the input nor its name says the trading date; {UNDATED} stands in for it \
+         (--date or source.date says it)"
+    ));
+    TradingDay::new(UNDATED, config.source.zone(wire)).map_err(Failure::usage)
+}
+
+/// The same, where anything says it, and the protocol.
+pub fn day_said(files: &[PathBuf], config: &Config) -> Result<(Wire, Option<TradingDay>), Failure> {
     let (wire, start, first) = first_time(files, config)?;
+    let day = day_of(files, config, wire, start, first);
+    Ok((wire, day.transpose().map_err(Failure::usage)?))
+}
+
+fn day_of(
+    files: &[PathBuf],
+    config: &Config,
+    wire: Wire,
+    start: Option<Ts>,
+    first: Option<Ts>,
+) -> Option<Result<TradingDay, String>> {
     let timezone = config.source.zone(wire);
     if let Some(date) = &config.source.date {
-        return TradingDay::new(date, timezone).map_err(Failure::usage);
+        return Some(TradingDay::new(date, timezone));
     }
-    if let Some(start) = start {
-        if wire.is_crypto() {
-            return TradingDay::at(start, timezone).map_err(Failure::usage);
+    match (start, first) {
+        (Some(start), _) if wire.is_crypto() => Some(TradingDay::at(start, timezone)),
+        (Some(start), _) => {
+            // Days of such files are those of UTC.
+            let day = TradingDay::at(start, "UTC");
+            Some(day.and_then(|day| TradingDay::new(&day.date.to_string(), timezone)))
         }
-        // Days of such files are those of UTC.
-        let date = TradingDay::at(start, "UTC").map_err(Failure::usage)?.date;
-        return TradingDay::new(&date.to_string(), timezone).map_err(Failure::usage);
+        (None, Some(ts)) => Some(TradingDay::at(ts, timezone)),
+        (None, None) => {
+            let named = files.iter().find_map(|file| date_in_name(file));
+            named.map(|date| TradingDay::new(&date, timezone))
+        }
     }
-    if let Some(ts) = first {
-        return TradingDay::at(ts, timezone).map_err(Failure::usage);
-    }
-    let named = files.iter().find_map(|file| date_in_name(file));
-    if named.is_none() {
-        talk.say(format_args!(
-            "neither the input nor its name says the trading date; {UNDATED} stands in for it \
-             (--date or source.date says it)"
-        ));
-    }
-    TradingDay::new(named.as_deref().unwrap_or(UNDATED), timezone).map_err(Failure::usage)
 }
 
 /// The protocol, and from when on a file says to have its data, or else when the first packet was
@@ -737,12 +837,16 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
         }],
         kept_from_ns: None,
         resumed: 0,
+        latch: true,
         log_backend: String::new(),
         host: run_dir::host(),
         counts: run_dir::Counts::default(),
         lines: Vec::new(),
         gaps: Vec::new(),
         retransmission: None,
+        breaches: Default::default(),
+        breach_examples: Vec::new(),
+        snapshot: None,
         full: None,
         quarantine: None,
         anomalies: Default::default(),
@@ -850,6 +954,7 @@ fn finish_run<S: Timed + Send>(
         resume: matches!(mode, Mode::Resume | Mode::LiveResume),
         is_live: mode.is_live(),
         wire,
+        moved_ns: options.moved_ns,
     };
     let mut progress = Progress::new(talk.quiet);
     let mut last = (Instant::now(), 0u64);

@@ -10,7 +10,8 @@ use feed::moldudp64::{END_OF_SESSION, Header, SessionId};
 use feed::source::capture::Format;
 use feed::source::{Capture, CaptureOptions, Framing, Paced, Polled, Source};
 use feed::transmit::{
-    Answers, FaultCounts, FaultRule, Faults, Packed, SessionCounts, Sessions, Store, Transmitter,
+    Answers, FaultCounts, FaultRule, Faults, Packed, SessionCounts, Sessions, SnapshotCounts,
+    Snapshots, Store, Transmitter,
 };
 use serde_json::{Value, json};
 use tapeline::config::Speed;
@@ -129,6 +130,7 @@ struct Serving<'a> {
     store: Option<Store>,
     answers: Option<Answers>,
     sessions: Option<Sessions>,
+    snapshots: Option<Snapshots>,
     /// Packets go where they were captured.
     has_own_groups: bool,
     late: Histogram,
@@ -154,7 +156,12 @@ impl<'a> Serving<'a> {
             Sessions::open(SocketAddr::V4(address), args.soup_cut)
                 .map_err(|e| Failure::io(format!("{address}: {e}")))
         });
-        let is_stored = args.retransmit.is_some() || args.soup.is_some() || !args.line.is_empty();
+        let snapshots = args.glimpse.map(|address| {
+            Snapshots::open(SocketAddr::V4(address))
+                .map_err(|e| Failure::io(format!("{address}: {e}")))
+        });
+        let is_asked = args.retransmit.is_some() || args.soup.is_some() || args.glimpse.is_some();
+        let is_stored = is_asked || !args.line.is_empty();
         let clock = MachineClock::new();
         let now_ns = clock.now_ns();
         let mut serving = Serving {
@@ -166,6 +173,7 @@ impl<'a> Serving<'a> {
             store: is_stored.then(|| Store::new(args.keep.0 as usize)),
             answers: answers.transpose()?,
             sessions: sessions.transpose()?,
+            snapshots: snapshots.transpose()?,
             has_own_groups: false,
             late: Histogram::new(),
             packets: 0,
@@ -392,11 +400,18 @@ impl<'a> Serving<'a> {
                 .map_err(|e| Failure::io(format!("retransmission: {e}")))?;
         }
         let mut is_idle = true;
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.follow(store);
+            has_asked |= snapshots
+                .turn(now_ns)
+                .map_err(|e| Failure::io(format!("snapshots: {e}")))?;
+            is_idle &= snapshots.is_idle();
+        }
         if let Some(sessions) = &mut self.sessions {
             has_asked |= sessions
                 .turn(store, self.is_ended, now_ns)
                 .map_err(|e| Failure::io(format!("sessions: {e}")))?;
-            is_idle = sessions.is_idle();
+            is_idle &= sessions.is_idle();
         }
         if has_asked || !is_idle {
             self.last_asked_ns = now_ns;
@@ -408,7 +423,8 @@ impl<'a> Serving<'a> {
     fn linger(&mut self) -> Result<(), Failure> {
         let linger_ns = self.args.linger.0.max(0) as u64;
         self.last_asked_ns = self.clock.now_ns();
-        let has_server = self.answers.is_some() || self.sessions.is_some();
+        let has_server =
+            self.answers.is_some() || self.sessions.is_some() || self.snapshots.is_some();
         while has_server && !self.stop.is_set() {
             let now_ns = self.clock.now_ns();
             if now_ns - self.last_asked_ns > linger_ns {
@@ -430,6 +446,7 @@ impl<'a> Serving<'a> {
             .collect();
         let answers = self.answers.as_ref().map(Answers::counts);
         let soup = self.sessions.as_ref().map(Sessions::counts);
+        let glimpse = self.snapshots.as_ref().map(Snapshots::counts);
         if talk.json {
             let late = (!self.late.is_empty()).then(|| {
                 json!({
@@ -458,12 +475,18 @@ impl<'a> Serving<'a> {
                     "refused": counts.refused,
                 })
             });
+            let glimpse = glimpse.map(|counts| {
+                json!({
+                    "snapshots": counts.snapshots, "orders": counts.orders,
+                    "refused": counts.refused,
+                })
+            });
             let said = json!({
                 "schema": "tapeline-serve-feed/1", "packets": self.packets,
                 "messages": self.messages, "bytes": self.bytes,
                 "refused": self.transmitter.refused(),
                 "max_late_ns": self.late.max_ns().unwrap_or(0), "late_ns": late,
-                "lines": lines, "retransmission": answers, "soup": soup,
+                "lines": lines, "retransmission": answers, "soup": soup, "glimpse": glimpse,
             });
             return talk.data(&format!("{said}\n"));
         }
@@ -508,6 +531,19 @@ impl<'a> Serving<'a> {
                 "{} logins accepted and served {} messages; {} refused",
                 count(logins),
                 count(messages),
+                count(refused)
+            ));
+        }
+        if let Some(counts) = glimpse {
+            let SnapshotCounts {
+                snapshots,
+                orders,
+                refused,
+            } = counts;
+            talk.say(format_args!(
+                "{} snapshots with {} orders served; {} logins refused",
+                count(snapshots),
+                count(orders),
                 count(refused)
             ));
         }

@@ -2,6 +2,7 @@
 
 mod divergence;
 mod lobster;
+mod mbp10;
 mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,12 @@ pub fn verify(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
             let folder = Path::new(&text["lobster:".len()..]);
             let run = Whole::open(&args.run)?;
             let outcome = lobster::compare(folder, &run.pieces, &run.config)?;
+            divergence::report(&outcome, &run.pieces, &run.day, talk)
+        }
+        Some(text) if text.starts_with("mbp10:") => {
+            let file = Path::new(&text["mbp10:".len()..]);
+            let run = Whole::open(&args.run)?;
+            let outcome = mbp10::compare(file, &run.pieces, &run.config)?;
             divergence::report(&outcome, &run.pieces, &run.day, talk)
         }
         _ => against_truth(args, talk),

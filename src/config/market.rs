@@ -15,6 +15,22 @@ use super::{MILLI, SECOND, positive};
 pub struct Book {
     /// `l3`, or `l2` to do without the order in which orders are executed.
     pub depth: Depth,
+    /// What is looked at after each event for whether it holds: `off`, `touched` (the prices that it
+    /// changed, and the quote), or `full` (its whole book). What does not is counted and told, and
+    /// decides nothing.
+    pub check: Check,
+}
+
+/// How much of a book is looked at after each event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// Nothing.
+    Off,
+    /// The prices that the event changed, and the quote.
+    Touched,
+    /// All prices of its symbol.
+    Full,
 }
 
 /// What is kept of each price of a book.
@@ -383,6 +399,15 @@ impl Rule {
 impl Rules {
     /// What each says, in the order of their names.
     pub(super) fn configs(&self) -> Result<Vec<RuleConfig>, String> {
+        if self.0.contains_key("") {
+            return Err("rules: a rule without a name".into());
+        }
+        if self.0.contains_key("momentum") {
+            return Err(
+                "rules.momentum: is the name of the strategy, whose settings are below [momentum]"
+                    .into(),
+            );
+        }
         let rules = self.0.iter();
         rules.map(|(name, rule)| rule.config(name)).collect()
     }
@@ -390,7 +415,10 @@ impl Rules {
 
 impl Default for Book {
     fn default() -> Book {
-        Book { depth: Depth::L3 }
+        Book {
+            depth: Depth::L3,
+            check: Check::Off,
+        }
     }
 }
 

@@ -3,11 +3,15 @@
 //! Nothing below `src/` reads a flag, a file of settings or the environment, and every default
 //! stands here.
 
+mod fix;
 mod log;
 mod market;
+mod models;
+mod monitors;
 mod orders;
 mod parts;
 mod run;
+pub mod snapshot;
 pub mod soup;
 mod source;
 mod units;
@@ -17,13 +21,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use fix::{Fix, FixVersion, Opening, Reset};
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{
-    AggregateName, Book, Depth, Eligible, Measure, Momentum, Regime, Rule, RuleSide, RuleTouch,
-    Rules, Spread, Window, WindowKind, Windows,
+    AggregateName, Book, Check, Depth, Eligible, Measure, Momentum, Regime, Rule, RuleSide,
+    RuleTouch, Rules, Spread, Window, WindowKind, Windows,
 };
+pub use models::{ModelName, Regimes};
+pub use monitors::{Monitor, MonitorKind, Monitors};
 pub use orders::{InDoubt, Orders, Risk};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
+pub use snapshot::Snapshot;
 pub use soup::Soup;
 pub use source::{Gaps, Join, Quarantine, Retransmit, Source};
 pub use units::{Ratio, Size, Span, Speed};
@@ -52,6 +60,12 @@ pub struct Config {
     pub spread: Spread,
     /// The volatility regime.
     pub regime: Regime,
+    /// Monitors by name; the order of their names is their number, behind the rules.
+    #[serde(skip_serializing_if = "Monitors::is_empty")]
+    pub monitors: Monitors,
+    /// Regimes by models, by name; the order of their names is their number.
+    #[serde(skip_serializing_if = "Regimes::is_empty")]
+    pub regimes: Regimes,
     /// The momentum strategy.
     pub momentum: Momentum,
     /// Conditions by name, and what follows of them; the order of their names is their number.
@@ -108,7 +122,17 @@ impl Config {
             what,
         };
         let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-        Config::parse(&text, path)
+        let mut config = Config::parse(&text, path)?;
+        if let Some(latch) = &mut config.risk.latch {
+            // Whoever stops orders need not stand where the run was started.
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let absolute = std::path::absolute(folder.join(&*latch));
+            *latch = absolute.map_err(|e| fail(format!("risk.latch: {e}")))?;
+            if latch.to_str().is_none() {
+                return Err(fail(format!("risk.latch: {}: not UTF-8", latch.display())));
+            }
+        }
+        Ok(config)
     }
 
     /// Reads and checks a text that came from `path`.
@@ -133,6 +157,9 @@ impl Config {
         self.run.check()?;
         positive("time.tick", self.time.tick.0)?;
         positive("time.max_future", self.time.max_future.0)?;
+        if self.time.idle_after.0 < 0 {
+            return Err("time.idle_after must not be below zero".into());
+        }
         self.log.check()?;
         if self.checkpoint.every.0 < 0 {
             return Err("checkpoint.every must not be below zero".into());
@@ -147,13 +174,15 @@ impl Config {
         self.limits.check()?;
         self.windows.check()?;
         self.rules.configs()?;
+        self.regimes.check()?;
+        self.monitors.check()?;
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
         }
         self.risk.check()?;
         self.host.check()?;
         self.source.check()?;
-        self.orders.check()
+        self.orders.check(self.run.shards)
     }
 
     /// What of it decides results, as text: two runs for which this is equal conclude the same.
@@ -163,6 +192,8 @@ impl Config {
             windows: self.windows.clone(),
             spread: self.spread.clone(),
             regime: self.regime.clone(),
+            regimes: self.regimes.clone(),
+            monitors: self.monitors.clone(),
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
             risk: self.risk.clone(),
@@ -170,8 +201,10 @@ impl Config {
         };
         // Holds orders back when they are sent, and decides none.
         decisive.risk.kill_file = None;
+        decisive.risk.latch = None;
         // The text as it was before books had a choice, so that older states fit still.
-        let text = decisive.show().replace("[book]\ndepth = \"l3\"\n\n", "");
+        let book = "[book]\ndepth = \"l3\"\ncheck = \"off\"\n\n";
+        let text = decisive.show().replace(book, "");
         match self.book.depth {
             Depth::L3 => text,
             Depth::L2 => text + "[book]\ndepth = \"l2\"\n",
@@ -189,7 +222,7 @@ fn no_rules(rules: &Rules) -> bool {
     rules.0.is_empty()
 }
 
-/// Adds "did you mean" to serde's message about an unknown key.
+/// Adds "did you mean" to serde's message about an unknown key or value.
 fn with_suggestion(message: &str) -> String {
     let message = message.trim().replace('\n', " ");
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -197,14 +230,20 @@ fn with_suggestion(message: &str) -> String {
     let Some((&wrong, known)) = quoted.split_first().filter(|_| is_unknown) else {
         return message;
     };
+    let what = match message.starts_with("unknown variant") {
+        true => "value",
+        false => "key",
+    };
     let close = known
         .iter()
         .map(|&name| (strsim::damerau_levenshtein(wrong, name), name))
         .min()
         .filter(|&(distance, name)| distance <= 1 + name.len() / 3);
     match close {
-        Some((_, name)) => format!("unknown key `{wrong}`; did you mean `{name}`?"),
-        None => message.replace("unknown field", "unknown key"),
+        Some((_, name)) => format!("unknown {what} `{wrong}`; did you mean `{name}`?"),
+        None => message
+            .replacen("unknown field", "unknown key", 1)
+            .replacen("unknown variant", "unknown value", 1),
     }
 }
 
@@ -252,6 +291,110 @@ mod tests {
     }
 
     #[test]
+    fn waiting_for_sources_is_decisive_and_changes_nothing_where_nobody_asks_for_it() {
+        assert!(!Config::default().decisive().contains("idle_after"));
+        let text = "[time]\nidle_after = \"2s\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        assert!(config.decisive().contains("idle_after = \"2s\""));
+        assert_eq!(config.suite().windows[0].ahead_ns, 2 * SECOND);
+        // A second's window waits so long only with far too many open at once.
+        let wrong = error("[time]\nidle_after = \"10m\"\n");
+        assert!(wrong.contains("more than 256 open panes"), "{wrong}");
+    }
+
+    #[test]
+    fn a_model_has_its_own_keys_and_changes_nothing_where_there_is_none() {
+        assert!(!Config::default().decisive().contains("regimes"));
+        let text = "[regimes.g]\nmodel = \"garch\"\nalpha = 0.2\nbeta = 0.7\nlong_run = \"2bps\"\n\
+                    [regimes.h]\nmodel = \"hmm\"\nsigmas = [0.5, 2.0]\nstay = 0.99\n\
+                    [regimes.c]\nmodel = \"changes\"\nexpected_samples = 100.0\nsample = \"4s\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
+        assert_eq!(again, config);
+        assert!(config.decisive().contains("[regimes.g]"));
+        let names: Vec<String> = config.suite().regimes.into_iter().map(|m| m.name).collect();
+        assert_eq!(names, ["c", "g", "h"]);
+        for (text, want) in [
+            (
+                "model = \"garch\"\nstay = 0.5\n",
+                "regimes.m.stay: garch has no `stay`",
+            ),
+            ("model = \"hmm\"\n", "regimes.m: hmm wants `sigmas`"),
+            (
+                "model = \"hmm\"\nsigmas = [1.0, 2.0]\ncalm = 0.1\n",
+                "hmm has no `calm`",
+            ),
+            ("model = \"hmm\"\nsigmas = [1.0]\n", "want two or three"),
+            (
+                "model = \"garch\"\nalpha = 0.9\nbeta = 0.2\n",
+                "together below 1",
+            ),
+            (
+                "model = \"changes\"\nrun_max = 1\n",
+                "run_max 1, want 2 to 4096",
+            ),
+            ("model = \"grach\"\n", "did you mean `garch`?"),
+            ("model = \"garch\"\nalhpa = 0.1\n", "did you mean `alpha`?"),
+            ("alpha = 0.1\n", "missing field `model`"),
+        ] {
+            let said = error(&format!("[regimes.m]\n{text}"));
+            assert!(said.contains(want), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_monitor_has_its_own_keys_and_changes_nothing_where_there_is_none() {
+        assert!(!Config::default().decisive().contains("monitors"));
+        let text = "[monitors.cost]\nkind = \"effective-spread\"\nthreshold = \"5bps\"\nclear = \"3bps\"\n\
+                    [monitors.after]\nkind = \"realised-spread\"\nhorizon = \"1s\"\n\
+                    threshold_ticks = 4\ntick_e9 = 5000000\n[monitors.locked]\nkind = \"locked\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
+        assert_eq!(again, config);
+        assert!(config.decisive().contains("[monitors.cost]"));
+        let after = &config.suite().monitors[0];
+        let twenty = analytics::Limit::Price(bus::Price(20_000_000));
+        assert_eq!((after.threshold, after.clear), (twenty, twenty));
+        let want = "want one of `threshold` and `threshold_ticks`";
+        let ratio = "threshold = \"5bps\"\n";
+        for (text, want) in [
+            ("kind = \"quoted-spread\"\n".to_string(), want),
+            (
+                format!("kind = \"quoted-spread\"\nthreshold_ticks = 2\n{ratio}"),
+                want,
+            ),
+            (
+                format!("kind = \"crossed\"\n{ratio}"),
+                "it has no `threshold`",
+            ),
+            (
+                format!("kind = \"effective-spread\"\nhorizon = \"1s\"\n{ratio}"),
+                "no `horizon`",
+            ),
+            (
+                format!("kind = \"realised-spread\"\n{ratio}"),
+                "wants `horizon`",
+            ),
+            (
+                format!("kind = \"quoted-spread\"\nclear = \"6bps\"\n{ratio}"),
+                "not be above",
+            ),
+            (
+                format!("kind = \"quoted-spread\"\nclear_ticks = 1\n{ratio}"),
+                "no `clear_ticks`",
+            ),
+            (
+                "kind = \"quoted-spread\"\nthreshold_ticks = 1\ntick_e9 = 0\n".to_string(),
+                "tick_e9 is 0",
+            ),
+            ("kind = \"crossd\"\n".to_string(), "did you mean `crossed`?"),
+        ] {
+            let said = error(&format!("[monitors.m]\n{text}"));
+            assert!(said.contains(want), "{said}");
+        }
+    }
+
+    #[test]
     fn states_of_full_books_do_not_fit_books_without_queues() {
         let l3 = Config::default();
         // As it was when books had no choice: states that were made then fit still.
@@ -259,12 +402,14 @@ mod tests {
         let l2 = Config::parse("[book]\ndepth = \"l2\"\n", Path::new("t.toml")).unwrap();
         assert_eq!(l2.book.depth, Depth::L2);
         assert_ne!(l2.decisive(), l3.decisive());
+        let checked = Config::parse("[book]\ncheck = \"full\"\n", Path::new("t.toml")).unwrap();
+        assert_eq!(checked.decisive(), l3.decisive());
         assert_eq!(
             l2.decisive().replace("[book]\ndepth = \"l2\"\n", ""),
             l3.decisive()
         );
         assert!(
-            error("[book]\ndepth = \"l1\"").contains("line 2: unknown key `l1`; did you mean `l")
+            error("[book]\ndepth = \"l1\"").contains("line 2: unknown value `l1`; did you mean `l")
         );
     }
 
@@ -280,6 +425,14 @@ mod tests {
         );
         assert!(error("[log]\ndurability = \"durabel\"").contains("did you mean `durable`?"));
         assert!(error("[log]\nzzzz = 1").contains("unknown key `zzzz`, expected one of"));
+        assert!(
+            error("[book]\ncheck = \"zzzzzz\"").contains("unknown value `zzzzzz`, expected one of")
+        );
+        let rule = |name: &str| error(&format!("[rules.{name}]\nwhen = \"bid > 0\""));
+        assert!(rule("\"\"").contains("a rule without a name"));
+        assert!(rule("momentum").contains("rules.momentum: is the name of the strategy"));
+        let lines = "[source]\nprotocol = \"lobster\"\nlines = [\"239.192.1.1:26400\"]";
+        assert!(error(lines).contains("\"lobster\", which is read from files only"));
     }
 
     #[test]
@@ -357,6 +510,19 @@ mod tests {
         assert!(retransmit("serve = \"\"").contains("did you mean `server`?"));
         assert!(error("[host]\nfifo_priority = 99").contains("host.fifo_priority is 99"));
         assert!(error("[regime]\ncalm = 3.0").contains("regime: calm below 3"));
+        let fix = |text: &str| {
+            error(&format!(
+                "[orders]\nfile = false\n[orders.fix]\nconnect = \"h:1\"\n{text}"
+            ))
+        };
+        assert!(fix("heartbeat = \"1.5s\"").contains("want whole seconds"));
+        assert!(fix("version = \"FIX.4.3\"").contains("did you mean `FIX.4."));
+        assert!(fix("reset = \"never\"").contains("want orders.fix.store"));
+        assert!(fix("[run]\nshards = 2").contains("want {shard} in it"));
+        let opening = "[orders.fix.schedule]\ntimezone = \"UTC\"\nopens = \"8\"\ncloses = \"9\"";
+        assert!(fix(opening).contains("schedule.opens is `8`, want a time"));
+        assert!(error("[orders.fix]\nconnect = \"h:1\"").contains("want orders.file = false"));
+        assert!(error("[orders]\nfile = false\n[orders.fix]").contains("orders.fix.connect is ``"));
         // Stores of objects are opened by the program, where it has them; nothing here does.
         let elsewhere = "log.tier cannot be used: this program was built without the feature";
         assert!(error("[log]\ntier = \"s3://cold/runs\"").contains(elsewhere));

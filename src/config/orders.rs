@@ -1,12 +1,16 @@
 //! Orders, and the checks before they leave.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use bus::oms::{Encoder, FixConfig};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::SECOND;
+use super::fix::Fix;
 use super::soup::is_host_and_port;
-use super::units::Ratio;
+use super::units::{Ratio, Span};
 
 /// Checks before an order leaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +24,36 @@ pub struct Risk {
     pub collar: Ratio,
     /// Most orders of a symbol in a second of event time.
     pub orders_per_second: u32,
+    /// Furthest a price may be from the last trade; before the first trade no order passes then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collar_last: Option<Ratio>,
+    /// For how long the same side, price and quantity may not come again, at most a second.
+    #[serde(skip_serializing_if = "is_no_span")]
+    pub duplicate_window: Span,
+    /// Symbols that may not be traded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restricted: Vec<String>,
+    /// When orders may leave, in the venue's time: `"09:30-16:00"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
+    /// Refuse what an earlier order of ours, of the symbol's other side, could trade with.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refuse_self_trade: bool,
+    /// Most of one side of a symbol, over the run, all that was sent counted as filled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position_max: Option<u64>,
+    /// Most currency of all orders of a symbol, over the run, in whole units ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gross_max: Option<u64>,
+    /// ... and of those of one side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net_max: Option<u64>,
     /// Blocks every send while this file exists, from any process and over restarts.
     pub kill_file: Option<PathBuf>,
+    /// The latch that `tapeline kill` turns, for all runs with these settings; each run has its own
+    /// otherwise. Relative to the settings' folder. While there is none, no order leaves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latch: Option<PathBuf>,
 }
 
 /// Where orders go.
@@ -33,12 +65,15 @@ pub struct Orders {
     /// Send them to this TCP address as well, `127.0.0.1:9878`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<String>,
-    /// SenderCompID (49).
+    /// SenderCompID (49); `{shard}` in it stands for the shard's number.
     pub sender: String,
     /// TargetCompID (56).
     pub target: String,
     /// What to do with orders of which nobody knows, after a crash, whether they left.
     pub in_doubt: InDoubt,
+    /// Send them through FIX sessions, one of each shard, instead of to a file or an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
 }
 
 /// What to do with orders of which nobody knows, after a crash, whether they left.
@@ -66,8 +101,95 @@ impl Risk {
                 self.orders_per_second
             ));
         }
+        if !(0..=SECOND).contains(&self.duplicate_window.0) {
+            return Err(format!(
+                "risk.duplicate_window is {}, want at most 1s",
+                self.duplicate_window
+            ));
+        }
+        for symbol in &self.restricted {
+            if symbol.is_empty() || symbol.len() > 8 {
+                return Err(format!(
+                    "risk.restricted: `{symbol}`, want one to eight letters"
+                ));
+            }
+        }
+        for (name, max) in [
+            ("position_max", self.position_max),
+            ("gross_max", self.gross_max),
+            ("net_max", self.net_max),
+        ] {
+            if max.is_some_and(|max| i64::try_from(max).is_err()) {
+                return Err(format!("risk.{name} is above {}", i64::MAX));
+            }
+        }
         Ok(())
     }
+}
+
+/// A part of a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hours {
+    /// Its first moment, since midnight.
+    pub from_ns: i64,
+    /// The first one behind it.
+    pub until_ns: i64,
+}
+
+impl FromStr for Hours {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Hours, String> {
+        let part = |text: &str| -> Option<i64> {
+            let mut fields = text.trim().split(':');
+            let mut next = |below: i64| {
+                let field = fields.next()?;
+                let is_digits = field.len() == 2 && field.bytes().all(|b| b.is_ascii_digit());
+                let number = field.parse::<i64>().ok().filter(|_| is_digits)?;
+                (number < below).then_some(number)
+            };
+            let (hours, minutes) = (next(25)?, next(60)?);
+            let ns = (hours * 60 + minutes) * 60 * SECOND;
+            (fields.next().is_none() && ns <= 24 * 60 * 60 * SECOND).then_some(ns)
+        };
+        let (from, until) = text.split_once('-').unwrap_or(("", ""));
+        match (part(from), part(until)) {
+            (Some(from_ns), Some(until_ns)) if from_ns < until_ns => {
+                Ok(Hours { from_ns, until_ns })
+            }
+            _ => Err(format!(
+                "`{text}` is no part of a day (like \"09:30-16:00\")"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Hours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let clock = |ns: i64| {
+            let minutes = ns / (60 * SECOND);
+            format!("{:02}:{:02}", minutes / 60, minutes % 60)
+        };
+        write!(f, "{}-{}", clock(self.from_ns), clock(self.until_ns))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hours {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Hours, D::Error> {
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Hours {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+fn is_no_span(span: &Span) -> bool {
+    span.0 == 0
 }
 
 impl Default for Risk {
@@ -77,19 +199,53 @@ impl Default for Risk {
             notional_max: 250_000,
             collar: Ratio(30_000),
             orders_per_second: 5,
+            collar_last: None,
+            duplicate_window: Span(0),
+            restricted: Vec::new(),
+            hours: None,
+            refuse_self_trade: false,
+            position_max: None,
+            gross_max: None,
+            net_max: None,
             kill_file: None,
+            latch: None,
         }
     }
 }
 
 impl Orders {
+    /// A shard's SenderCompID.
+    pub fn sender(&self, shard: usize) -> String {
+        self.sender.replace(SHARD, &shard.to_string())
+    }
+
     /// What no single field can know.
-    pub(super) fn check(&self) -> Result<(), String> {
-        if self.in_doubt == InDoubt::Query && self.tcp.is_none() {
-            return Err("orders.in_doubt is `query`, but there is no orders.tcp to ask".into());
+    pub(super) fn check(&self, shards: usize) -> Result<(), String> {
+        if self.in_doubt == InDoubt::Query && self.tcp.is_none() && self.fix.is_none() {
+            return Err(
+                "orders.in_doubt is `query`, but there is no orders.tcp or orders.fix to ask"
+                    .into(),
+            );
+        }
+        if let Some(fix) = &self.fix {
+            if self.file || self.tcp.is_some() {
+                return Err(
+                    "orders.fix keeps what it sends itself: with it, want orders.file = false and \
+                     no orders.tcp"
+                        .into(),
+                );
+            }
+            if shards > 1 && !self.sender.contains(SHARD) {
+                return Err(format!(
+                    "orders.fix: {shards} shards have a session each, and orders.sender is `{}` for \
+                     all of them; want {SHARD} in it",
+                    self.sender
+                ));
+            }
+            fix.check()?;
         }
         let fix = FixConfig {
-            sender: self.sender.clone(),
+            sender: self.sender(shards - 1),
             target: self.target.clone(),
             sender_sub: None,
             account: None,
@@ -106,6 +262,9 @@ impl Orders {
     }
 }
 
+/// What stands for a shard's number.
+const SHARD: &str = "{shard}";
+
 impl Default for Orders {
     fn default() -> Orders {
         Orders {
@@ -114,6 +273,7 @@ impl Default for Orders {
             sender: "TAPELINE".into(),
             target: "OMS".into(),
             in_doubt: InDoubt::Possresend,
+            fix: None,
         }
     }
 }

@@ -36,6 +36,7 @@ impl Config {
             name: name.clone(),
             size_ns: window.size.map_or(0, |size| size.0),
             lateness_ns: window.lateness.0,
+            ahead_ns: self.time.idle_after.0,
         });
         let declared = others
             .into_iter()
@@ -46,8 +47,11 @@ impl Config {
             declared: declared.collect(),
             // The trading day's midnight; who has it, sets it.
             origin: Ts(0),
-            // Ticks are this far apart, and behind the latest event by the second.
-            ahead_ns: self.time.tick.0.saturating_add(self.time.out_of_order.0),
+            // Ticks are this far apart, and behind the latest event by the second, and by the third
+            // where they wait for a source.
+            ahead_ns: (self.time.tick.0)
+                .saturating_add(self.time.out_of_order.0)
+                .saturating_add(self.time.idle_after.0),
             spread: SpreadConfig {
                 threshold: self.spread.threshold.into(),
                 hold_ns: self.spread.hold.0,
@@ -68,6 +72,8 @@ impl Config {
                 hysteresis: self.regime.hysteresis,
                 floor_bps: self.regime.floor.bps(),
             },
+            regimes: self.regimes.configs(),
+            monitors: self.monitors.configs(),
             momentum: MomentumConfig {
                 enabled: self.momentum.enabled,
                 lookback_ns: self.momentum.lookback.0,
@@ -88,6 +94,21 @@ impl Config {
             notional_max: self.risk.notional_max as i64,
             collar: self.risk.collar.into(),
             orders_per_second: self.risk.orders_per_second,
+            collar_last: self.risk.collar_last.map(Bps::from),
+            duplicate_ns: self.risk.duplicate_window.0,
+            restricted: self
+                .risk
+                .restricted
+                .iter()
+                .map(|name| letters(name))
+                .collect(),
+            hours_ns: self.risk.hours.map(|hours| (hours.from_ns, hours.until_ns)),
+            // Who knows the day, sets it.
+            midnight: Ts(0),
+            refuses_self_trade: self.risk.refuse_self_trade,
+            position_max: self.risk.position_max.map(|max| Qty(max as i64)),
+            gross_max: self.risk.gross_max.map(|max| max as i64),
+            net_max: self.risk.net_max.map(|max| max as i64),
         }
     }
 }
@@ -112,11 +133,6 @@ fn declared(name: &str, window: &Window) -> DeclaredConfig {
             | AggregateName::Ofi => Some(Aggregate::Standing),
         });
     }
-    let letters = |symbol: &String| {
-        let mut letters = [b' '; 8];
-        letters[..symbol.len()].copy_from_slice(symbol.as_bytes());
-        letters
-    };
     DeclaredConfig {
         name: name.to_string(),
         shape: window.shape(),
@@ -124,6 +140,13 @@ fn declared(name: &str, window: &Window) -> DeclaredConfig {
         revise: window.revise,
         policy: window.policy(),
         aggregates,
-        symbols: window.symbols.iter().map(letters).collect(),
+        symbols: window.symbols.iter().map(|name| letters(name)).collect(),
     }
+}
+
+/// A symbol's name as events have it; it was checked that it fits.
+fn letters(name: &str) -> [u8; 8] {
+    let mut letters = [b' '; 8];
+    letters[..name.len()].copy_from_slice(name.as_bytes());
+    letters
 }

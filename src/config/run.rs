@@ -111,6 +111,15 @@ pub struct Time {
     pub out_of_order: Span,
     /// How far a single event may be ahead of its neighbours.
     pub max_future: Span,
+    /// Where there are several sources, time waits for the one that is farthest behind, but not for
+    /// one that is farther behind than this. 0 to wait for none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub idle_after: Span,
+}
+
+/// A configuration without it is the text that it was before there was any.
+fn is_none(span: &Span) -> bool {
+    span.0 == 0
 }
 
 impl Default for Run {
@@ -155,6 +164,7 @@ impl Default for Time {
             tick: Span(100 * MILLI),
             out_of_order: Span(0),
             max_future: Span(5 * SECOND),
+            idle_after: Span(0),
         }
     }
 }

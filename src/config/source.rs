@@ -7,6 +7,7 @@ use feed::protocol::Wire;
 use feed::retransmit::AskRule;
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::Snapshot;
 use super::soup::Soup;
 use super::units::{Size, Span};
 use super::{MILLI, SECOND, positive};
@@ -50,6 +51,8 @@ pub struct Source {
     pub retransmit: Retransmit,
     /// Live only: a session over TCP instead of lines.
     pub soup: Soup,
+    /// Live only: whom to ask for all live orders, after a loss that nobody made good.
+    pub snapshot: Snapshot,
     /// What to keep of what was not understood.
     pub quarantine: Quarantine,
 }
@@ -167,6 +170,15 @@ impl Source {
             let known = Wire::ALL.map(Wire::name).join(", ");
             return Err(format!("source.protocol is {name:?}, want one of {known}"));
         }
+        let named = self.protocol.as_deref().and_then(Wire::named);
+        if let Some(wire) = named.filter(|wire| wire.framing(0).is_none() && !self.lines.is_empty())
+        {
+            let name = wire.name();
+            return Err(format!(
+                "source.protocol is {name:?}, which is read from files only, and source.lines are for \
+                 live ones"
+            ));
+        }
         for (index, line) in self.lines.iter().enumerate() {
             if !line.ip().is_multicast() || line.port() == 0 {
                 return Err(format!(
@@ -187,6 +199,7 @@ impl Source {
             ));
         }
         self.soup.check()?;
+        self.snapshot.check()?;
         if self.soup.server.is_some() && !self.lines.is_empty() {
             return Err("source.soup.server and source.lines: want one of them".into());
         }
@@ -219,6 +232,7 @@ impl Default for Source {
             gaps: Gaps::default(),
             retransmit: Retransmit::default(),
             soup: Soup::default(),
+            snapshot: Snapshot::default(),
             quarantine: Quarantine::default(),
         }
     }

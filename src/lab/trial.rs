@@ -251,6 +251,7 @@ impl Pass<'_> {
             resume: false,
             is_live: false,
             wire: Wire::Itch,
+            moved_ns: 0,
         };
         let packets = plan.tape.packets() as u64;
         let stamped = packets / u64::from(plan.stamp_every);

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 use super::{Job, PipelineError, Shared};
+use crate::kill::Why;
 use crate::shard::ShardError;
 
 /// Makes checkpoints beside the running shards, from their logs, until the other end of `ended`
@@ -63,7 +64,7 @@ pub(super) fn make_checkpoints(
                     }
                 }
                 Err(error @ ShardError::Diverged { .. }) => {
-                    shared.kill.store(true, Ordering::Release);
+                    shared.kill.set(Why::Diverged);
                     shared.failed.store(true, Ordering::Release);
                     return Err(PipelineError::Shard { shard, error });
                 }

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use bus::Ts;
-use bus::oms::{Gateway, Real, Several};
+use bus::oms::{Gateway, Several};
 use feed::protocol::Protocol;
 use feed::reader::Turned;
 
+use super::orders::Outlet;
 use super::reading::Reading;
 use super::shards::{Ready, Running, Step, open_shard};
 use super::{Ended, Ends, Run, Starts, Timed, Typed};
@@ -27,7 +28,7 @@ pub(super) struct OneThread<'a, S, W> {
     pub(super) wrap: W,
 }
 
-impl<S: Timed, G: Gateway, W: Fn(Several<Real>) -> G> Typed for OneThread<'_, S, W> {
+impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, S, W> {
     fn run<P: Protocol>(self, protocol: P) -> Ended {
         let OneThread {
             run,

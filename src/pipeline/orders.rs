@@ -1,16 +1,20 @@
 //! Where a shard's orders go, and what became of those in doubt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus::clock::{Clock, MachineClock};
 use bus::oms::{
-    About, Encoder, File, GatewayError, NewOrder, OrderId, Real, Several, Tcp, TcpConfig,
+    About, Encoder, File, Gateway, GatewayError, NewOrder, OrderId, Real, Several, Tcp, TcpConfig,
 };
 use bus::{Body, Signal};
+use crossbeam_utils::CachePadded;
 
 use super::Job;
 use super::shards::open_when_free;
 use crate::config::InDoubt;
+use crate::kill::Kill;
+use crate::order_session::{self, OrderSession};
 use crate::recovery::Recovery;
 use crate::shard::{ShardConfig, ShardError};
 
@@ -21,13 +25,18 @@ const ANSWERS_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Orders {
     file: Option<File>,
     tcp: Option<Tcp>,
+    session: Option<Box<OrderSession>>,
     pub(super) delivered: Vec<OrderId>,
     pub(super) msg_seq_last: u64,
     policy: InDoubt,
 }
 
 impl Orders {
-    pub(super) fn open(job: &Job<'_>, shard: usize) -> Result<Orders, ShardError> {
+    pub(super) fn open(
+        job: &Job<'_>,
+        shard: usize,
+        kill: &Arc<CachePadded<Kill>>,
+    ) -> Result<Orders, ShardError> {
         let config = &job.config.orders;
         let (mut file, mut tcp) = (None, None);
         let (mut delivered, mut msg_seq_last) = (Vec::new(), 0);
@@ -62,9 +71,14 @@ impl Orders {
             })?);
         }
         delivered.sort_unstable();
+        let session = match &config.fix {
+            Some(_) => Some(Box::new(open_session(job, shard, kill)?)),
+            None => None,
+        };
         Ok(Orders {
             file,
             tcp,
+            session,
             delivered,
             msg_seq_last,
             policy: config.in_doubt,
@@ -79,6 +93,13 @@ impl Orders {
         config: &ShardConfig,
         clock: &MachineClock,
     ) -> Result<(), ShardError> {
+        if state.in_doubt().next().is_none() {
+            return Ok(());
+        }
+        if let Some(session) = &mut self.session {
+            self.delivered = session.agree()?;
+            self.delivered.sort_unstable();
+        }
         let id_of = |order: &Signal| OrderId::of(config.date, order);
         let is_open = |id: &OrderId| self.delivered.binary_search(id).is_err();
         let orders = state.in_doubt().map(|order| (id_of(order), *order));
@@ -86,18 +107,21 @@ impl Orders {
         if open.is_empty() {
             return Ok(());
         }
-        match (self.policy, &mut self.tcp) {
-            (InDoubt::Possresend | InDoubt::Cancel, _) | (InDoubt::Query, None) => Ok(()),
-            (InDoubt::Halt, _) => Err(ShardError::InDoubt {
+        match self.policy {
+            InDoubt::Possresend | InDoubt::Cancel => Ok(()),
+            InDoubt::Halt => Err(ShardError::InDoubt {
                 ids: open.iter().map(|(id, _)| id.to_string()).collect(),
             }),
-            (InDoubt::Query, Some(tcp)) => {
+            InDoubt::Query => {
                 self.msg_seq_last = self.msg_seq_last.max(state.msg_seq());
                 for (id, order) in &open {
                     let Some(Body::Order(body)) = order.body() else {
                         unreachable!("only orders are in doubt");
                     };
-                    self.msg_seq_last += 1;
+                    self.msg_seq_last = match &mut self.session {
+                        Some(session) => session.next_seq()?,
+                        None => self.msg_seq_last + 1,
+                    };
                     let about = NewOrder {
                         msg_seq: self.msg_seq_last,
                         sending_time: match config.is_live {
@@ -110,18 +134,138 @@ impl Orders {
                         transact_time: order.ts_event,
                         poss_resend: false,
                     };
-                    tcp.ask(id, encoder.encode_about(About::Status, &about))?;
+                    let message = encoder.encode_about(About::Status, &about);
+                    if let Some(session) = &mut self.session {
+                        while !session.send(message)? {
+                            session.turn()?;
+                        }
+                    }
+                    if let Some(tcp) = &mut self.tcp {
+                        tcp.ask(id, message)?;
+                    }
                 }
-                let known = tcp.answers(ANSWERS_MAX)?;
-                self.delivered.extend(known);
+                match (&mut self.session, &mut self.tcp) {
+                    (Some(session), _) => self.delivered = session.agree()?,
+                    (None, Some(tcp)) => self.delivered.extend(tcp.answers(ANSWERS_MAX)?),
+                    (None, None) => {}
+                }
                 self.delivered.sort_unstable();
                 Ok(())
             }
         }
     }
 
-    pub(super) fn gateway(self) -> Several<Real> {
-        let file = self.file.map(Real::File);
-        Several::new(file.into_iter().chain(self.tcp.map(Real::Tcp)).collect())
+    pub(super) fn gateway(self) -> Several<Outlet> {
+        let file = self.file.map(|file| Outlet::Real(Real::File(file)));
+        let tcp = self.tcp.map(|tcp| Outlet::Real(Real::Tcp(tcp)));
+        let session = self.session.map(Outlet::Session);
+        Several::new([file, tcp, session].into_iter().flatten().collect())
+    }
+}
+
+/// The session of a shard, logged on.
+fn open_session(
+    job: &Job<'_>,
+    shard: usize,
+    kill: &Arc<CachePadded<Kill>>,
+) -> Result<OrderSession, ShardError> {
+    let config = &job.config.orders;
+    let fix = config.fix.as_ref().expect("it is asked for");
+    // A session's orders cannot be moved to another: only the one that sent them is told of them.
+    let shards = job.config.run.shards;
+    if let Some(part) = job.parts.iter().find(|part| part.shards != shards) {
+        return Err(ShardError::Setup(format!(
+            "each shard has a FIX session of its own, and this run had {} of them before: want \
+             --shards {0}, not {shards}",
+            part.shards
+        )));
+    }
+    let sender = config.sender(shard);
+    let journal = job.dir.reports_path(shard);
+    let store = match &fix.store {
+        Some(folder) => folder.join(format!("{sender}-{}.session", config.target)),
+        None => job.dir.session_path(shard),
+    };
+    for path in [&journal, &store] {
+        let folder = path.parent().expect("it is in a folder");
+        std::fs::create_dir_all(folder)
+            .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
+    }
+    let settings = order_session::Settings {
+        fix,
+        sender: &sender,
+        target: &config.target,
+        in_doubt: config.in_doubt,
+        store: &store,
+        journal: &journal,
+        kill,
+    };
+    let open = || OrderSession::open(&settings, MachineClock::new());
+    Ok(open_when_free(job.resume, open, |error| {
+        error.what.ends_with("another process has it open")
+    })?)
+}
+
+/// Where a shard's orders can go.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a shard has one or two of them, and files are not to be reached over a pointer"
+)]
+pub enum Outlet {
+    /// To a file or an address, as they are.
+    Real(Real),
+    /// Through a session over FIX.
+    Session(Box<OrderSession>),
+}
+
+impl Gateway for Outlet {
+    fn next_msg_seq(&mut self, callers: u64) -> Option<u64> {
+        match self {
+            Outlet::Real(real) => real.next_msg_seq(callers),
+            Outlet::Session(session) => session.next_msg_seq(callers),
+        }
+    }
+
+    fn has_room(&mut self, message_bytes: usize) -> bool {
+        match self {
+            Outlet::Real(real) => real.has_room(message_bytes),
+            Outlet::Session(session) => session.has_room(message_bytes),
+        }
+    }
+
+    fn send(&mut self, message: &[u8]) -> Result<bool, GatewayError> {
+        match self {
+            Outlet::Real(real) => real.send(message),
+            Outlet::Session(session) => session.send(message),
+        }
+    }
+
+    fn turn(&mut self) -> Result<usize, GatewayError> {
+        match self {
+            Outlet::Real(real) => real.turn(),
+            Outlet::Session(session) => session.turn(),
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        match self {
+            Outlet::Real(real) => real.waiting(),
+            Outlet::Session(session) => session.waiting(),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), GatewayError> {
+        match self {
+            Outlet::Real(real) => real.finish(),
+            Outlet::Session(session) => session.finish(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Outlet::Real(real) => real.describe(),
+            Outlet::Session(session) => session.describe(),
+        }
     }
 }

@@ -9,9 +9,10 @@ use bus::ring::Sender;
 use feed::arbiter::RecoveryRule;
 use feed::protocol::Protocol;
 use feed::reader::{ReadError, Reader, ReaderConfig, Turned};
+use feed::source::Pace;
 
 use super::{Ended, Job, Run, Starts, Timed, Typed};
-use crate::config::{Join, Model};
+use crate::config::{Config, Join, Model};
 use crate::rest::Rest;
 use crate::shard::Stamp;
 
@@ -45,13 +46,18 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         let (senders, stamps): (Vec<Sender>, Vec<Sender<Stamp>>) = starts.into_iter().unzip();
         let quarantine = run.shared.quarantine.lock();
         let quarantine = quarantine.unwrap_or_else(PoisonError::into_inner).take();
+        let snapshots = run.shared.snapshots.lock();
+        let snapshots = snapshots.unwrap_or_else(PoisonError::into_inner).take();
+        // What came before a run goes on is lost, and how much that is nobody knows.
+        let is_stale = run.job.is_live && run.job.resume;
         let config = reader_config(run.job, resume_after, last_ts);
         Reading {
             run: *run,
             last_seq: vec![0; stamps.len()],
             unstamped: vec![0; stamps.len()],
             reader: Reader::with_protocol(source, protocol, config, senders)
-                .with_quarantine(quarantine),
+                .with_quarantine(quarantine)
+                .with_snapshots(snapshots, is_stale),
             stamps,
             is_paced: false,
             was_empty: false,
@@ -73,10 +79,13 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
             if !self.is_paced
                 && let Some(pace) = self.reader.source().pace()
             {
-                let _ = self.run.shared.pace.set(pace);
+                let first_ts = pace.first_ts.plus_ns(self.run.job.moved_ns);
+                let _ = self.run.shared.pace.set(Pace { first_ts, ..pace });
                 self.is_paced = true;
             }
             let received_ns = self.reader.source_mut().received_ns();
+            // Where books are told after a loss, no packet was read.
+            let received_ns = received_ns.filter(|_| messages > 0);
             let read_ns = received_ns.unwrap_or(self.now_ns);
             // From here on they are on their way to the shards.
             let pushed_ns = self.run.clock.now_ns();
@@ -171,25 +180,41 @@ impl<S: Timed> Typed for ReaderThread<'_, S> {
     }
 }
 
-fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderConfig {
-    let config = job.config;
+/// What a reader is told of a day's input by the settings, whoever takes its events.
+pub fn reader_of(
+    config: &Config,
+    midnight: Ts,
+    symbols: &[String],
+    until: Option<Ts>,
+    is_live: bool,
+) -> ReaderConfig {
     let gaps = &config.source.gaps;
-    let symbols = (!job.symbols.is_empty()).then(|| job.symbols.iter().cloned().collect());
-    let mut reader = ReaderConfig::new(job.day.midnight);
+    let mut reader = ReaderConfig::new(midnight);
     reader.tick_ns = config.time.tick.0;
     reader.out_of_order_ns = config.time.out_of_order.0;
     reader.max_future_ns = config.time.max_future.0;
-    reader.symbols = symbols;
-    reader.until = job.until;
+    reader.idle_after_ns = config.time.idle_after.0;
+    reader.symbols = (!symbols.is_empty()).then(|| symbols.iter().cloned().collect());
+    reader.until = until;
+    reader.gaps.wait_ns = gaps.wait.0;
+    reader.gaps.reorder_max = gaps.reorder_packets;
+    reader.gaps.hold_packets = gaps.hold_packets as usize;
+    let join = config.source.join;
+    reader.gaps.is_join_loss = join.map_or(is_live, |join| join == Join::Loss);
+    reader
+}
+
+fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderConfig {
+    let config = job.config;
+    let midnight = job.day.midnight;
+    let mut reader = reader_of(config, midnight, job.symbols, job.until, job.is_live);
+    reader.moved_ns = job.moved_ns;
     if job.is_live && job.resume {
         let last_seq = resume_after.iter().copied().max().unwrap_or(0);
         reader.after_stop = Some((last_seq, last_ts.max(job.day.midnight)));
     } else {
         reader.resume_after = resume_after;
     }
-    reader.gaps.wait_ns = gaps.wait.0;
-    reader.gaps.reorder_max = gaps.reorder_packets;
-    reader.gaps.hold_packets = gaps.hold_packets as usize;
     let retransmit = &config.source.retransmit;
     if job.is_live && retransmit.server.is_some() {
         reader.gaps.recovery = Some(RecoveryRule {
@@ -200,10 +225,8 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
             is_from_first: retransmit.from_first && !job.resume,
         });
     }
-    let join = config.source.join;
-    let is_loss = join.map_or(job.is_live, |join| join == Join::Loss);
     // A live run that goes on says so with a gap of its own.
-    reader.gaps.is_join_loss = is_loss && !(job.is_live && job.resume);
+    reader.gaps.is_join_loss &= !(job.is_live && job.resume);
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
     if job.is_live && config.run.model == Model::RunToCompletion {
         // To completion, before the next is asked for.

@@ -5,15 +5,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bus::Ts;
 use bus::clock::{Clock, MachineClock};
 use bus::disk::{self, Disk, RealDisk};
 use bus::log::{End, Log, LogConfig, LogError, LogReader};
-use bus::oms::{Encoder, FixConfig, Gateway, OrderId, Real, Several};
+use bus::oms::{Encoder, FixConfig, Gateway, NewOrder, OrderId, Several};
+use bus::{Price, Qty, Side, Ts};
 
-use super::orders::Orders;
+use super::orders::{Orders, Outlet};
 use super::{Ended, Ends, Job, Run, hash_of};
 use crate::config::{Backend, Durability, InDoubt, Model};
+use crate::order_session;
 use crate::rest::Rest;
 use crate::shard::{Finished, Parts, Shard, ShardConfig, ShardError};
 
@@ -36,7 +37,7 @@ pub(super) fn shard_thread<G: Gateway>(
     index: usize,
     ends: Ends,
     ready: mpsc::Sender<Ready>,
-    wrap: &impl Fn(Several<Real>) -> G,
+    wrap: &impl Fn(Several<Outlet>) -> G,
 ) -> Ended {
     let cpu = run.shared.cpus[index + 1];
     let body = || {
@@ -119,7 +120,7 @@ pub(super) fn open_shard<'a, G: Gateway>(
     cpu: Option<usize>,
     (events, stamps): Ends,
     ready: &mpsc::Sender<Ready>,
-    wrap: &impl Fn(Several<Real>) -> G,
+    wrap: &impl Fn(Several<Outlet>) -> G,
 ) -> Result<Running<'a, G>, ShardError> {
     let Run {
         job,
@@ -149,23 +150,30 @@ pub(super) fn open_shard<'a, G: Gateway>(
     let is_in_use = |error: &LogError| matches!(error, LogError::InUse { .. });
     let disk: RealDisk = open_when_free(job.resume, open_disk, is_in_use)?;
     let backend = disk.describe();
-    let mut orders = Orders::open(job, index)?;
+    let mut orders = Orders::open(job, index, &shared.kill)?;
     let mut remarks = Vec::new();
     if let Some(error) = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err()) {
         remarks.push(error.to_string());
     }
+    let through = config.orders.fix.as_ref();
     let fix = FixConfig {
-        sender: config.orders.sender.clone(),
+        sender: config.orders.sender(index),
         target: config.orders.target.clone(),
-        sender_sub: Some(format!("SHARD{index}")),
-        account: None,
+        // A session's name says which shard it is.
+        sender_sub: through.is_none().then(|| format!("SHARD{index}")),
+        account: through.and_then(|fix| fix.account.clone()),
     };
-    let mut encoder = Encoder::new(&fix).map_err(|e| setup(e.to_string()))?;
+    let begin_string = through.map_or("FIX.4.4", |fix| fix.version.session().begin_string());
+    let mut encoder = Encoder::speaking(begin_string, &fix).map_err(|e| setup(e.to_string()))?;
+    if let Some(fix) = through {
+        order_session::fits(fix, sample(&mut encoder)).map_err(setup)?;
+    }
     let (year, month, day) = job.day.ymd();
     let shard_config = ShardConfig {
         date: bus::oms::Date { year, month, day },
         is_durable: config.log.durability == Durability::Durable,
-        is_live: job.is_live,
+        // A session's counterparty refuses messages that were sent in the past.
+        is_live: job.is_live || through.is_some(),
         cancels_in_doubt: config.orders.in_doubt == InDoubt::Cancel,
         again_upto: job.dir.repaired(job.part(), index).map_err(setup)?,
         measure,
@@ -207,7 +215,7 @@ pub(super) fn open_shard<'a, G: Gateway>(
     let delivered = std::mem::take(&mut orders.delivered);
     let msg_seq = orders.msg_seq_last;
     let gateway = wrap(orders.gateway());
-    let kill = &*shared.kill;
+    let kill = &**shared.kill;
     let parts = Parts {
         events,
         stamps,
@@ -244,6 +252,26 @@ pub(super) fn open_shard<'a, G: Gateway>(
         events,
     });
     Ok(shard)
+}
+
+/// An order like all others, to be held against a dictionary.
+fn sample(encoder: &mut Encoder) -> &[u8] {
+    let order = bus::signal::Order {
+        side: Side::Buy,
+        price: Price(Price::SCALE),
+        qty: Qty(1),
+        bid: Price::NONE,
+        ask: Price::NONE,
+    };
+    encoder.encode(&NewOrder {
+        msg_seq: 1,
+        sending_time: Ts(0),
+        id: &OrderId::new((2026, 1, 1), 0, 0, 0, 0),
+        symbol: b"A       ",
+        order: &order,
+        transact_time: Ts(0),
+        poss_resend: false,
+    })
 }
 
 /// How long a resumed run waits for the process before it to be gone.

@@ -10,6 +10,8 @@
 //! regimes   changes of volatility regime       adjustments  windows that keep a broken print
 //! signals   what a strategy saw                digests      a digest per symbol and minute
 //! orders    orders, refused or sent            books        the last books, level by level
+//!
+//! order_states, executions, positions    what FIX sessions said, where orders go through them
 //! ```
 //!
 //! Times are `timestamp[ns, UTC]`, prices are float64 as analysts want them, and symbols are a
@@ -22,6 +24,7 @@
 //! The only place that knows `parquet`.
 
 mod events;
+mod fills;
 mod orders;
 mod read;
 mod schema;
@@ -36,6 +39,7 @@ use bus::{Body, Level, Notional, Price, Side, Signal, Ts};
 use parquet::data_type::ByteArray;
 
 pub use events::Events;
+pub use fills::{FillCounts, write_fills};
 pub use read::{OrderRow, Rows, Status, WindowRow, read_books, read_orders, read_windows};
 
 use orders::Orders;

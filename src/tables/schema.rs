@@ -131,6 +131,58 @@ pub(super) const ORDERS: &str = "message orders {
     required int64 seq;
 }";
 
+/// How each order stands by what its FIX session said of it, for runs with `[orders.fix]`.
+/// `cl_ord_id_now` is its name after replacements; `average_e9` is rounded down, and the notional
+/// exact. `odd` counts reports that did not fit what came before.
+pub(super) const ORDER_STATES: &str = "message order_states {
+    required binary cl_ord_id (STRING);
+    required binary cl_ord_id_now (STRING);
+    required binary order_id (STRING);
+    required binary symbol (STRING);
+    required binary side (STRING);
+    required int64 qty;
+    optional double price;
+    optional int64 price_e9;
+    required binary standing (STRING);
+    required int64 filled;
+    optional double average;
+    optional int64 average_e9;
+    required int64 notional_units;
+    required int32 notional_nanos;
+    required int64 reports;
+    required int64 odd;
+    required int64 refused;
+    required binary text (STRING);
+}";
+
+/// Each fill, as it is after corrections; one that was busted is there and says so.
+pub(super) const EXECUTIONS: &str = "message executions {
+    required int64 ts_recv (TIMESTAMP(NANOS, true));
+    required binary cl_ord_id (STRING);
+    required binary exec_id (STRING);
+    required binary symbol (STRING);
+    required binary side (STRING);
+    required int64 qty;
+    optional double price;
+    required int64 price_e9;
+    required boolean busted;
+    required int64 corrections;
+}";
+
+/// What the fills of a symbol come to. Averages are rounded down, and notionals exact.
+pub(super) const POSITIONS: &str = "message positions {
+    required binary symbol (STRING);
+    required int64 net;
+    required int64 bought;
+    required int64 bought_units;
+    required int32 bought_nanos;
+    optional int64 bought_average_e9;
+    required int64 sold;
+    required int64 sold_units;
+    required int32 sold_nanos;
+    optional int64 sold_average_e9;
+}";
+
 /// Trades that came after the window `name` had closed, or from far in the future.
 pub(super) const LATES: &str = "message lates {
     required int64 ts_event (TIMESTAMP(NANOS, true));

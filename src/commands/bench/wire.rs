@@ -374,6 +374,7 @@ fn job<'a>(
         resume: false,
         is_live,
         wire: feed::protocol::Wire::Itch,
+        moved_ns: 0,
     }
 }
 

@@ -1,0 +1,251 @@
+//! Whether orders may leave: what a person says through a latch, and what this process found out by
+//! itself; and the record of who stopped what, and who let it go.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bus::oms::latch::{Gate, Latch, Scope, StrategyName};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::run_dir::RunDir;
+
+/// Why this process lets nothing leave, whatever the latch says. One bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Why {
+    /// The kill file is there.
+    File = 1,
+    /// From a log something else is concluded than the shard concluded.
+    Diverged = 2,
+    /// The latch is missing or damaged, or another file is in its place.
+    Latch = 4,
+}
+
+/// What stops orders, looked at before each send.
+#[derive(Debug, Default)]
+pub struct Kill {
+    here: AtomicU32,
+    latch: Option<Latch>,
+    /// By the number that orders have of them.
+    strategies: Vec<Option<StrategyName>>,
+}
+
+impl Kill {
+    /// With the latch at `path`, and what to tell people if it cannot be used: nothing leaves then.
+    pub fn open(path: &Path, config: &Config) -> (Kill, Option<String>) {
+        let strategies = strategies(config);
+        let names = strategies.iter().map(|name| StrategyName::new(name));
+        let mut kill = Kill {
+            strategies: names.collect(),
+            ..Kill::default()
+        };
+        match Latch::open(path) {
+            Ok(latch) => {
+                kill.latch = Some(latch);
+                let said = kill.said();
+                (kill, said)
+            }
+            Err(error) => {
+                kill.set(Why::Latch);
+                let said = format!(
+                    "{error}: no order leaves; `tapeline unkill` makes it whole, then the run goes \
+                     on with --resume"
+                );
+                (kill, Some(said))
+            }
+        }
+    }
+
+    fn said(&self) -> Option<String> {
+        let latch = self.latch.as_ref()?;
+        let path = latch.path().display();
+        match latch.gate() {
+            Gate::Open => None,
+            Gate::Part => Some(format!("{path}: orders of {} are stopped", listed(latch))),
+            Gate::Shut | Gate::Damaged => Some(format!(
+                "{path}: all orders are stopped, until `tapeline unkill`"
+            )),
+        }
+    }
+
+    /// Nothing leaves from now on, for this reason too.
+    pub fn set(&self, why: Why) {
+        self.here.fetch_or(why as u32, Ordering::AcqRel);
+    }
+
+    /// This reason is gone.
+    pub fn clear(&self, why: Why) {
+        self.here.fetch_and(!(why as u32), Ordering::AcqRel);
+    }
+
+    /// Notes whether the kill file is there, and whether the latch is where it was; what to tell
+    /// people, once.
+    pub fn look(&self, kill_file: Option<&Path>) -> Option<String> {
+        match kill_file {
+            Some(path) if path.exists() => self.set(Why::File),
+            _ => self.clear(Why::File),
+        }
+        let latch = self.latch.as_ref()?;
+        let was = self.here.load(Ordering::Acquire) & Why::Latch as u32 != 0;
+        if was || latch.is_in_place() {
+            return None;
+        }
+        self.set(Why::Latch);
+        Some(format!(
+            "{}: the latch was taken away or replaced: no order leaves; `tapeline unkill` makes one, \
+             then the run goes on with --resume",
+            latch.path().display()
+        ))
+    }
+
+    /// Whether everything may leave.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.here.load(Ordering::Acquire) == 0 && self.latch.as_ref().is_none_or(Latch::is_open)
+    }
+
+    /// Whether this process lets nothing leave by itself.
+    pub fn is_shut_here(&self) -> bool {
+        self.here.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether an order of this symbol and this strategy may not leave.
+    #[cold]
+    pub fn stops(&self, symbol: &[u8; 8], rule: u8) -> bool {
+        let strategy = self.strategies.get(usize::from(rule));
+        let strategy = strategy.and_then(Option::as_ref);
+        let latch = self.latch.as_ref();
+        self.is_shut_here() || latch.is_some_and(|latch| latch.stops(symbol, strategy))
+    }
+
+    /// The change of the latch that last asked for cancels; 0 for none.
+    #[inline]
+    pub fn cancels(&self) -> u64 {
+        self.latch.as_ref().map_or(0, Latch::cancels)
+    }
+}
+
+fn listed(latch: &Latch) -> String {
+    let standing = latch.standing();
+    let mut names = standing.symbols;
+    names.extend(standing.strategies);
+    names.join(", ")
+}
+
+/// The names of strategies, by the number that orders have of them.
+pub fn strategies(config: &Config) -> Vec<String> {
+    let rules = config.rules.0.keys().cloned();
+    std::iter::once("momentum".to_string())
+        .chain(rules)
+        .collect()
+}
+
+/// Where a run's latch is.
+pub fn path_of(config: &Config, dir: &RunDir) -> PathBuf {
+    let own = || dir.latch_path();
+    config.risk.latch.clone().unwrap_or_else(own)
+}
+
+/// One change, as the record has it: a line of JSON each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// When, RFC 3339.
+    pub at: String,
+    /// `kill` or `unkill`.
+    pub did: String,
+    /// `all`, `symbol AAPL`, `strategy momentum`.
+    pub scope: String,
+    /// Whether cancels were asked for.
+    pub cancel: bool,
+    /// The user's number, and name where the system has one.
+    pub uid: u32,
+    #[allow(missing_docs)]
+    pub user: Option<String>,
+    /// The process.
+    pub pid: u32,
+    /// What the person said.
+    pub reason: String,
+    /// The number of the change.
+    pub change: u32,
+}
+
+impl Change {
+    /// One that is made now, by whoever runs this process.
+    pub fn now(did: &str, scope: &Scope, cancel: bool, reason: &str, change: u32) -> Change {
+        let uid = fs::metadata("/proc/self").map_or(u32::MAX, |about| about.uid());
+        Change {
+            at: jiff::Timestamp::now().to_string(),
+            did: did.into(),
+            scope: scope.to_string(),
+            cancel,
+            uid,
+            user: name_of(uid),
+            pid: std::process::id(),
+            reason: reason.into(),
+            change,
+        }
+    }
+
+    /// Adds it to the record beside a latch, durably.
+    pub fn record(&self, latch: &Path) -> Result<(), String> {
+        let path = record_path(latch);
+        let text = serde_json::to_string(self).expect("always JSON");
+        let append = || -> io::Result<()> {
+            let is_new = !path.exists();
+            let mut file = File::options().append(true).create(true).open(&path)?;
+            // One write: two processes' lines do not mix.
+            file.write_all(format!("{text}\n").as_bytes())?;
+            file.sync_all()?;
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            match is_new {
+                true => File::open(folder.unwrap_or(Path::new(".")))?.sync_all(),
+                false => Ok(()),
+            }
+        };
+        append().map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// The last one in the record; `None` where there is none, or it is not whole.
+    pub fn last(latch: &Path) -> Option<Change> {
+        let text = fs::read_to_string(record_path(latch)).ok()?;
+        serde_json::from_str(text.lines().last()?).ok()
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change {
+            at,
+            did,
+            scope,
+            uid,
+            reason,
+            ..
+        } = self;
+        let user = self.user.as_deref().unwrap_or("no name");
+        write!(f, "{at}: {did} {scope} by {user} ({uid}): {reason}")
+    }
+}
+
+/// The record beside a latch.
+pub fn record_path(latch: &Path) -> PathBuf {
+    let mut name = latch.as_os_str().to_owned();
+    name.push(".audit");
+    PathBuf::from(name)
+}
+
+fn name_of(uid: u32) -> Option<String> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let mut users = users.lines().map(|line| line.split(':'));
+    users.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_string())
+    })
+}

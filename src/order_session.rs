@@ -1,0 +1,660 @@
+//! A shard's orders through a session over FIX, on the shard's own thread.
+//!
+//! The message that a shard's encoder wrote is kept by the session under its number, and then written
+//! to the connection at once; all else that a session does is done in turns that have nothing to send.
+//!
+//! ```text
+//! shard ─ next_msg_seq, send ─► store (the number is used) ─► connection ─► counterparty
+//!                                                                               │ reports
+//! tables, recon ◄─ blotter (orders, fills, positions) ◄─ journal ◄──────────────┘
+//! ```
+//!
+//! **What is known after a crash.** An order that is in the store left, or leaves when the other side
+//! asks for its number: after a logon and one answered question it has it, or its number was passed
+//! over. One that is not in the store never left. What is passed over is decided by
+//! `orders.in_doubt`: `possresend` and `query` let the session repeat an order, flagged as a possible
+//! duplicate; `cancel` and `halt` never do. An order that somebody stopped meanwhile is not repeated
+//! either, whatever the policy.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ::fix::journal::Entry;
+use ::fix::{
+    Application, Blotter, Checks, DataTags, Dictionary, Fields, FileStore, Initiator, Journal,
+    Message, Note, Outbox, Received, Safe, SendError, Session, Store, Validator, Verdict, parse,
+    tags,
+};
+use bus::Ts;
+use bus::clock::{Clock, MachineClock};
+use bus::oms::{Gateway, GatewayError, OrderId};
+use crossbeam_utils::CachePadded;
+
+use crate::config::{Fix, FixVersion, InDoubt, soup};
+use crate::kill::Kill;
+
+/// The counterparty is listened to in one turn of so many that have nothing to send. Listening is a
+/// system call, longer than all else that a turn without work does.
+const LISTEN_EVERY: u32 = 64;
+/// How many bytes may wait for the counterparty before it takes no more orders.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+/// How long a wait for the counterparty rests.
+const REST: Duration = Duration::from_micros(100);
+
+/// What a session is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// `[orders.fix]`.
+    pub fix: &'a Fix,
+    /// SenderCompID.
+    pub sender: &'a str,
+    /// TargetCompID.
+    pub target: &'a str,
+    /// What may be sent again.
+    pub in_doubt: InDoubt,
+    /// The numbers, and what was sent under them.
+    pub store: &'a Path,
+    /// What both sides said.
+    pub journal: &'a Path,
+    /// What stops orders.
+    pub kill: &'a Arc<CachePadded<Kill>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct OrderSession {
+    name: String,
+    link: Initiator<FileStore, Desk>,
+    clock: MachineClock,
+    away_max: Duration,
+    /// Since when orders wait and nobody is logged on.
+    wanted_since: Option<Instant>,
+    /// Turns since the counterparty was last listened to.
+    unheard_turns: u32,
+    scratch: Vec<u8>,
+    failure: Option<GatewayError>,
+}
+
+/// Who a session's messages are for.
+#[derive(Debug)]
+struct Desk {
+    journal: Journal,
+    blotter: Blotter,
+    in_doubt: InDoubt,
+    kill: Arc<CachePadded<Kill>>,
+    /// Everything below this number is in the journal.
+    journaled_upto: u64,
+    /// Orders that were asked for again, where that ends the run.
+    halted: Vec<String>,
+    /// How often either side asked the other for messages again.
+    recoveries: u64,
+    /// What happened last, for whoever is told that something failed.
+    last_note: Option<String>,
+    failure: Option<io::Error>,
+}
+
+impl Desk {
+    /// Keeps an entry, in the file and in the blotter.
+    fn keep(&mut self, entry: &Entry) {
+        match self.journal.append(entry) {
+            Ok(()) => self.blotter.apply(entry),
+            Err(error) => self.failure = Some(error),
+        }
+    }
+}
+
+/// Whether an order that was sent before may not be sent now. One that is none of ours is stopped by any stop.
+#[cold]
+fn is_stopped(kill: &Kill, order: &Message<'_>, id: &[u8]) -> bool {
+    let mut symbol = [b' '; 8];
+    let name = order.get(tags::SYMBOL).unwrap_or_default();
+    match (OrderId::parse(id), symbol.get_mut(..name.len())) {
+        (Some(id), Some(room)) => {
+            room.copy_from_slice(name);
+            kill.stops(&symbol, id.key().rule)
+        }
+        _ => true,
+    }
+}
+
+impl Application for Desk {
+    fn on_message(&mut self, received: &Received<'_>, _: &mut Outbox) -> Verdict {
+        let at = received.now.0;
+        match self.journal.came(at, received.message.bytes()) {
+            Ok(()) => {
+                self.blotter.came(&received.message, at);
+                Verdict::Taken
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Verdict::NotKept
+            }
+        }
+    }
+
+    /// Orders as `orders.in_doubt` says, unless they are stopped; cancels always, and questions never.
+    fn may_repeat(&mut self, message: &Message<'_>) -> bool {
+        match message.msg_type() {
+            b"D" => {}
+            b"H" | b"AF" => return false,
+            _ => return true,
+        }
+        let seq = message.number(tags::MSG_SEQ_NUM);
+        let id = message.get(tags::CL_ORD_ID).unwrap_or_default();
+        // One that was passed over once is not said to be with them; it went out under another
+        // number since, or it does not go out at all.
+        let is_newest = self
+            .blotter
+            .find(id)
+            .is_some_and(|order| order.seq.is_some() && order.seq == seq);
+        let may = match self.in_doubt {
+            _ if !self.kill.is_open() && is_stopped(&self.kill, message, id) => false,
+            InDoubt::Possresend | InDoubt::Query => true,
+            InDoubt::Cancel => false,
+            InDoubt::Halt => {
+                if is_newest {
+                    self.halted.push(String::from_utf8_lossy(id).into_owned());
+                }
+                false
+            }
+        };
+        if is_newest
+            && !may
+            && let Some(seq) = seq
+        {
+            self.keep(&Entry::Withheld(seq));
+        }
+        is_newest && may
+    }
+
+    fn on_note(&mut self, note: &Note) {
+        match note {
+            Note::Repeating { .. } | Note::Missing { .. } => self.recoveries += 1,
+            Note::Reset => {
+                self.journaled_upto = 1;
+                self.keep(&Entry::Reset);
+            }
+            Note::RejectedByPeer {
+                seq: Some(seq),
+                text,
+            } => {
+                self.keep(&Entry::Refused(*seq, text.as_bytes().to_vec()));
+            }
+            _ => {}
+        }
+        self.last_note = Some(note.to_string());
+    }
+}
+
+/// Reads the dictionaries, where the settings name some.
+fn validator(fix: &Fix, checks: Checks) -> Result<Option<(Validator, DataTags)>, String> {
+    let read = |path: &Path| {
+        let read = Dictionary::read(path).map_err(|error| error.to_string());
+        read.map(Arc::new)
+    };
+    let Some(path) = &fix.dictionary else {
+        return Ok(None);
+    };
+    let dictionary = read(path)?;
+    let data = dictionary.data_tags();
+    let validator = match (&fix.session_dictionary, fix.version) {
+        (Some(path), FixVersion::Fix50Sp2) => Validator::over_fixt(read(path)?, dictionary, checks),
+        _ => Validator::new(dictionary, checks),
+    };
+    Ok(Some((validator, data)))
+}
+
+/// Whether this message of ours fits the dictionary, where there is one.
+pub fn fits(fix: &Fix, message: &[u8]) -> Result<(), String> {
+    let Some((mut validator, data)) = validator(fix, Checks::STRICT)? else {
+        return Ok(());
+    };
+    let mut fields = Fields::default();
+    let parsed = parse(message, &mut fields, &data).map_err(|error| error.to_string())?;
+    let checked = validator.check(&parsed);
+    checked.map_err(|flaw| format!("orders.fix.dictionary has no orders like ours: {flaw}"))
+}
+
+impl OrderSession {
+    /// Connects and logs on; waits for that.
+    pub fn open(
+        settings: &Settings<'_>,
+        clock: MachineClock,
+    ) -> Result<OrderSession, GatewayError> {
+        let Settings {
+            fix,
+            sender,
+            target,
+            in_doubt,
+            store,
+            journal,
+            kill,
+        } = *settings;
+        let name = format!("{sender} at {target}, {}", fix.connect);
+        let fail = |error: &dyn fmt::Display| GatewayError::new(&name, error);
+        let config = fix.session(sender, target).map_err(|error| fail(&error))?;
+        let address = soup::resolve(&fix.connect).map_err(|error| fail(&error))?;
+        let safe = if fix.sync {
+            Safe::Machine
+        } else {
+            Safe::Process
+        };
+        let store = FileStore::open(store, safe, clock.wall()).map_err(|error| fail(&error))?;
+        let mut blotter = Blotter::default();
+        // A journal begins where the session was then; what it has of our own messages since
+        // goes up to the last of them.
+        let mut journaled_upto = None;
+        let mut journal = Journal::open(journal, |entry| {
+            match &entry {
+                Entry::Begins(seq) => journaled_upto = Some(*seq),
+                Entry::Sent(seq, _) => journaled_upto = Some(seq + 1),
+                Entry::Reset => journaled_upto = Some(1),
+                Entry::Came(..) | Entry::Withheld(_) | Entry::Refused(..) => {}
+            }
+            blotter.apply(&entry);
+        })
+        .map_err(|error| fail(&error))?;
+        let journaled_upto = match journaled_upto {
+            Some(seq) if seq <= store.next_out() => seq,
+            // The numbers began anew, and the end of the process kept that from the journal.
+            Some(_) => {
+                journal
+                    .append(&Entry::Reset)
+                    .map_err(|error| fail(&error))?;
+                blotter.apply(&Entry::Reset);
+                1
+            }
+            None => {
+                let begins = Entry::Begins(store.next_out());
+                journal.append(&begins).map_err(|error| fail(&error))?;
+                store.next_out()
+            }
+        };
+        let found = validator(fix, Checks::TOLERANT).map_err(|error| fail(&error))?;
+        let (validator, data) = match found {
+            Some((validator, data)) => (Some(validator), data),
+            None => (None, DataTags::default()),
+        };
+        let session = Session::new(config, store, validator, data);
+        let desk = Desk {
+            journal,
+            blotter,
+            in_doubt,
+            kill: Arc::clone(kill),
+            journaled_upto,
+            halted: Vec::new(),
+            recoveries: 0,
+            last_note: None,
+            failure: None,
+        };
+        let mut session = OrderSession {
+            link: Initiator::new(address, fix.retry.0, session, desk),
+            name,
+            clock,
+            away_max: Duration::from_nanos(fix.away_max.0 as u64),
+            wanted_since: None,
+            unheard_turns: 0,
+            scratch: Vec::new(),
+            failure: None,
+        };
+        session.wait("a logon", |session| session.is_logged_on())?;
+        Ok(session)
+    }
+
+    /// How our orders stand by what was said of them.
+    pub fn blotter(&mut self) -> &Blotter {
+        &self.link.session().1.blotter
+    }
+
+    /// Waits until the other side has all that was sent before, as far as it is repeated at all, and
+    /// we have all that it said of that; then the orders that it has.
+    pub fn agree(&mut self) -> Result<Vec<OrderId>, GatewayError> {
+        self.probe()?;
+        let orders = self.blotter().orders().iter();
+        let ids = orders
+            .filter(|order| order.is_delivered())
+            .filter_map(|order| OrderId::parse(&order.id));
+        Ok(ids.collect())
+    }
+
+    /// The number that a message has to have which [`Gateway::send`] is to take; waits for a logon.
+    pub fn next_seq(&mut self) -> Result<u64, GatewayError> {
+        self.wait("a logon", |session| session.is_logged_on())?;
+        Ok(self.link.session().0.store().next_out())
+    }
+
+    fn probe(&mut self) -> Result<(), GatewayError> {
+        let deadline = Instant::now() + self.away_max;
+        let mut asked = None;
+        loop {
+            self.work()?;
+            let now = self.clock.wall();
+            let (session, desk) = self.link.session();
+            match asked {
+                // A question that was asked on a connection that is gone is answered by none.
+                _ if !session.is_logged_on() => asked = None,
+                None => asked = Some((session.probe(now, desk), desk.recoveries)),
+                Some((probe, _)) if session.probes_answered() >= probe => return Ok(()),
+                // What is repeated passes questions over, those too that wait with the other side
+                // behind what it misses; and answers likewise.
+                Some((_, before)) if before != desk.recoveries => asked = None,
+                Some(_) => {}
+            }
+            if Instant::now() >= deadline {
+                return self.late("an answer");
+            }
+            thread::park_timeout(REST);
+        }
+    }
+
+    fn wait(
+        &mut self,
+        what: &str,
+        is_there: impl Fn(&Session<FileStore>) -> bool,
+    ) -> Result<(), GatewayError> {
+        let deadline = Instant::now() + self.away_max;
+        loop {
+            self.work()?;
+            if is_there(self.link.session().0) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return self.late(what);
+            }
+            thread::park_timeout(REST);
+        }
+    }
+
+    #[cold]
+    fn late<T>(&mut self, what: &str) -> Result<T, GatewayError> {
+        let last = self.link.session().1.last_note.take();
+        let last = last.map(|note| format!("; last: {note}"));
+        let away_max = self.away_max;
+        self.fail(format!(
+            "waited {away_max:?} for {what}{}",
+            last.unwrap_or_default()
+        ))
+    }
+
+    #[cold]
+    fn fail<T>(&mut self, what: impl fmt::Display) -> Result<T, GatewayError> {
+        let failure = GatewayError::new(&self.name, what);
+        self.failure = Some(failure.clone());
+        Err(failure)
+    }
+
+    fn living(&self) -> Result<(), GatewayError> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Puts what was sent since into the journal.
+    fn write_journal(&mut self) -> io::Result<()> {
+        let (session, desk) = self.link.session();
+        let mut fields = Fields::default();
+        while desk.journaled_upto < session.store().next_out() {
+            let seq = desk.journaled_upto;
+            self.scratch.clear();
+            if session.load_sent(seq, &mut self.scratch)?
+                && let Ok(message) = parse(&self.scratch, &mut fields, &DataTags::default())
+                && !message.is_admin()
+            {
+                desk.journal.sent(seq, &self.scratch)?;
+                desk.blotter.sent(seq, &message);
+            }
+            desk.journaled_upto += 1;
+        }
+        Ok(())
+    }
+
+    /// What a session does beside sending orders.
+    fn work(&mut self) -> Result<usize, GatewayError> {
+        self.living()?;
+        self.unheard_turns = 0;
+        // What may be repeated is known only of what is in the journal.
+        if let Err(error) = self.write_journal() {
+            return self.fail(error);
+        }
+        let now = self.clock.wall();
+        let work = self.link.turn(now);
+        let (session, desk) = self.link.session();
+        if let Some(error) = desk.failure.take() {
+            return self.fail(error);
+        }
+        if !desk.halted.is_empty() {
+            let ids = desk.halted.join(" ");
+            return self.fail(format!(
+                "the other side asks again for orders that it did not get, and orders.in_doubt is \
+                 `halt`: {ids}"
+            ));
+        }
+        if session.is_logged_on() {
+            self.wanted_since = None;
+        } else if self
+            .wanted_since
+            .is_some_and(|since| since.elapsed() >= self.away_max)
+        {
+            return self.late("a logon, while orders wait");
+        }
+        Ok(work)
+    }
+}
+
+impl Gateway for OrderSession {
+    fn next_msg_seq(&mut self, _: u64) -> Option<u64> {
+        let (session, _) = self.link.session();
+        if session.is_logged_on() && !session.is_closing() {
+            return Some(session.store().next_out());
+        }
+        self.wanted_since.get_or_insert_with(Instant::now);
+        None
+    }
+
+    fn has_room(&mut self, message_bytes: usize) -> bool {
+        self.link.session().0.output().len() + message_bytes <= WAITING_BYTES_MAX
+    }
+
+    fn send(&mut self, message: &[u8]) -> Result<bool, GatewayError> {
+        self.living()?;
+        if !self.has_room(message.len()) {
+            return Ok(false);
+        }
+        let now: Ts = self.clock.wall();
+        let (session, desk) = self.link.session();
+        if !session.is_logged_on() || session.is_closing() {
+            return Ok(false);
+        }
+        let seq = session.store().next_out();
+        match session.send_encoded(seq, message, now, desk) {
+            Ok(()) => Ok(true),
+            Err(SendError::NotLoggedOn) => Ok(false),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn turn(&mut self) -> Result<usize, GatewayError> {
+        self.living()?;
+        let written = self.link.flush();
+        if written > 0 {
+            // The turn after it listens, so that what is gone is known to be.
+            self.unheard_turns = LISTEN_EVERY;
+            return Ok(written);
+        }
+        if self.unheard_turns < LISTEN_EVERY && self.waiting() == 0 {
+            self.unheard_turns += 1;
+            return Ok(0);
+        }
+        self.work()
+    }
+
+    fn waiting(&self) -> usize {
+        self.link.waiting_bytes()
+    }
+
+    /// Waits until the other side has all and has said what it says to that, and logs out.
+    fn finish(&mut self) -> Result<(), GatewayError> {
+        self.probe()?;
+        let now = self.clock.wall();
+        let (session, desk) = self.link.session();
+        session.log_out("", now, desk);
+        let closed = |session: &Session<FileStore>| !session.is_connected();
+        self.wait("the other side's logout", closed)?;
+        if let Err(error) = self.write_journal() {
+            return self.fail(error);
+        }
+        let synced = self.link.session().1.journal.sync();
+        synced.or_else(|error| self.fail(error))
+    }
+
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc;
+
+    use ::fix::sim::{Exchange, Script};
+    use ::fix::{Acceptor, Memory, Role, SessionConfig, Version};
+    use bus::oms::{Encoder, FixConfig, NewOrder};
+    use bus::{Price, Qty, Side};
+
+    use super::*;
+    use crate::config::Span;
+    use crate::kill::Why;
+
+    /// A folder that goes away.
+    struct Folder(std::path::PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A counterparty until its channel is closed; how many orders it has then.
+    fn counterparty() -> (String, mpsc::Sender<()>, thread::JoinHandle<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (alive, is_over) = mpsc::channel();
+        let body = move || {
+            let clock = MachineClock::new();
+            let config = SessionConfig::new(Version::Fix44, Role::Acceptor, "SIM", "US");
+            let store = Memory::new(clock.wall());
+            let session = Session::new(config, store, None, DataTags::default());
+            let exchange = Exchange::new(Version::Fix44, Script::plain());
+            let mut acceptor = Acceptor::new(listener, [(session, exchange)]).unwrap();
+            while is_over.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                if acceptor.turn(clock.wall()).unwrap() == 0 {
+                    thread::park_timeout(REST);
+                }
+            }
+            acceptor.sessions().next().unwrap().1.orders().len()
+        };
+        (address, alive, thread::spawn(body))
+    }
+
+    /// The process ends between the store and the connection; what the next one makes of that, how
+    /// the order stands then, and how many orders the other side has.
+    fn after_a_crash(
+        in_doubt: InDoubt,
+        is_stopped: bool,
+    ) -> (Result<usize, GatewayError>, &'static str, usize) {
+        let folder = format!(
+            "tapeline-order-session-{in_doubt:?}-{is_stopped}-{}",
+            std::process::id()
+        );
+        let folder = Folder(std::env::temp_dir().join(folder));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let (address, alive, there) = counterparty();
+        let fix = Fix {
+            connect: address,
+            away_max: Span(60_000_000_000),
+            ..Fix::default()
+        };
+        let kill = Arc::new(CachePadded::new(Kill::default()));
+        let settings = Settings {
+            fix: &fix,
+            sender: "US",
+            target: "SIM",
+            in_doubt,
+            store: &folder.0.join("store"),
+            journal: &folder.0.join("journal"),
+            kill: &kill,
+        };
+        let clock = MachineClock::new();
+        let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
+        let names = FixConfig {
+            sender: "US".into(),
+            target: "SIM".into(),
+            sender_sub: None,
+            account: None,
+        };
+        let id = OrderId::new((2026, 1, 5), 0, 1, 0, 0);
+        let order = bus::signal::Order {
+            side: Side::Buy,
+            price: Price(10 * Price::SCALE),
+            qty: Qty(100),
+            bid: Price::NONE,
+            ask: Price::NONE,
+        };
+        let mut encoder = Encoder::new(&names).unwrap();
+        let message = encoder.encode(&NewOrder {
+            msg_seq: session.next_msg_seq(0).unwrap(),
+            sending_time: clock.wall(),
+            id: &id,
+            symbol: b"A       ",
+            order: &order,
+            transact_time: clock.wall(),
+            poss_resend: false,
+        });
+        assert_eq!(session.send(message), Ok(true));
+        assert!(session.waiting() > 0);
+        drop(session);
+        if is_stopped {
+            kill.set(Why::File);
+        }
+        let opened = OrderSession::open(&settings, clock);
+        let agreed = opened.and_then(|mut session| {
+            let delivered = session.agree()?;
+            session.finish()?;
+            Ok(delivered.len())
+        });
+        let blotter = Blotter::read(settings.journal).unwrap();
+        drop(alive);
+        let theirs = there.join().unwrap();
+        (agreed, blotter.orders()[0].standing.name(), theirs)
+    }
+
+    #[test]
+    fn what_was_stored_and_did_not_leave_is_repeated_only_where_the_policy_says_so() {
+        assert_eq!(
+            after_a_crash(InDoubt::Possresend, false),
+            (Ok(1), "filled", 1)
+        );
+        assert_eq!(after_a_crash(InDoubt::Query, false), (Ok(1), "filled", 1));
+        assert_eq!(
+            after_a_crash(InDoubt::Cancel, false),
+            (Ok(0), "withheld", 0)
+        );
+        let (halted, standing, theirs) = after_a_crash(InDoubt::Halt, false);
+        let said = halted.unwrap_err().to_string();
+        assert!(
+            said.ends_with("`halt`: 260105-000000000001-0000-00-0000"),
+            "{said}"
+        );
+        assert_eq!((standing, theirs), ("withheld", 0));
+    }
+
+    #[test]
+    fn what_was_stopped_since_is_repeated_by_no_policy() {
+        for policy in [InDoubt::Possresend, InDoubt::Query] {
+            assert_eq!(after_a_crash(policy, true), (Ok(0), "withheld", 0));
+        }
+    }
+}
