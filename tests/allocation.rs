@@ -4,7 +4,6 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::AtomicBool;
 
 use bus::Ts;
 use bus::clock::MachineClock;
@@ -15,6 +14,7 @@ use bus::ring;
 use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
 use tapeline::config::Config;
+use tapeline::kill::Kill;
 use tapeline::pipeline::core;
 use tapeline::recovery::{Recovery, Share};
 use tapeline::shard::{Parts, Shard, ShardConfig};
@@ -106,7 +106,7 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
     };
     let (event_tx, event_rx) = ring::ring(4096);
     let (_stamps, stamp_rx) = ring::ring(16);
-    let kill = AtomicBool::new(false);
+    let kill = Kill::default();
     let mut core = core(&config, MIDNIGHT, None).unwrap();
     // With as few symbols as here, ticks would else never go on beside later events.
     core.set_visits_at_tick(2);

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Fuzzes what reads stored bytes, files of captures and messages, from the shipped seeds:
-#   tests/fuzz.sh [seconds for each target]
+#   tests/fuzz.sh [seconds for each target] [each]
+# With `each`, every protocol's messages have that time to themselves.
 # No piece of memory may be larger than the targets say (tests/fuzz/src): 2 MiB for a file, 1 MiB for
 # messages.
 # What is found lies in tests/fuzz/artifacts; what was learnt, in target/fuzz/corpus.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
+each=${2:-}
 if ! cargo fuzz --version > /dev/null 2>&1 &&
     ! cargo install --quiet --locked --root target/tools cargo-fuzz > target/cargo-fuzz.log 2>&1; then
     echo "skipped: cargo-fuzz cannot be installed here: $(tail -n 1 target/cargo-fuzz.log)"
@@ -27,6 +29,12 @@ for target in log checkpoint messages fix; do
     echo "-- $target, $seconds s"
     fuzz $target "$seconds" "target/fuzz/corpus/$target"
 done
+if [ "$each" = each ]; then
+    for kind in {0..11}; do
+        echo "-- messages of kind $kind, $seconds s"
+        TAPELINE_PROTOCOL=$kind fuzz messages "$seconds" "target/fuzz/corpus/messages-$kind"
+    done
+fi
 echo "-- captures, $seconds s"
 fuzz captures "$seconds" target/fuzz/corpus/captures 1024
 

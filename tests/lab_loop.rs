@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bus::Ts;
@@ -14,6 +13,7 @@ use bus::oms::{Date, Encoder, FixConfig, Several, Sim};
 use bus::ring;
 use feed::reader::{Reader, ReaderConfig, Turned};
 use tapeline::config::Config;
+use tapeline::kill::Kill;
 use tapeline::lab::series::stacks;
 use tapeline::lab::source::{Scheduled, Sent};
 use tapeline::lab::stall::{Stall, Stalling};
@@ -77,7 +77,7 @@ fn run(stall: Option<Stall>) -> (Latency, Sent) {
     };
     let (event_tx, event_rx) = ring::ring(4096);
     let (mut stamp_tx, stamp_rx) = ring::ring(4096);
-    let kill = AtomicBool::new(false);
+    let kill = Kill::default();
     let parts = Parts {
         events: event_rx,
         stamps: stamp_rx,

@@ -150,17 +150,50 @@ trades = 50
 kind = "volume"
 qty = 5000
 eligible = "all"
+[rules.any]
+when = "spread > 0bps"
+[monitors.cost]
+kind = "effective-spread"
+threshold = "4bps"
+clear = "2bps"
+[monitors.kept]
+kind = "realised-spread"
+horizon = "200ms"
+threshold_ticks = 1
+rearm = "50ms"
+[regimes.clusters]
+model = "garch"
+sample = "50ms"
+warmup_samples = 10
+stressed = 1.2
+calm = 0.9
+hysteresis = 0.05
+[regimes.hidden]
+model = "hmm"
+sample = "50ms"
+warmup_samples = 10
+sigmas = [0.5, 1.5]
+stay = 0.9
+[regimes.changing]
+model = "changes"
+sample = "50ms"
+warmup_samples = 10
+run_max = 32
+expected_samples = 20.0
+stressed = 1.2
+calm = 0.9
+hysteresis = 0.05
 "#;
 
 #[test]
-fn declared_windows_are_the_same_bytes_at_any_number_of_shards() {
+fn what_is_declared_says_the_same_bytes_at_any_number_of_shards() {
     let folder = Folder::new("declared");
     let (capture, truth) = (folder.path("s.pcap.zst"), folder.path("s.truth.json"));
     let sample = "sample itch --symbols 24 --seconds 8 --rate 4000 --seed 3 -q -o";
     let mut args: Vec<&str> = sample.split_whitespace().collect();
     args.push(&capture);
     ok(&args);
-    let mut first: Option<(String, Vec<u8>, Vec<u8>)> = None;
+    let mut first: Option<(String, [Vec<u8>; 4])> = None;
     for (shards, model) in [
         (1, "pipeline"),
         (2, "pipeline"),
@@ -180,8 +213,9 @@ fn declared_windows_are_the_same_bytes_at_any_number_of_shards() {
             let path = Path::new(&run).join("tables").join(name);
             std::fs::read(path).unwrap()
         };
-        let windows = table("windows.parquet");
-        let found = (digest(&run), windows, table("adjustments.parquet"));
+        let tables = ["windows", "adjustments", "regimes", "alerts"];
+        let tables = tables.map(|name| table(&format!("{name}.parquet")));
+        let found = (digest(&run), tables);
         match &first {
             None => {
                 let path = Path::new(&run).join("tables").join("windows.parquet");
@@ -191,6 +225,35 @@ fn declared_windows_are_the_same_bytes_at_any_number_of_shards() {
                 names.dedup();
                 let all = ["1m", "1s", "5s", "burst", "day", "fifty", "lot", "slide"];
                 assert_eq!(names, all);
+                let said = ok(&["log", "cat", &run, "--json"]);
+                let count = |kind: &str, is_rule: &dyn Fn(&str) -> bool| {
+                    let of = said.lines().filter(|line| line.contains(kind));
+                    of.filter(|line| is_rule(line)).count()
+                };
+                for rule in 1..=3 {
+                    let own = format!("\"rule\":{rule},");
+                    let found = count("\"record\":\"regime\"", &|line| line.contains(&own));
+                    assert!(found > 0, "regime {rule}");
+                }
+                for rule in 1..=3 {
+                    let own = format!("\"rule\":{rule},");
+                    let found = count("\"record\":\"spread\"", &|line| line.contains(&own));
+                    assert!(found > 0, "rule or monitor {rule}");
+                }
+                // Alerts of rules and monitors are counted apart.
+                let is_spread = |line: &str| line.contains("\"rule\":0,");
+                let alerts = "\"record\":\"spread\"";
+                let path = Path::new(&run).join("manifest.json");
+                let manifest = std::fs::read_to_string(path).unwrap();
+                let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+                let counts = &manifest["counts"];
+                let (spread, rules) =
+                    (count(alerts, &is_spread), count(alerts, &|l| !is_spread(l)));
+                assert!(spread > 0 && rules > 0);
+                assert_eq!(
+                    (&counts["alerts"], &counts["rule_alerts"]),
+                    (&spread.into(), &rules.into())
+                );
                 first = Some(found);
             }
             Some(first) => assert!(*first == found, "at {shards} shards, {model}"),

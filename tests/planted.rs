@@ -29,6 +29,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bus::disk::Fault;
 use bus::planted::{Bug, plant};
+use bus::{Event, Kind, Price, Qty, Side, Signal, Ts};
+use tapeline::config::{self, Config};
+use tapeline::core::Sink;
+use tapeline::pipeline::core;
 
 /// One way of looking for faults; a seed says all of what it does.
 struct Check {
@@ -71,6 +75,71 @@ const SIMULATION: Check = Check {
     run: |seed| world::check(&plan::Plan::of(seed + 1)).map(drop),
 };
 
+const INVARIANTS: Check = Check {
+    name: "what must hold of books",
+    seeds_max: 1,
+    run: |_| invariants(),
+};
+
+/// Orders that come, are reduced and go, at prices near and far, with a look at the whole book after
+/// each event.
+fn invariants() -> Result<(), String> {
+    let mut config = Config::default();
+    config.limits.symbols = 4;
+    config.limits.orders = 1 << 10;
+    config.limits.levels = 1 << 10;
+    config.book.check = config::Check::Full;
+    let mut core = core(&config, Ts(0), None)?;
+    let event = |kind, order, side, cents: i64, qty| Event {
+        order,
+        side,
+        price: Price(cents * 10_000_000),
+        qty: Qty(qty),
+        symbol: 1,
+        ..Event::new(kind)
+    };
+    let events = [
+        event(Kind::Status, u64::from(b'T'), Side::None, 0, 0),
+        event(Kind::Add, 1, Side::Buy, 10_000, 100),
+        event(Kind::Cancel, 1, Side::None, 0, 60),
+        event(Kind::Add, 2, Side::Buy, 9_100, 100),
+        event(Kind::Add, 3, Side::Buy, 9_000, 100),
+        event(Kind::Delete, 1, Side::None, 0, 0),
+        event(Kind::Add, 4, Side::Sell, 10_000, 100),
+    ];
+    for (seq, event) in (1..).zip(events) {
+        core.take(&[Event { seq, ..event }], &mut Nobody);
+        if let Some((breach, event)) = core.breaches().examples.first() {
+            return Err(format!("{} after {:?}", breach.name(), event.kind));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_planted_bug_of_books_breaks_what_it_must() {
+    for (bug, said) in [
+        (Bug::LevelQtyOff, "level_quantity after Cancel"),
+        (Bug::LevelTakenTwice, "empty_quantity after Cancel"),
+        (Bug::LevelCountOff, "order_count after Add"),
+        (Bug::FarPriceMisplaced, "price_order after Add"),
+        (Bug::BestKept, "quote after Delete"),
+        (Bug::DeleteForgotten, "crossed_trading after Add"),
+    ] {
+        let planted = plant(bug);
+        assert_eq!(invariants(), Err(said.to_string()), "{bug:?}");
+        drop(planted);
+        assert_eq!(invariants(), Ok(()));
+    }
+}
+
+struct Nobody;
+
+impl Sink for Nobody {
+    fn event(&mut self, _: &Event) {}
+    fn signal(&mut self, _: &Signal) {}
+}
+
 /// Which check is there for it.
 fn check_for(bug: Bug) -> &'static Check {
     match bug {
@@ -100,6 +169,12 @@ fn check_for(bug: Bug) -> &'static Check {
         | Bug::WindowNotRestored
         | Bug::RiskNotRestored
         | Bug::AheadForgotten => &SIMULATION,
+        Bug::LevelQtyOff
+        | Bug::LevelTakenTwice
+        | Bug::LevelCountOff
+        | Bug::FarPriceMisplaced
+        | Bug::BestKept
+        | Bug::DeleteForgotten => &INVARIANTS,
     }
 }
 

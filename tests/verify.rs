@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use support::{Ended, Folder, Random, SMALL, alone, manifest, tapeline};
+use support::{Ended, Folder, Random, SMALL, alone, manifest, tapeline, wire};
 
 /// A sample session replayed with these settings.
 fn a_run(folder: &Folder, name: &str, sample: &str, config: &str) -> PathBuf {
@@ -69,6 +69,52 @@ fn books_are_those_of_their_plain_twin_after_every_event() {
             "{name}: {said}"
         );
     }
+}
+
+#[test]
+fn what_must_hold_of_books_is_looked_at_where_asked_and_decides_nothing() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-breaches");
+    let sample = "--symbols 6 --seed 8";
+    let plain = a_run(&folder, "plain", sample, "");
+    for (name, config) in [
+        ("touched", "[book]\ncheck = \"touched\"\n"),
+        ("full", "[book]\ncheck = \"full\"\n[run]\nshards = 2\n"),
+    ] {
+        let run = a_run(&folder, name, sample, config);
+        assert_eq!(support::digests(&run), support::digests(&plain), "{name}");
+        assert_eq!(manifest(&run)["breaches"], Value::Null, "{name}");
+    }
+    // A market that trades through itself: one crossing, and what happens to its book while it lasts.
+    let mut messages = wire::little_session();
+    let at = messages.len() - 1;
+    let ns = wire::OPEN_NS + 2_500_000_000;
+    let crossing = [
+        wire::add(ns, 1, "AAA", 900, b'B', 100, 100_000),
+        wire::add(ns + 1, 1, "AAA", 901, b'S', 100, 90_000),
+        wire::add(ns + 2, 1, "AAA", 902, b'S', 100, 95_000),
+        wire::delete(ns + 3, 1, 900),
+        wire::delete(ns + 4, 1, 901),
+        wire::delete(ns + 5, 1, 902),
+    ];
+    messages.splice(at..at, crossing);
+    let capture = folder.write("crossed.pcap", wire::pcap_of(&messages));
+    let config = folder.write(
+        "crossed.toml",
+        format!("{SMALL}[book]\ncheck = \"touched\"\n"),
+    );
+    let run = folder.join("crossed");
+    let words = ["replay", "-c", "-o"].map(String::from);
+    let [verb, with, into] = &words;
+    let ended = tapeline(args![verb, with, config, into, run, capture]).expect(4);
+    ended.says(&[
+        "books are not what they must be: crossed_trading 4;",
+        "AAA",
+        "order 901",
+    ]);
+    let manifest = manifest(&run);
+    assert_eq!(manifest["breaches"]["crossed_trading"], 4, "{manifest}");
+    assert_eq!(manifest["anomalies"]["crossed"], 1, "{manifest}");
 }
 
 #[test]
@@ -297,5 +343,243 @@ fn lobster_rows_are_met_and_one_that_is_wrong_is_named_with_its_surroundings() {
             .says(&["want the file that the run was made from"]);
         std::fs::remove_file(&file).unwrap();
         verify(&run, &oracle).expect(2).says(&["_message_"]);
+    }
+}
+
+/// A market of orders and what Databento would make of it, by plain lists: a file of orders, and one of the
+/// ten best levels after each change of them.
+struct Pair {
+    orders: Vec<u8>,
+    levels: Vec<u8>,
+    /// Where each record of the second one begins.
+    records: Vec<usize>,
+}
+
+/// What stands before the records: version 2, and two instruments of which each has a name.
+fn dbn_head(schema: u16) -> Vec<u8> {
+    let mut body = Vec::new();
+    let pad = |text: &str, len: usize| {
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.resize(len, 0);
+        bytes
+    };
+    body.extend(pad("GLBX.MDP3", 16));
+    body.extend(schema.to_le_bytes());
+    body.extend(1_703_462_400_000_000_000u64.to_le_bytes());
+    body.extend(u64::MAX.to_le_bytes());
+    body.extend(0u64.to_le_bytes());
+    body.extend([1, 0, 0]);
+    body.extend(71u16.to_le_bytes());
+    body.extend([0; 53]);
+    body.extend([0; 4 * 4]);
+    body.extend(2u32.to_le_bytes());
+    for (number, name) in [("11", "ESH4"), ("12", "NQH4")] {
+        body.extend(pad(name, 71));
+        body.extend(1u32.to_le_bytes());
+        body.extend(20_231_225u32.to_le_bytes());
+        body.extend(20_231_226u32.to_le_bytes());
+        body.extend(pad(number, 71));
+    }
+    let mut head = b"DBN\x02".to_vec();
+    head.extend((body.len() as u32).to_le_bytes());
+    head.extend(body);
+    head
+}
+
+/// The head of a record, with as many bytes as it will have.
+fn dbn_record(bytes: usize, rtype: u8, instrument: u32, ts: u64) -> Vec<u8> {
+    let mut record = vec![(bytes / 4) as u8, rtype, 1, 0];
+    record.extend(instrument.to_le_bytes());
+    record.extend(ts.to_le_bytes());
+    record
+}
+
+fn dbn_pair(seed: u64) -> Pair {
+    const TICK: i64 = 250_000_000;
+    let mut random = Random(seed);
+    let mut pair = Pair {
+        orders: dbn_head(0),
+        levels: dbn_head(2),
+        records: Vec::new(),
+    };
+    // By number: instrument, is it a bid, price, size.
+    let mut live: BTreeMap<u64, (u32, bool, i64, u32)> = BTreeMap::new();
+    let ten = |live: &BTreeMap<u64, (u32, bool, i64, u32)>, of: u32, bids: bool| {
+        let mut levels: BTreeMap<i64, (u32, u32)> = BTreeMap::new();
+        for (instrument, is_bid, price, size) in live.values() {
+            if (*instrument, *is_bid) == (of, bids) {
+                let level = levels
+                    .entry(if bids { -price } else { *price })
+                    .or_default();
+                *level = (level.0 + size, level.1 + 1);
+            }
+        }
+        let levels = levels.into_iter().take(10);
+        let levels = levels.map(|(key, (size, count))| (key.abs(), size, count));
+        levels.collect::<Vec<_>>()
+    };
+    let mut ts = 1_703_500_000_000_000_000u64;
+    for number in 1..2_500u64 {
+        // Some happen at the same time.
+        ts += random.within(0..4) / 2 * 1_000;
+        let instrument = 11 + (random.within(0..3) == 0) as u32;
+        let before = [true, false].map(|bids| ten(&live, instrument, bids));
+        let mut actions = Vec::new();
+        // One event is often several changes: a level is swept.
+        for _ in 0..1 + random.within(0..3) / 2 {
+            let own: Vec<u64> = live
+                .iter()
+                .filter(|(_, o)| o.0 == instrument)
+                .map(|(id, _)| *id)
+                .collect();
+            let pick = own
+                .get(random.within(0..own.len().max(1) as u64) as usize)
+                .copied();
+            let choice = random.within(0..10);
+            match pick {
+                Some(id) if own.len() > 30 && choice < 5 => {
+                    let (_, is_bid, price, size) = live[&id];
+                    if choice < 3 || size == 1 {
+                        live.remove(&id);
+                        actions.push((b'C', id, is_bid, price, size));
+                    } else {
+                        let (price, size) = match choice {
+                            3 => (price, size - 1),
+                            _ => (price, size + 3),
+                        };
+                        live.insert(id, (instrument, is_bid, price, size));
+                        actions.push((b'M', id, is_bid, price, size));
+                    }
+                }
+                _ => {
+                    let is_bid = choice.is_multiple_of(2);
+                    let away = TICK * (1 + random.within(0..15) as i64);
+                    let price = 4_800_000_000_000 + if is_bid { -away } else { away };
+                    let id = number * 10 + actions.len() as u64;
+                    let size = 1 + random.within(0..20) as u32;
+                    live.insert(id, (instrument, is_bid, price, size));
+                    actions.push((b'A', id, is_bid, price, size));
+                }
+            }
+        }
+        let last = actions.len() - 1;
+        for (index, (action, id, is_bid, price, size)) in actions.iter().enumerate() {
+            let flags = if index == last { 0x80 } else { 0 };
+            let side = if *is_bid { b'B' } else { b'A' };
+            let mut record = dbn_record(56, 0xa0, instrument, ts);
+            record.extend(id.to_le_bytes());
+            record.extend(price.to_le_bytes());
+            record.extend(size.to_le_bytes());
+            record.extend([flags, 0, *action, side]);
+            record.extend((ts + 500).to_le_bytes());
+            record.extend(0i32.to_le_bytes());
+            record.extend((number as u32).to_le_bytes());
+            pair.orders.extend(record);
+        }
+        let sides = [true, false].map(|bids| ten(&live, instrument, bids));
+        // A feed of levels says nothing of what is beyond them.
+        if sides == before {
+            continue;
+        }
+        let (action, _, is_bid, price, size) = actions[last];
+        pair.records.push(pair.levels.len());
+        let mut record = dbn_record(368, 0x0a, instrument, ts);
+        record.extend(price.to_le_bytes());
+        record.extend(size.to_le_bytes());
+        record.extend([action, if is_bid { b'B' } else { b'A' }, 0x80, 0]);
+        record.extend((ts + 700).to_le_bytes());
+        record.extend(0i32.to_le_bytes());
+        record.extend((number as u32).to_le_bytes());
+        for level in 0..10 {
+            let side =
+                |side: &[(i64, u32, u32)]| side.get(level).copied().unwrap_or((i64::MAX, 0, 0));
+            let (bid, ask) = (side(&sides[0]), side(&sides[1]));
+            record.extend(bid.0.to_le_bytes());
+            record.extend(ask.0.to_le_bytes());
+            for number in [bid.1, ask.1, bid.2, ask.2] {
+                record.extend(number.to_le_bytes());
+            }
+        }
+        pair.levels.extend(record);
+    }
+    pair
+}
+
+#[test]
+fn ten_levels_are_met_after_each_event_and_what_is_not_is_named() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-mbp10");
+    let pair = dbn_pair(3);
+    let file = folder.write("day.mbo.dbn", &pair.orders);
+    let levels = |name: &str, bytes: &[u8]| {
+        let path = folder.write(&format!("{name}.mbp-10.dbn"), bytes);
+        format!("mbp10:{}", path.display())
+    };
+    for (name, config) in [
+        ("one", ""),
+        ("two", "[run]\nshards = 2\n[book]\ndepth = \"l2\"\n"),
+    ] {
+        let run = replay(&folder, name, &file, config);
+        let said = verify(&run, &levels("right", &pair.levels))
+            .expect(0)
+            .json();
+        assert_eq!(said["records"], pair.records.len(), "{said}");
+        assert_eq!(said["symbols"], 2);
+        assert!(said["levels"].as_u64().unwrap() > 10 * pair.records.len() as u64);
+
+        // One lot more at the third ask, and one order more at the second bid.
+        for (at, shown, side, level) in [(20, 2, "ask", 2), (24, 1, "bid", 1)] {
+            let record = pair.records.len() / 2;
+            let mut wrong = pair.levels.clone();
+            wrong[pair.records[record] + 48 + shown * 32 + at] ^= 1;
+            let said = verify(&run, &levels("wrong", &wrong)).expect(4).json();
+            let found = &said["first_divergence"];
+            assert_eq!(
+                found["what"],
+                format!("level, in record {}", record + 1),
+                "{said}"
+            );
+            assert_eq!(
+                (&found["side"], &found["level"]),
+                (&side.into(), &level.into())
+            );
+            let number = |name: &str| found[name].as_array().unwrap().len();
+            assert_eq!((number("before"), number("behind")), (5, 4), "{said}");
+            assert!(found["book"] != found["oracle"], "{said}");
+        }
+        // A record that is not there: the book changed, and nothing says so. The next one may show the
+        // same symbol at the same time, and then says it.
+        let lost = (100..pair.records.len()).find(|&record| {
+            let head = |record: usize| {
+                let at = pair.records[record];
+                let bytes = &pair.levels[at + 4..at + 16];
+                (bytes[..4].to_vec(), bytes[4..].to_vec())
+            };
+            let own = head(record);
+            (record + 1..record + 20)
+                .map(head)
+                .all(|other| other != own)
+                && (record - 20..record).map(head).all(|other| other != own)
+        });
+        let (from, to) = (pair.records[lost.unwrap()], pair.records[lost.unwrap() + 1]);
+        let mut wrong = pair.levels.clone();
+        wrong.drain(from..to);
+        let said = verify(&run, &levels("lost", &wrong)).expect(4).json();
+        let found = &said["first_divergence"];
+        assert_eq!(
+            found["what"], "level, which changed without a record",
+            "{said}"
+        );
+        // A file that is cut, one of another kind, and one of other instruments.
+        let cut = &pair.levels[..pair.levels.len() - 100];
+        let ended = verify(&run, &levels("cut", cut)).expect(2);
+        ended.says(&["cut.mbp-10.dbn, byte"]);
+        verify(&run, &levels("kind", &pair.orders))
+            .expect(2)
+            .says(&["has no mbp-10 record"]);
+        let words = ["verify", "--against"].map(String::from);
+        let oracle = levels("wrong", &wrong);
+        let text = tapeline(args![words[0], run, words[1], oracle]).expect(4);
+        assert_eq!(text.stdout.lines().count(), 13, "{}", text.stdout);
     }
 }

@@ -27,6 +27,7 @@ use bus::oms::{Date, Encoder, FixConfig, Gateway, Real, Several};
 use bus::ring::{Sender, ring};
 use bus::{Event, Kind, Price, Qty, Side};
 use tapeline::config::Config;
+use tapeline::kill::Kill;
 use tapeline::pipeline;
 use tapeline::recovery::{Recovery, Share};
 use tapeline::run_dir::{Part, RunDir};
@@ -80,7 +81,7 @@ fn main() {
     let disk = log_config.open_disk(Backend::Best).expect("a directory");
     pin(cpus.last().copied());
     let (mut events, receiver) = ring(4096);
-    let kill = AtomicBool::new(false);
+    let kill = Kill::default();
     let fix = FixConfig {
         sender: "BENCH".into(),
         target: "NOBODY".into(),

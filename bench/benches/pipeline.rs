@@ -127,6 +127,7 @@ fn run(stream: &Stream, folder: &Path) -> Outcome {
         resume: false,
         is_live: false,
         wire: Wire::Itch,
+        moved_ns: 0,
     };
     let clock = MachineClock::new();
     pipeline::run(Memory::new(stream), &job, &clock, &Stop::default(), |_| {})

@@ -7,7 +7,6 @@
 //! `TAPELINE_BENCH_DIR` says where, if not in the system's temporary directory.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use bench::{Memory, Stream, is_measuring};
@@ -19,6 +18,7 @@ use bus::ring::ring;
 use feed::protocol::Wire;
 use tapeline::config::Config;
 use tapeline::core::Core;
+use tapeline::kill::Kill;
 use tapeline::pipeline::{self, Job, Stop};
 use tapeline::recovery::{Recovery, Share};
 use tapeline::run_dir::{Part, RunDir};
@@ -101,6 +101,7 @@ fn replay(stream: &Stream, folder: &Path) -> (Duration, Core, PathBuf) {
         resume: false,
         is_live: false,
         wire: Wire::Itch,
+        moved_ns: 0,
     };
     let clock = MachineClock::new();
     let outcome = pipeline::run(Memory::new(stream), &job, &clock, &Stop::default(), |_| {})
@@ -126,7 +127,7 @@ fn recover(log_dir: &Path, other: &Path) -> (Duration, Core) {
     // A log that stays empty stands for the one that would go on.
     let disk = log_config.open_disk(Backend::Best).expect("a directory");
     let config = config();
-    let kill = AtomicBool::new(false);
+    let kill = Kill::default();
     let fix = FixConfig {
         sender: "BENCH".into(),
         target: "NOBODY".into(),

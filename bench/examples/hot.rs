@@ -5,6 +5,7 @@
 //! ```text
 //! hot stream FILE [symbols] [messages]   writes the simulated session that all benches run on
 //! hot decode|l3|l2|core FILE             one core, from memory
+//! hot core-touched|core-full FILE        the same with a look at what must hold after each event
 //! hot share FILE SHARDS INDEX            what one of so many shards executes, for callgrind
 //! hot signals FILE                       a checksum of all that one core concludes, in order
 //! hot ticks FILE                         how long all of a tick's work takes
@@ -19,7 +20,6 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bench::{MIDNIGHT, Memory, Stream, decode_one, fold};
@@ -31,8 +31,9 @@ use bus::oms::{Date, Encoder, FixConfig, Several, Sim};
 use bus::ring;
 use bus::{Event, Kind, Signal, Ts};
 use feed::protocol::{Itch, Wire};
-use tapeline::config::Config;
+use tapeline::config::{Check, Config};
 use tapeline::core::{Core, Sink};
+use tapeline::kill::Kill;
 use tapeline::pipeline::{self, Job, Stop};
 use tapeline::recovery::{Recovery, Share};
 use tapeline::run_dir::{Part, RunDir};
@@ -65,7 +66,9 @@ fn main() {
         ["decode", file] => measure(file, decode),
         ["l3", file] => measure(file, |stream| books_of(stream, Depth::L3)),
         ["l2", file] => measure(file, |stream| books_of(stream, Depth::L2)),
-        ["core", file] => measure(file, core),
+        ["core", file] => measure(file, |stream| core(stream, Check::Off)),
+        ["core-touched", file] => measure(file, |stream| core(stream, Check::Touched)),
+        ["core-full", file] => measure(file, |stream| core(stream, Check::Full)),
         ["share", file, shards, index] => {
             let number = |text: &str| text.parse().expect("a number");
             share(file, number(shards), number(index));
@@ -131,8 +134,10 @@ fn books_of(stream: &Stream, depth: Depth) -> (Instant, Instant, u64) {
     (start, end, best_prices(&books))
 }
 
-fn core(stream: &Stream) -> (Instant, Instant, u64) {
-    let mut core = new_core();
+fn core(stream: &Stream, check: Check) -> (Instant, Instant, u64) {
+    let mut config = config();
+    config.book.check = check;
+    let mut core = pipeline::core(&config, MIDNIGHT, None).expect("memory for a core");
     let start = Instant::now();
     let mut count = Count::default();
     conclude(&mut core, stream, &mut count, |_, _| {});
@@ -324,7 +329,7 @@ fn latencies(core: Core, events: &[Event], pace: f64) -> [[f64; 4]; 2] {
     };
     let (mut ring, event_rx) = ring::ring(1 << 16);
     let (_stamps, stamp_rx) = ring::ring(64);
-    let (clock, kill) = (Told::default(), AtomicBool::new(false));
+    let (clock, kill) = (Told::default(), Kill::default());
     let parts = Parts {
         events: event_rx,
         stamps: stamp_rx,
@@ -529,6 +534,7 @@ fn whole(config: &Config, file: &str, folder: &Path) {
         resume: false,
         is_live: false,
         wire: Wire::Itch,
+        moved_ns: 0,
     };
     let clock = MachineClock::new();
     let outcome = pipeline::run(Memory::new(&stream), &job, &clock, &Stop::default(), |_| {})

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
-use std::sync::atomic::AtomicBool;
 
 use bench::{MIDNIGHT, Stream, fold};
 use bus::clock::Clock;
@@ -16,8 +15,9 @@ use bus::ring::{self, Sender};
 use bus::{Event, Kind, Signal, Ts};
 use feed::protocol::{Itch, Protocol};
 use feed::source::{Pace, Speed};
-use tapeline::config::Config;
+use tapeline::config::{Check, Config};
 use tapeline::core::{Core, Sink};
+use tapeline::kill::Kill;
 use tapeline::pipeline::core;
 use tapeline::recovery::{Recovery, Share};
 use tapeline::shard::{Parts, Shard, ShardConfig, Stamp};
@@ -112,15 +112,23 @@ fn main() {
     let stream = Stream::new(200, 60_000);
     let sum = match part.as_str() {
         "decode" => measured_decode(&Itch::new(MIDNIGHT), black_box(&stream)),
-        "core" => {
-            let mut core = core(&config(), MIDNIGHT, None).expect("memory for a core");
+        "core" | "core-touched" | "core-full" => {
+            let mut config = config();
+            config.book.check = match part.as_str() {
+                "core-touched" => Check::Touched,
+                "core-full" => Check::Full,
+                _ => Check::Off,
+            };
+            let mut core = core(&config, MIDNIGHT, None).expect("memory for a core");
             measured_core(&mut core, black_box(&stream.events()))
         }
         "shard" => shard(&stream, false, false),
         "shard-stamped" => shard(&stream, true, false),
         "shard-paced" => shard(&stream, true, true),
         _ => {
-            eprintln!("which part? decode, core, shard, shard-stamped or shard-paced");
+            eprintln!(
+                "which part? decode, core, core-touched, core-full, shard, shard-stamped or shard-paced"
+            );
             std::process::exit(2);
         }
     };
@@ -158,7 +166,7 @@ fn shard(stream: &Stream, is_stamped: bool, is_paced: bool) -> u64 {
     let (mut event_tx, event_rx) = ring::ring(4096);
     let (stamp_tx, stamp_rx) = ring::ring(4096);
     let mut stamp_tx = is_stamped.then_some(stamp_tx);
-    let (clock, kill) = (Ticking::default(), AtomicBool::new(false));
+    let (clock, kill) = (Ticking::default(), Kill::default());
     let parts = Parts {
         events: event_rx,
         stamps: stamp_rx,

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicBool;
 
 use bus::clock::Clock;
 use bus::disk::sim::Fired;
@@ -15,6 +14,7 @@ use bus::oms::{Date, Encoder, FixConfig, OrderId};
 use bus::{Signal, SignalKind, Ts, ring};
 use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
+use tapeline::kill::Kill;
 use tapeline::shard::{Parts, Shard, ShardConfig, ShardError};
 
 use crate::network::{MIDNIGHT, script};
@@ -147,7 +147,7 @@ impl<'a> World<'a> {
     ) -> Result<Over, String> {
         let (plan, clocks, part) = (self.plan, &self.clocks, &mut self.part);
         let mut random = Random(self.random.next());
-        let kill = AtomicBool::new(false);
+        let kill = Kill::default();
         let target = crash.map_or(0, |crash| crash.shard as usize % part.shards);
         match crash {
             Some(Crash {
@@ -309,7 +309,7 @@ fn start<'a>(
     peer: Peer,
     events: ring::Receiver,
     clocks: &'a Clocks,
-    kill: &'a AtomicBool,
+    kill: &'a Kill,
     index: usize,
 ) -> Result<(SimShard<'a>, u64), String> {
     let mut state = part.state(index, u64::MAX)?;

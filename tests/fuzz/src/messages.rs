@@ -4,7 +4,10 @@
 //!
 //! The first byte of the input chooses the protocol, and its highest bit books without queues; then
 //! come messages, each behind its length in one byte, or packets of IEX-TP, MDP 3.0 or PITCH likewise, or
-//! pieces of a SoupBinTCP session.
+//! pieces of a SoupBinTCP session. `TAPELINE_PROTOCOL=3` gives all inputs to one of them, by its place
+//! in [`take`].
+
+use std::sync::LazyLock;
 
 use book::{Books, BooksConfig, Depth};
 use bus::soupbintcp::{Client, LENGTH_MAX, Login, Said};
@@ -36,6 +39,16 @@ const MDP_EVENTS_MAX: usize = 2_048;
 /// What books of this size, and what is remembered of an input of a few hundred bytes, ask for at once.
 const ALLOCATION_BYTES_MAX: usize = 1 << 20;
 
+/// How many kinds of input there are.
+const KINDS: u8 = 12;
+
+/// The one kind that all inputs are of, where that is asked for.
+static ONLY: LazyLock<Option<u8>> = LazyLock::new(|| {
+    let asked = std::env::var("TAPELINE_PROTOCOL").ok()?;
+    let kind = asked.parse().ok().filter(|&kind| kind < KINDS);
+    Some(kind.unwrap_or_else(|| panic!("TAPELINE_PROTOCOL={asked} is none of 0 to {}", KINDS - 1)))
+});
+
 /// Runs one input.
 pub fn check(data: &[u8]) {
     within(ALLOCATION_BYTES_MAX, || take(data));
@@ -50,7 +63,7 @@ fn take(data: &[u8]) {
     } else {
         Depth::L2
     };
-    match which % 0x80 % 12 {
+    match ONLY.unwrap_or(which % 0x80 % KINDS) {
         0 => messages(Itch::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),
         1 => messages(Iex::new(), pieces(rest), depth, EVENTS_MAX),
         2 => messages(Lobster::new(Ts(0)), pieces(rest), depth, EVENTS_MAX),

@@ -1,0 +1,318 @@
+//! The real program sends orders through FIX sessions to `tapeline fix sim`, which rejects, fills in
+//! parts, loses reports and cuts connections; and the program is killed at any moment in between. In
+//! the end both sides have the same orders, fills and positions, and the same numbers.
+//!
+//! `cargo test` kills 200 times. The long run is
+//!
+//! ```text
+//! TAPELINE_KILLS=1000 cargo test --release --test order_sessions -- --nocapture
+//! ```
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use bus::Ts;
+use fix::{Blotter, FileStore, Safe, Store};
+use support::crash::{Session, is_begun, resume};
+use support::{Folder, Random, Started, alone, manifest, program};
+
+/// A counterparty on its own, with a session of each shard.
+struct Sim {
+    process: Option<Started>,
+    address: String,
+    rows: PathBuf,
+}
+
+/// What a counterparty had in the end.
+struct Theirs {
+    /// Status, filled and average of each order, by its name.
+    orders: BTreeMap<String, (String, i64, String)>,
+    positions: BTreeMap<String, i64>,
+    /// Of each session: the next number in and out.
+    numbers: Vec<(u64, u64)>,
+    said: String,
+}
+
+impl Sim {
+    fn new(folder: &Folder, script: &str, version: &str, shards: usize) -> Sim {
+        // A port that was free just now. Whoever takes it in between makes the program say so.
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = probe.local_addr().unwrap().to_string();
+        drop(probe);
+        let rows = folder.join("theirs.csv");
+        let mut command = program();
+        command.args([
+            "--json", "fix", "sim", "--listen", &address, "--fix", version,
+        ]);
+        command.arg("--script").arg(folder.write("script", script));
+        command.arg("--orders").arg(&rows);
+        for shard in 0..shards {
+            command.args(["--target", &format!("T{shard}")]);
+        }
+        let mut process = Started::new(&mut command);
+        process.wait_for_line("until SIGINT");
+        Sim {
+            process: Some(process),
+            address,
+            rows,
+        }
+    }
+
+    fn end(&mut self) -> Theirs {
+        let mut process = self.process.take().expect("it ends once");
+        process.interrupt();
+        let ended = process.wait_for_end().expect(0);
+        let said = ended.json();
+        let sessions = said["sessions"].as_array().unwrap();
+        let mut positions = BTreeMap::new();
+        for session in sessions {
+            for (symbol, qty) in session["positions"].as_object().unwrap() {
+                *positions.entry(symbol.clone()).or_insert(0) += qty.as_i64().unwrap();
+            }
+        }
+        positions.retain(|_, qty| *qty != 0);
+        let number = |session: &serde_json::Value, name| session[name].as_u64().unwrap();
+        let rows = fs::read_to_string(&self.rows).unwrap();
+        let mut orders = BTreeMap::new();
+        for row in rows.lines().skip(1) {
+            let cells: Vec<&str> = row.split(',').collect();
+            let state = (
+                cells[5].to_string(),
+                cells[6].parse().unwrap(),
+                cells[7].to_string(),
+            );
+            let before = orders.insert(cells[1].to_string(), state);
+            assert_eq!(before, None, "{} is there twice", cells[1]);
+        }
+        Theirs {
+            orders,
+            positions,
+            numbers: sessions
+                .iter()
+                .map(|session| (number(session, "next_in"), number(session, "next_out")))
+                .collect(),
+            said: ended.stderr,
+        }
+    }
+}
+
+/// `away_max` is a bound of what may hang, and nothing is measured by it.
+fn config(folder: &Folder, address: &str, more: &str, away_max: &str) -> PathBuf {
+    let text = format!(
+        "{}\n[orders]\nfile = false\nsender = \"T{{shard}}\"\ntarget = \"SIM\"\n{more}",
+        support::crash::CONFIG
+    );
+    let text = text
+        + &format!(
+            "[orders.fix]\nconnect = \"{address}\"\nretry = \"1ms\"\naway_max = \"{away_max}\"\n"
+        );
+    folder.write("fix.toml", text)
+}
+
+/// Both sides' orders, positions and numbers.
+fn check_equal(run: &Path, shards: usize, theirs: &Theirs, orders: usize) -> Result<u64, String> {
+    let mut positions = BTreeMap::new();
+    let mut count = 0;
+    let mut fills = 0;
+    for shard in 0..shards {
+        let blotter = Blotter::read(&run.join(format!("orders/shard-{shard}.reports")))
+            .map_err(|error| error.to_string())?;
+        for order in blotter.orders() {
+            let id = String::from_utf8_lossy(&order.id).into_owned();
+            let average = order
+                .average()
+                .map_or("0.00".into(), |price| price.to_string());
+            let code = match order.standing.name() {
+                "new" => "0",
+                "partial" => "1",
+                "filled" => "2",
+                "cancelled" => "4",
+                "rejected" => "8",
+                other => return Err(format!("{id} stands as {other}")),
+            };
+            let ours = (code.to_string(), order.filled().0, average);
+            if theirs.orders.get(&id) != Some(&ours) {
+                let there = theirs.orders.get(&id);
+                return Err(format!("{id}: {ours:?} here, {there:?} there"));
+            }
+            if order.odd > 0 || order.text.contains("was there before") {
+                return Err(format!("{id}: {order:?}"));
+            }
+            count += 1;
+        }
+        for (symbol, position) in blotter.positions() {
+            let symbol = String::from_utf8_lossy(&symbol).into_owned();
+            *positions.entry(symbol).or_insert(0) += position.net() as i64;
+        }
+        fills += blotter.executions().len() as u64;
+        let store = run.join(format!("orders/shard-{shard}.session"));
+        let store = FileStore::open(&store, Safe::Process, Ts(0)).map_err(|e| e.to_string())?;
+        let ours = (store.next_out(), store.next_in());
+        if ours != theirs.numbers[shard] {
+            let there = theirs.numbers[shard];
+            return Err(format!(
+                "shard {shard}: next {ours:?} here, {there:?} there"
+            ));
+        }
+    }
+    positions.retain(|_, qty| *qty != 0);
+    if count != orders || theirs.orders.len() != orders {
+        let there = theirs.orders.len();
+        return Err(format!("{count} orders here, {there} there, want {orders}"));
+    }
+    if positions != theirs.positions {
+        return Err(format!("{positions:?} here, {:?} there", theirs.positions));
+    }
+    Ok(fills)
+}
+
+const SCRIPT: &str = "every 13: new, lose, partial 1, cut, fill
+every 11: new, partial 2, partial 3, correct 9.5, bust, ask 2
+every 7: new, lose, fill
+every 5: reject
+every 3: new, partial 1, cancel
+any: new, fill";
+
+#[test]
+fn both_sides_have_the_same_orders_after_cuts_and_lost_reports() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("order-sessions"), 1, 3000);
+    let versions = [
+        ("FIX.4.4", "FIX.4.4"),
+        ("FIX.4.2", "FIX.4.2"),
+        ("FIX.5.0SP2", "FIXT.1.1"),
+    ];
+    for (version, sims) in versions {
+        let run_dir = session.folder.join("run/run");
+        let _ = fs::remove_dir_all(&run_dir);
+        let mut sim = Sim::new(&session.folder, SCRIPT, sims, 2);
+        let more = if version == "FIX.4.4" {
+            "next_expected = true\n"
+        } else {
+            ""
+        };
+        let config = config(&session.folder, &sim.address, "", "60s");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, format!("{text}version = \"{version}\"\n{more}")).unwrap();
+        session
+            .start(&run_dir, &config, 2, "max")
+            .go()
+            .wait_for_end()
+            .expect(0);
+        let theirs = sim.end();
+        let fills = check_equal(&run_dir, 2, &theirs, session.orders.len());
+        let fills = fills.unwrap_or_else(|what| panic!("{version}: {what}"));
+        assert!(fills > 20, "{version}: {fills} fills");
+        assert!(theirs.said.contains("cut by the script"), "{}", theirs.said);
+        session.check_results(&run_dir).unwrap();
+        for table in ["order_states", "executions", "positions"] {
+            assert!(run_dir.join(format!("tables/{table}.parquet")).is_file());
+        }
+    }
+}
+
+#[test]
+fn nobody_there_and_contradictions_are_told_at_once() {
+    let session = Session::of(Folder::quick("order-nobody"), 1, 3000);
+    let run_dir = session.folder.join("run/run");
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = probe.local_addr().unwrap().to_string();
+    drop(probe);
+    let config = config(&session.folder, &address, "", "20ms");
+    let mut process = session.start(&run_dir, &config, 1, "max").go();
+    let said = process.wait_for_end();
+    assert_ne!(said.code, Some(0));
+    said.says(&[
+        "T0 at SIM, ",
+        "waited 20ms for a logon; last: closing: ",
+        "refused",
+    ]);
+}
+
+/// The shortest and the longest life of a process before it is killed, in microseconds, and how many
+/// a run has before it is left alone.
+const LIFE_US: (f64, f64) = (3_000.0, 400_000.0);
+const LIVES_MAX: u64 = 20;
+
+fn kills_wanted() -> u64 {
+    let from_env = std::env::var("TAPELINE_KILLS").ok();
+    from_env.map_or(200, |kills| kills.parse().expect("a number of kills"))
+}
+
+/// After every kill the run goes on with the same counterparty, which has all that it had.
+#[test]
+fn nothing_is_lost_or_sent_twice_through_a_session() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("order-kills"), 1, 6000);
+    let from_env = std::env::var("TAPELINE_SEED").ok();
+    let clock = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let seed = from_env
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(clock);
+    println!("TAPELINE_SEED={seed}");
+    let mut random = Random(seed);
+    let started = Instant::now();
+    let (mut kills, mut runs, mut fills, mut resent) = (0, 0, 0, 0);
+    while kills < kills_wanted() {
+        let run_dir = session.folder.join("run/run");
+        let _ = fs::remove_dir_all(&run_dir);
+        let shards = 1 + random.within(0..2) as usize;
+        let policy = ["possresend", "query"][random.within(0..2) as usize];
+        let script = "every 29: new, lose, partial 1, cut, fill\nevery 5: reject\nany: new, fill";
+        let mut sim = Sim::new(&session.folder, script, "FIX.4.4", shards);
+        let more = format!("in_doubt = \"{policy}\"\n");
+        let config = config(&session.folder, &sim.address, &more, "60s");
+        let mut process = session.start(&run_dir, &config, shards, "20x").go();
+        for life in 0.. {
+            let draw = random.within(0..1 << 20) as f64 / f64::from(1 << 20);
+            let (low, high) = (LIFE_US.0.ln(), LIFE_US.1.ln());
+            let us = (low + draw * (high - low)).exp() as u64;
+            // A machine that does other things must come to an end, too.
+            let at_most = match life < LIVES_MAX {
+                true => Duration::from_micros(us),
+                false => Duration::from_secs(120),
+            };
+            if let Some(ended) = process.wait(at_most) {
+                ended.expect(0);
+                break;
+            }
+            assert!(life < LIVES_MAX, "it hangs");
+            process.kill();
+            kills += 1;
+            process = match is_begun(&run_dir) {
+                true => resume(&run_dir, "20x").go(),
+                false => {
+                    let _ = fs::remove_dir_all(&run_dir);
+                    session.start(&run_dir, &config, shards, "20x").go()
+                }
+            };
+        }
+        let theirs = sim.end();
+        let checked = check_equal(&run_dir, shards, &theirs, session.orders.len())
+            .and_then(|fills| session.check_results(&run_dir).map(|()| fills));
+        match checked {
+            Ok(count) => fills += count,
+            Err(what) => {
+                // It is evidence.
+                std::mem::forget(session);
+                let run_dir = run_dir.display();
+                panic!(
+                    "TAPELINE_SEED={seed}, {policy}: {what}; {run_dir} is kept; {}",
+                    theirs.said
+                );
+            }
+        }
+        runs += 1;
+        resent += manifest(&run_dir)["counts"]["resent"].as_u64().unwrap();
+    }
+    println!(
+        "{kills} kills in {:.1} s, {runs} runs of {} orders each, {fills} fills, {resent} orders \
+         of which the session knew that they had not left: 0 lost, 0 twice, and both sides' numbers agree",
+        started.elapsed().as_secs_f64(),
+        session.orders.len()
+    );
+}
