@@ -269,14 +269,24 @@ impl Analytic for Regime {
 
     fn load(_common: &mut Common, from: &mut StateReader<'_>) -> Result<Regime, StateError> {
         let next = Ts(from.i64()?);
+        let sampled = Ts(from.i64()?);
+        let anchor = from.i64()?;
+        // With another number the level would never fall to calm, and its samples would not end.
+        let mut mean = || {
+            let mean = from.f64()?;
+            match mean.is_finite() && mean >= 0.0 {
+                true => Ok(mean),
+                false => Err(from.error("a mean of squares")),
+            }
+        };
         let regime = Regime {
             next,
             due: next,
-            sampled: Ts(from.i64()?),
-            anchor: from.i64()?,
-            realised: from.f64()?,
-            recent: from.f64()?,
-            baseline: from.f64()?,
+            sampled,
+            anchor,
+            realised: mean()?,
+            recent: mean()?,
+            baseline: mean()?,
             samples: from.u64()?,
         };
         // One that has an anchor has taken a sample, and sleeps only after a return.

@@ -24,6 +24,7 @@ pub mod frame;
 pub mod journal;
 pub mod message;
 pub mod net;
+pub mod records;
 pub mod schedule;
 pub mod session;
 pub mod sim;
@@ -40,12 +41,13 @@ pub use frame::{Framed, Framer};
 pub use journal::Journal;
 pub use message::{DataTags, Fields, Garbled, Message, parse};
 pub use net::{Acceptor, Initiator};
+pub use records::Safe;
 pub use schedule::Schedule;
 pub use session::{
     Application, Draft, Inbound, Note, Outbox, Received, Role, SendError, Session, SessionConfig,
     Verdict,
 };
-pub use store::{FileStore, Memory, Safe, Store};
+pub use store::{FileStore, Memory, Store};
 pub use validate::{Checks, Flaw, Reason, Validator};
 pub use version::{ApplVersion, Version};
 pub use writer::Writer;

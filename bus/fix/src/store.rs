@@ -1,11 +1,11 @@
 //! What a session must not forget: the numbers, and the messages that may be asked for again.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use bus::Ts;
+
+use crate::records::{Kinds, Records, Safe};
 
 /// A session's memory. What a call says is kept before the call returns, so that a message can
 /// leave once it is saved.
@@ -122,204 +122,58 @@ impl Store for Memory {
     }
 }
 
-/// When what was written is safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Safe {
-    /// From the end of this process.
-    Process,
-    /// From the end of the machine, too: each record waits for the disk.
-    Machine,
-}
-
-/// Remembers in one file.
+/// Remembers in one file of [records](crate::records), which is refused where it is damaged.
 ///
 /// ```text
-/// record: crc32c(4)  len(4)  kind(1)  number(8)  message(len)
 /// kind:   M a message that is sent, under its number
 ///         I the next number that is expected
 ///         R both numbers are 1; number is the time
 /// ```
-///
-/// All integers are little-endian; the sum is over everything behind it. A record that was not
-/// finished is cut off when the file is opened again. What stands behind a record that is damaged
-/// is refused, since numbers that have been used could be used again.
 #[derive(Debug)]
 pub struct FileStore {
-    file: File,
-    path: PathBuf,
-    safe: Safe,
-    /// Where the next record goes: behind the last good one.
-    end: u64,
-    /// Whether there may be something behind `end`.
-    is_torn: bool,
-    scratch: Vec<u8>,
+    records: Records,
     next_out: u64,
     next_in: u64,
     created: Ts,
     places: Places,
 }
 
-const RECORD_BYTES: usize = 17;
-/// No message is longer, so nothing is allocated for a length beyond it.
-const MESSAGE_BYTES_MAX: u32 = 1 << 24;
+const KINDS: Kinds = ("M, I or R", |kind| matches!(kind, b'M' | b'I' | b'R'));
 
 impl FileStore {
     /// Opens a file, or makes it. One process at a time may have it.
     pub fn open(path: &Path, safe: Safe, now: Ts) -> io::Result<FileStore> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(|error| told(path, "open", &error))?;
-        file.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => {
-                io::Error::other(format!("{}: another process has it open", path.display()))
+        let Memory {
+            mut next_out,
+            mut next_in,
+            mut created,
+            mut places,
+            ..
+        } = Memory::new(now);
+        let records = Records::open(path, safe, KINDS, |record| match record.kind {
+            b'M' => {
+                places.put(record.number, (record.at, record.body.len() as u32));
+                next_out = record.number.saturating_add(1);
             }
-            fs::TryLockError::Error(error) => told(path, "lock", &error),
+            b'I' => next_in = record.number,
+            _ => {
+                (next_out, next_in) = (1, 1);
+                created = Ts(record.number as i64);
+                places.list.clear();
+            }
         })?;
         let mut store = FileStore {
-            file,
-            path: path.to_owned(),
-            safe,
-            end: 0,
-            is_torn: false,
-            scratch: Vec::new(),
-            next_out: 1,
-            next_in: 1,
-            created: now,
-            places: Places {
-                first: 1,
-                list: Vec::new(),
-            },
+            records,
+            next_out,
+            next_in,
+            created,
+            places,
         };
-        store.recover()?;
-        if store.end == 0 {
+        if store.records.is_empty() {
             store.reset(now)?;
-            // The file itself must be there after the machine ends, too.
-            if safe == Safe::Machine
-                && let Some(folder) = path.parent().filter(|path| !path.as_os_str().is_empty())
-            {
-                File::open(folder)
-                    .and_then(|folder| folder.sync_all())
-                    .map_err(|error| told(folder, "sync", &error))?;
-            }
         }
         Ok(store)
     }
-
-    fn recover(&mut self) -> io::Result<()> {
-        let path = self.path.clone();
-        let fail = |error| told(&path, "read", &error);
-        let len = self.file.metadata().map_err(fail)?.len();
-        let mut reader = io::BufReader::new(&self.file);
-        let mut at = 0;
-        let mut record = Vec::new();
-        while len - at >= RECORD_BYTES as u64 {
-            record.resize(RECORD_BYTES, 0);
-            reader.read_exact(&mut record).map_err(fail)?;
-            let body_bytes = u32::from_le_bytes(record[4..8].try_into().expect("four bytes"));
-            if body_bytes > MESSAGE_BYTES_MAX {
-                return Err(io::Error::other(format!(
-                    "{}, byte {at}: a record of {body_bytes} bytes, want at most {MESSAGE_BYTES_MAX}",
-                    path.display()
-                )));
-            }
-            if len - at < RECORD_BYTES as u64 + u64::from(body_bytes) {
-                break;
-            }
-            record.resize(RECORD_BYTES + body_bytes as usize, 0);
-            reader
-                .read_exact(&mut record[RECORD_BYTES..])
-                .map_err(fail)?;
-            let sum = u32::from_le_bytes(record[..4].try_into().expect("four bytes"));
-            let number = u64::from_le_bytes(record[9..17].try_into().expect("eight bytes"));
-            let next = at + record.len() as u64;
-            if crc32c::crc32c(&record[4..]) != sum {
-                // A machine that lost its power may leave zeros where the last record was to be.
-                let mut rest = Vec::new();
-                let is_empty = record.iter().all(|&byte| byte == 0)
-                    && len - next <= u64::from(MESSAGE_BYTES_MAX)
-                    && reader.read_to_end(&mut rest).is_ok()
-                    && rest.iter().all(|&byte| byte == 0);
-                if next < len && !is_empty {
-                    return Err(io::Error::other(format!(
-                        "{}, byte {at}: a damaged record, with {} bytes behind it",
-                        path.display(),
-                        len - next
-                    )));
-                }
-                break;
-            }
-            match record[8] {
-                b'M' => {
-                    let place = (at + RECORD_BYTES as u64, body_bytes);
-                    self.places.put(number, place);
-                    self.next_out = number.saturating_add(1);
-                }
-                b'I' => self.next_in = number,
-                b'R' => {
-                    self.next_out = 1;
-                    self.next_in = 1;
-                    self.created = Ts(number as i64);
-                    self.places.list.clear();
-                }
-                kind => {
-                    return Err(io::Error::other(format!(
-                        "{}, byte {at}: a record of kind {kind}, want M, I or R",
-                        path.display()
-                    )));
-                }
-            }
-            at = next;
-        }
-        self.end = at;
-        self.is_torn = at < len;
-        Ok(())
-    }
-
-    /// Puts a record at the end. After an error, nothing of it counts.
-    fn append(&mut self, kind: u8, number: u64, body: &[u8]) -> io::Result<u64> {
-        assert!(body.len() <= MESSAGE_BYTES_MAX as usize);
-        let tell = |path: &Path, error| told(path, "write", &error);
-        if self.is_torn {
-            self.file
-                .set_len(self.end)
-                .map_err(|error| tell(&self.path, error))?;
-            self.is_torn = false;
-        }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&[0; 4]);
-        self.scratch
-            .extend_from_slice(&(body.len() as u32).to_le_bytes());
-        self.scratch.push(kind);
-        self.scratch.extend_from_slice(&number.to_le_bytes());
-        self.scratch.extend_from_slice(body);
-        let sum = crc32c::crc32c(&self.scratch[4..]);
-        self.scratch[..4].copy_from_slice(&sum.to_le_bytes());
-        self.is_torn = true;
-        self.file
-            .write_all_at(&self.scratch, self.end)
-            .map_err(|error| tell(&self.path, error))?;
-        if self.safe == Safe::Machine {
-            self.file
-                .sync_data()
-                .map_err(|error| told(&self.path, "sync", &error))?;
-        }
-        self.is_torn = false;
-        let at = self.end;
-        self.end += self.scratch.len() as u64;
-        Ok(at)
-    }
-}
-
-#[cold]
-fn told(path: &Path, tried: &str, error: &io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("{}: {tried}: {error}", path.display()),
-    )
 }
 
 impl Store for FileStore {
@@ -336,15 +190,14 @@ impl Store for FileStore {
     }
 
     fn save(&mut self, seq: u64, message: &[u8]) -> io::Result<()> {
-        let at = self.append(b'M', seq, message)?;
-        let place = (at + RECORD_BYTES as u64, message.len() as u32);
-        self.places.put(seq, place);
+        let at = self.records.append(b'M', seq, message)?;
+        self.places.put(seq, (at, message.len() as u32));
         self.next_out = seq + 1;
         Ok(())
     }
 
     fn set_next_in(&mut self, seq: u64) -> io::Result<()> {
-        self.append(b'I', seq, &[])?;
+        self.records.append(b'I', seq, &[])?;
         self.next_in = seq;
         Ok(())
     }
@@ -355,32 +208,29 @@ impl Store for FileStore {
         };
         let start = into.len();
         into.resize(start + len as usize, 0);
-        self.file
-            .read_exact_at(&mut into[start..], at)
-            .map_err(|error| told(&self.path, "read", &error))?;
+        self.records.load(at, &mut into[start..])?;
         Ok(true)
     }
 
     /// What was there before is gone with it, so that the file does not grow from day to day.
     fn reset(&mut self, now: Ts) -> io::Result<()> {
-        let tell = |error| told(&self.path, "empty", &error);
-        self.file.set_len(0).map_err(tell)?;
-        self.file.seek(SeekFrom::Start(0)).map_err(tell)?;
-        self.file.flush().map_err(tell)?;
-        self.end = 0;
-        self.is_torn = false;
+        self.records.cut(0)?;
         self.next_out = 1;
         self.next_in = 1;
         self.created = now;
         self.places.list.clear();
-        self.append(b'R', now.0 as u64, &[])?;
+        self.records.append(b'R', now.0 as u64, &[])?;
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::records::RECORD_BYTES;
 
     /// A folder that goes away.
     struct Folder(PathBuf);
@@ -476,33 +326,5 @@ mod tests {
             drop(store);
             check_full(&mut folder.open().unwrap());
         }
-    }
-
-    #[test]
-    fn damage_in_front_of_records_is_refused() {
-        let folder = Folder::new("damaged");
-        fill(&mut folder.open().unwrap());
-        let whole = fs::read(folder.file()).unwrap();
-        let mut bytes = whole.clone();
-        bytes[60] ^= 1;
-        fs::write(folder.file(), &bytes).unwrap();
-        let error = folder.open().unwrap_err().to_string();
-        assert!(
-            error.contains(", byte 43: a damaged record, with "),
-            "{error}"
-        );
-        let mut bytes = whole[..RECORD_BYTES].to_vec();
-        bytes.extend([0xff; 40]);
-        fs::write(folder.file(), &bytes).unwrap();
-        let error = folder.open().unwrap_err().to_string();
-        assert!(
-            error.ends_with(", byte 17: a record of 4294967295 bytes, want at most 16777216"),
-            "{error}"
-        );
-        // Zeros are what a lost write leaves, and count as none.
-        let mut bytes = whole.clone();
-        bytes.extend([0; 100]);
-        fs::write(folder.file(), &bytes).unwrap();
-        check_full(&mut folder.open().unwrap());
     }
 }
