@@ -84,8 +84,11 @@ fn without_inner(text: &str) -> String {
 /// Where cargo keeps the source of `rtrb`, which must be the version that the product is locked to.
 fn rtrb_source(here: &Path, root: &Path) -> PathBuf {
     let cargo = std::env::var("CARGO").expect("set by cargo");
+    let target = std::env::var("TARGET").expect("set by cargo");
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        // What other platforms want need not be on this machine.
+        .args(["--filter-platform", &target])
         .current_dir(here)
         .output()
         .expect("cargo runs");
