@@ -282,6 +282,12 @@ impl<S: Store, A: Application> Acceptor<S, A> {
                 && is_or_any(tags::TARGET_SUB_ID, &config.sender_sub)
         });
         let Some(place) = found else { return 1 };
+        // The end of the connection before may be there already, and only not have been read.
+        if let Some(link) = &mut place.link
+            && let Rest::Over = link.turn(&mut place.session, &mut place.app, &mut self.buffer, now)
+        {
+            place.link = None;
+        }
         if place.link.is_some() {
             let note = Note::Closing("a second connection of the same session".into());
             place.app.on_note(&note);

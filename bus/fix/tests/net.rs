@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bus::Ts;
 use fix::{
     Acceptor, Application, DataTags, Draft, FileStore, Initiator, Outbox, Received, Role, Safe,
-    Session, SessionConfig, Store, Verdict, Version, tags,
+    Session, SessionConfig, Store, Verdict, Version, Writer, tags,
 };
 
 const SECOND_NS: i64 = 1_000_000_000;
@@ -155,6 +155,44 @@ fn who_does_not_say_who_it_is_is_left() {
     // Ended, in order or not, without an answer.
     assert!(matches!(noisy.read(&mut buffer), Ok(0) | Err(_)));
     assert!(matches!(silent.read(&mut buffer), Ok(0) | Err(_)));
+}
+
+#[test]
+fn who_connects_again_is_not_held_up_by_its_connection_before() {
+    let folder = Folder::new("again");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let session = session(&folder.0, Role::Acceptor, "HUB", "A");
+    let mut acceptor = Acceptor::new(listener, [(session, counting(false))]).unwrap();
+    let address = acceptor.address().unwrap();
+    let log_on = |seq| {
+        let mut writer = Writer::new();
+        writer.begin(b"A").number(tags::MSG_SEQ_NUM, seq);
+        writer.text(tags::SENDER_COMP_ID, "A");
+        writer.time(tags::SENDING_TIME, START, true);
+        writer.text(tags::TARGET_COMP_ID, "HUB");
+        writer.number(tags::ENCRYPT_METHOD, 0);
+        writer.number(tags::HEART_BT_INT, 30);
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(writer.finish(Version::Fix44)).unwrap();
+        stream
+    };
+    let is_logged_on = |acceptor: &mut Acceptor<FileStore, Counting>| {
+        acceptor.sessions().next().unwrap().0.is_logged_on()
+    };
+    let first = log_on(1);
+    while !is_logged_on(&mut acceptor) {
+        acceptor.turn(START).unwrap();
+    }
+    // Both the end and the next connection are there before the acceptor looks.
+    drop(first);
+    let mut second = log_on(2);
+    for _ in 0..3 {
+        acceptor.turn(START).unwrap();
+    }
+    assert!(is_logged_on(&mut acceptor));
+    let mut answer = [0; 512];
+    let len = second.read(&mut answer).unwrap();
+    assert!(answer[..len].windows(6).any(|at| at == b"\x0135=A\x01"));
 }
 
 #[test]
