@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Ended, Folder, Random, SMALL, alone, manifest, tapeline, wire};
 
 /// A sample session replayed with these settings.
@@ -581,5 +581,156 @@ fn ten_levels_are_met_after_each_event_and_what_is_not_is_named() {
         let oracle = levels("wrong", &wrong);
         let text = tapeline(args![words[0], run, words[1], oracle]).expect(4);
         assert_eq!(text.stdout.lines().count(), 13, "{}", text.stdout);
+    }
+}
+
+/// The books that records of ten levels say, as checkpoints: of each symbol's last record of a time.
+fn checkpoints(pair: &Pair) -> Vec<Value> {
+    let u32_at = |at: usize| u32::from_le_bytes(pair.levels[at..at + 4].try_into().unwrap());
+    let i64_at = |at: usize| i64::from_le_bytes(pair.levels[at..at + 8].try_into().unwrap());
+    let head = |at: usize| (u32_at(at + 4), i64_at(at + 8));
+    let mut checkpoints = Vec::new();
+    for (index, &at) in pair.records.iter().enumerate() {
+        let (instrument, ts) = head(at);
+        if pair.records[index + 1..]
+            .iter()
+            .any(|at| head(*at) == (instrument, ts))
+        {
+            continue;
+        }
+        let side = |price_at: usize, size_at: usize, orders_at: usize| -> Vec<Value> {
+            let levels = (0..10).map(|level| at + 48 + level * 32);
+            let levels = levels.filter(|level| u32_at(level + size_at) > 0);
+            let row = |level: usize| {
+                let (price, size) = (i64_at(level + price_at), u32_at(level + size_at));
+                let price = format!("{}.{:09}", price / 1_000_000_000, price % 1_000_000_000);
+                json!([price, size, u32_at(level + orders_at)])
+            };
+            levels.map(row).collect()
+        };
+        checkpoints.push(json!({
+            "symbol": if instrument == 11 { "ESH4" } else { "NQH4" },
+            "ts_event_le_ns": ts,
+            "top10_bids[price,size,orders]": side(0, 16, 24),
+            "top10_asks[price,size,orders]": side(8, 20, 28),
+        }));
+    }
+    checkpoints
+}
+
+#[test]
+fn books_of_others_are_met_at_each_checkpoint_and_the_first_that_is_not_is_named() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-checkpoints");
+    let pair = dbn_pair(4);
+    let file = folder.write("day.mbo.dbn", &pair.orders);
+    let right = checkpoints(&pair);
+    let truth = |name: &str, list: &[Value]| {
+        let path = folder.write(
+            name,
+            json!({"note": "", "an_engine": {"samples": list}}).to_string(),
+        );
+        path.display().to_string()
+    };
+    for (name, config) in [
+        ("one", ""),
+        ("two", "[run]\nshards = 2\n[book]\ndepth = \"l2\"\n"),
+    ] {
+        let run = replay(&folder, name, &file, config);
+        let said = verify(&run, &truth("right.json", &right)).expect(0).json();
+        assert_eq!(said["checkpoints"], right.len(), "{said}");
+        assert!(right.len() > 500, "{}", right.len());
+        assert!(
+            said["levels"].as_u64().unwrap() > 10 * right.len() as u64,
+            "{said}"
+        );
+
+        // One order more at the third ask, and a first bid that is not there.
+        let middle = right.len() / 2;
+        let mut wrong = right.clone();
+        let orders = &mut wrong[middle]["top10_asks[price,size,orders]"][2][2];
+        *orders = (orders.as_u64().unwrap() + 1).into();
+        let said = verify(&run, &truth("orders.json", &wrong)).expect(4).json();
+        let found = &said["first_divergence"];
+        let symbol = right[middle]["symbol"].as_str().unwrap();
+        assert_eq!(found["symbol"], symbol);
+        assert_eq!(
+            (&found["side"], &found["level"]),
+            (&"ask".into(), &2.into())
+        );
+        let what = found["what"].as_str().unwrap();
+        let place =
+            format!("level of {symbol}, an_engine samples[{middle}]; the checkpoint before");
+        assert!(what.starts_with(&place), "{what}");
+        let number = |name: &str| found[name].as_array().unwrap().len();
+        assert_eq!((number("before"), number("behind")), (5, 4), "{said}");
+        assert!(found["oracle"].as_str().unwrap() != found["book"], "{said}");
+        let mut wrong = right.clone();
+        wrong[middle]["top10_bids[price,size,orders]"]
+            .as_array_mut()
+            .unwrap()
+            .insert(0, json!([4900, 1, 1]));
+        let said = verify(&run, &truth("bid.json", &wrong)).expect(4).json();
+        assert_eq!(
+            said["first_divergence"]["oracle"], "1 in 1 orders at 4900.00",
+            "{said}"
+        );
+
+        // By count of changes: one that the run does not come to.
+        let mut far = right[0].clone();
+        far.as_object_mut().unwrap().remove("ts_event_le_ns");
+        far["after"] = "delta #1000000".into();
+        verify(&run, &truth("far.json", &[far.clone()]))
+            .expect(2)
+            .says(&[
+                "far.json",
+                "1 checkpoints are behind the run's end",
+                "samples[0]",
+            ]);
+        far.as_object_mut().unwrap().remove("symbol");
+        verify(&run, &truth("nobody.json", &[far]))
+            .expect(2)
+            .says(&["names no symbol"]);
+        verify(&run, &truth("nothing.json", &[]))
+            .expect(2)
+            .says(&["no `checkpoints`, `samples`"]);
+    }
+}
+
+#[test]
+fn the_truths_of_real_captures_are_met_at_all_their_checkpoints() {
+    let Some(data) = support::shared_data("the_truths_of_real_captures_are_met") else {
+        return;
+    };
+    let _alone = alone();
+    let folder = Folder::quick("verify-truths");
+    for (name, file, truth, checkpoints) in [
+        (
+            "esh4",
+            "databento-dbn/nautilus/esh4-glbx-mdp3-20231225.mbo.dbn.zst",
+            "databento-dbn/nautilus/esh4-glbx-mdp3-20231225.mbo.book.truth.json",
+            16,
+        ),
+        (
+            "aapl",
+            "itch50/AAPL_20120621_0930-1000.derived-from-LOBSTER.itch50.zst",
+            "itch50/AAPL_20120621_0930-1000.derived-from-LOBSTER.itch50.truth.json",
+            1,
+        ),
+        (
+            "deep",
+            "iex/IEX_DEEP10_sample_20170425.truncated.pcap.gz",
+            "iex/IEX_DEEP10_sample_20170425.truncated.truth.json",
+            20,
+        ),
+    ] {
+        let run = replay(&folder, name, &data.join(file), "[run]\nshards = 2\n");
+        let truth = data.join(truth).display().to_string();
+        let said = verify(&run, &truth).expect(0).json();
+        assert_eq!(said["checkpoints"], checkpoints, "{said}");
+        println!(
+            "{name}: {} of {} levels and sums",
+            said["checkpoints"], said["levels"]
+        );
     }
 }

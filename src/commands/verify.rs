@@ -1,13 +1,17 @@
 //! `tapeline verify`
 
+mod checkpoints;
 mod divergence;
 mod lobster;
 mod mbp10;
 mod reference;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::fs;
 use std::path::Path;
 
+use book::BooksConfig;
 use bus::log::LogReader;
 use bus::{Level, Price, Qty};
 use exchange::{Depth, SymbolTruth, Truth};
@@ -22,6 +26,8 @@ use crate::cli;
 
 /// Prices of the truth are in 1e-4, ours in 1e-9.
 const E4_TO_E9: i64 = 100_000;
+/// The most orders and levels that books can be told to hold.
+const HELD_MAX: u32 = (1 << 26) - 1;
 /// Differences shown.
 const SHOWN_MAX: usize = 10;
 
@@ -65,7 +71,7 @@ pub fn verify(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
             let outcome = mbp10::compare(file, &run.pieces, &run.config)?;
             divergence::report(&outcome, &run.pieces, &run.day, talk)
         }
-        _ => against_truth(args, talk),
+        _ => against_file(args, talk),
     }
 }
 
@@ -105,6 +111,32 @@ impl Whole {
 fn against_reference(run: &Path, talk: Talk) -> Result<(), Failure> {
     let run = Whole::open(run)?;
     let outcome = reference::compare(&run.dir, &run.pieces, &run.config)?;
+    divergence::report(&outcome, &run.pieces, &run.day, talk)
+}
+
+/// Where a run changed its number of shards, the same books go through all logs.
+fn books_of(pieces: &[Piece], config: &Config) -> BooksConfig {
+    let shards = pieces.iter().map(|piece| piece.shards).max();
+    let shards = shards.unwrap_or(1) as u32;
+    let books = config.books();
+    BooksConfig {
+        orders_max: books.orders_max.saturating_mul(shards).min(HELD_MAX),
+        levels_max: books.levels_max.saturating_mul(shards).min(HELD_MAX),
+        ..books
+    }
+}
+
+/// A truth of `tapeline sample`, or books that somebody else built.
+fn against_file(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
+    let path = &args.against;
+    let fail = |error: &dyn Display| Failure::io(format!("{}: {error}", path.display()));
+    let bytes = fs::read(path).map_err(|error| fail(&error))?;
+    let truth: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| fail(&e))?;
+    if !checkpoints::is_of(&truth) {
+        return against_truth(args, talk);
+    }
+    let run = Whole::open(&args.run)?;
+    let outcome = checkpoints::compare(path, &truth, &run.pieces, &run.config)?;
     divergence::report(&outcome, &run.pieces, &run.day, talk)
 }
 

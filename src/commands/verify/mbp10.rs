@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
-use book::{Books, BooksConfig};
+use book::Books;
 use bus::log::Record;
 use bus::{Event, Flags, Kind, Level, Price, Qty, Side, Ts};
 use feed::moldudp64::Blocks;
@@ -26,6 +26,7 @@ use tapeline::config::Config;
 use tapeline::run_dir::Piece;
 use tapeline::term::count;
 
+use super::books_of;
 use super::divergence::{At, Divergence, Outcome};
 use crate::commands::Failure;
 use crate::commands::words::name_of;
@@ -42,8 +43,6 @@ const F_LAST: u8 = 0x80;
 const F_SNAPSHOT: u8 = 0x20;
 /// What stands for no price.
 const UNDEF_PRICE: i64 = i64::MAX;
-/// The most orders and levels that books can be told to hold.
-const HELD_MAX: u32 = (1 << 26) - 1;
 
 /// The ten best prices of a side, those that there are.
 type Ten = Vec<Level>;
@@ -61,7 +60,7 @@ pub fn compare(file: &Path, pieces: &[Piece], config: &Config) -> Result<Outcome
     let names = names(pieces)?;
     let mut walk = Walk {
         file: file.to_path_buf(),
-        books: Books::new(books(pieces, config)).map_err(Failure::io)?,
+        books: Books::new(books_of(pieces, config)).map_err(Failure::io)?,
         symbols: HashMap::new(),
         records: 0,
         compared: 0,
@@ -80,18 +79,6 @@ pub fn compare(file: &Path, pieces: &[Piece], config: &Config) -> Result<Outcome
         )));
     }
     Ok(walk.outcome(None))
-}
-
-/// Where a run changed its number of shards, the same books go through all logs.
-fn books(pieces: &[Piece], config: &Config) -> BooksConfig {
-    let shards = pieces.iter().map(|piece| piece.shards).max();
-    let shards = shards.unwrap_or(1) as u32;
-    let books = config.books();
-    BooksConfig {
-        orders_max: books.orders_max.saturating_mul(shards).min(HELD_MAX),
-        levels_max: books.levels_max.saturating_mul(shards).min(HELD_MAX),
-        ..books
-    }
 }
 
 /// The run's symbols by their names.
