@@ -20,6 +20,9 @@ pub(crate) struct Due {
 const BLOCK_SYMBOLS: usize = 64;
 
 impl Due {
+    /// Without the eighth of a byte for its block's share.
+    pub(crate) const BYTES_PER_SYMBOL: usize = size_of::<Ts>();
+
     pub(crate) fn new(symbol_count: usize) -> Due {
         Due {
             by_symbol: vec![Ts::MAX; symbol_count],

@@ -98,6 +98,11 @@ impl Common {
             rules: rules.into(),
         }
     }
+
+    /// What the states of a symbol take, in bytes.
+    pub fn bytes_per_symbol(&self) -> usize {
+        self.rules.len() * size_of::<State>()
+    }
 }
 
 /// What one rule knows of one symbol.

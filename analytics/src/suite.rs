@@ -578,10 +578,16 @@ impl Suites {
         }
     }
 
-    /// What is declared beside the plain analytics takes of memory, for each symbol that has appeared.
-    pub fn declared_bytes_per_symbol(&self) -> usize {
+    /// What all of it takes of memory for each symbol, in bytes. Reserved at start for every number up to
+    /// `symbols_max`, and used by those that appear.
+    pub fn bytes_per_symbol(&self) -> usize {
         let beside = self.beside.as_ref();
-        beside.map_or(0, |beside| beside.bytes_per_symbol())
+        size_of::<Symbol>()
+            + size_of::<u32>()
+            + Due::BYTES_PER_SYMBOL
+            + self.common.0.bytes_per_symbol()
+            + self.common.4.bytes_per_symbol()
+            + beside.map_or(0, |beside| beside.bytes_per_symbol())
     }
 
     /// What is known of a symbol, for reports.

@@ -292,6 +292,11 @@ impl Common {
             panes_per_symbol,
         }
     }
+
+    /// What the panes of a symbol take, in bytes.
+    pub fn bytes_per_symbol(&self) -> usize {
+        self.panes_per_symbol * size_of::<Pane>()
+    }
 }
 
 impl Analytic for Vwap {

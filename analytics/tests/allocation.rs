@@ -17,6 +17,7 @@ struct Counting;
 thread_local! {
     /// Of this thread only: the test runner's own threads may do what they like.
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 // SAFETY: every call goes to the system's allocator unchanged; counting touches no memory of it,
@@ -24,6 +25,7 @@ thread_local! {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
+        BYTES.set(BYTES.get() + layout.size());
         // SAFETY: the caller's promise about `layout` is passed on.
         unsafe { System.alloc(layout) }
     }
@@ -234,4 +236,28 @@ fn nothing_is_allocated_after_construction() {
         allocated, 0,
         "for {signal_count} signals and {order_count} orders"
     );
+}
+
+#[test]
+fn memory_is_reserved_at_start_and_is_as_much_as_is_said() {
+    let reserved = |symbols: usize| {
+        let mut config = SuiteConfig::standard(symbols);
+        config.rules = vec![RuleConfig {
+            name: "lean".into(),
+            when: Condition::parse("imbalance > 0.5").unwrap(),
+            order: None,
+        }];
+        config.declared = declared();
+        config.regimes = regimes();
+        config.monitors = monitors();
+        let before = BYTES.get();
+        let suites = Suites::new(config);
+        (BYTES.get() - before, suites.bytes_per_symbol())
+    };
+    let ((small, bytes), (large, same)) = (reserved(1_000), reserved(3_000));
+    assert_eq!(bytes, same);
+    let each = (large - small) as f64 / 2_000.0;
+    println!("{each} bytes reserved for each symbol, {bytes} said");
+    // Beside it, a block of 64 symbols has a time of its own, 8 bytes.
+    assert!((each - bytes as f64).abs() < 1.0, "{each} and {bytes}");
 }
