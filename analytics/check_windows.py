@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Declared windows against Polars, which knows nothing of ours, on LOBSTER's messages.
+"""Declared windows against Polars, which knows nothing of ours, on the Parquet export of a capture.
 
-    analytics/check_windows.py target/release/tapeline MESSAGES.csv.zst
+    analytics/check_windows.py target/release/tapeline [CAPTURE]
 
-Replays the file with windows of each kind, computes the same windows from its rows, and compares every
-row of `tables/windows.parquet`. Sums and counts must be equal, means to a part in 1e12, quantiles of
-sizes within the histogram's 6.25 %. Says that it skips where Polars or the file is not there.
+Exports the capture (`tapeline convert`), makes trades of the export's rows, computes windows of each kind
+from these, replays the capture with the same windows declared, and compares every row of
+`tables/windows.parquet`. Sums and counts must be equal, means to a part in 1e12, quantiles of sizes within
+the histogram's 6.25 %. Of LOBSTER's messages the trades are also read as they stand, and must be those of
+the export. Without a capture a sample session is made. Says that it skips where Polars is not there.
 """
 
 import math
@@ -47,34 +49,69 @@ kind = "volume"
 qty = 3000
 aggregates = ["buy_volume", "realized_variance", "size_quantiles"]
 """
+SAMPLE = "sample itch --symbols 5 --seconds 90 --rate 2000 --seed 9 -q -o"
 SECOND = 1_000_000_000
 MINUTE, DAY = 60 * SECOND, 86_400 * SECOND
+# Symbols with more trades than others come first; the rest are left out.
+SYMBOLS_MAX = 8
+PRINTABLE = 1
+COLUMNS = ["symbol", "ts", "size", "price", "buy", "sell"]
 
 
 def trades_of(path):
-    """Time in ns since midnight, price in 1e-9, size, whether a buyer took; and the last row's time."""
+    """Symbol, time in ns, size, price in 1e-9, what a buyer and what a seller took; and the last row's time.
+
+    Orders say their price and side when they come; an execution says neither."""
+    rows = pl.read_parquet(path).with_columns(pl.col("ts_event").cast(pl.Int64))
+    orders, trades = {}, []
+
+    def take(number, quantity):
+        side, price, left = orders.pop(number)
+        if left > quantity:
+            orders[number] = (side, price, left - quantity)
+        return side, price, min(left, quantity)
+
+    names = ["kind", "symbol", "ts_event", "side", "price_e9", "qty", "order_id", "order_id_new", "flags"]
+    for kind, symbol, ts, side, price, size, order, other, flags in rows.select(names).iter_rows():
+        if kind == "add":
+            orders.setdefault(order, (side, price, size))
+        elif kind in ("execute", "execute_at", "cancel", "delete", "replace"):
+            if order not in orders:
+                continue
+            everything = orders[order][2] if kind in ("delete", "replace") else size
+            side, own, size_taken = take(order, everything)
+            if kind == "replace":
+                orders.setdefault(other, (side, price, size))
+            if kind == "execute" or (kind == "execute_at" and flags & PRINTABLE):
+                at = own if kind == "execute" else price
+                bought = size_taken if side == "A" else 0
+                trades.append((symbol, ts, size_taken, at, bought, size_taken - bought))
+        elif kind in ("trade", "cross") and size > 0:
+            trades.append((symbol, ts, size, price, 0, 0))
+    frame = pl.DataFrame(trades, schema=COLUMNS, orient="row")
+    return frame, rows["ts_event"].max()
+
+
+def trades_of_lobster(path):
+    """The same of LOBSTER's own rows, with times since midnight."""
     columns = ["time", "type", "order", "size", "price", "direction"]
     text = {"time": pl.String}
     rows = pl.read_csv(path, has_header=False, new_columns=columns, schema_overrides=text)
     parts = pl.col("time").str.split_exact(".", 1).struct
     fraction = parts.field("field_1").fill_null("").str.pad_end(9, "0").cast(pl.Int64)
     rows = rows.with_columns(ts=parts.field("field_0").cast(pl.Int64) * SECOND + fraction)
-    end = rows["ts"].max()
     # Orders from before the first row are not known, nor whose they were.
     known = rows.filter(pl.col("type") == 1)["order"].unique().implode()
     rows = rows.filter(pl.col("type").is_in([4, 5]))
-    price = pl.col("price") * 100_000
     # A shown order that was executed is the other side of who took; a hidden one's is not told.
     shown = (pl.col("type") == 4) & pl.col("order").is_in(known)
-    rows = rows.select(
+    return rows.select(
         "ts",
         "size",
-        price=price,
+        price=pl.col("price") * 100_000,
         buy=pl.when(shown & (pl.col("direction") == -1)).then("size").otherwise(0),
         sell=pl.when(shown & (pl.col("direction") == 1)).then("size").otherwise(0),
-        change=((price - price.shift(1)) / price.shift(1) * 1e9).round(),
     )
-    return rows, end
 
 
 def windows_of(trades, end):
@@ -114,25 +151,14 @@ def twap(trades, start, stop, end):
     return sum(ns * price for ns, price in stood) / total / 1e9 if total else None
 
 
-def main():
-    if len(sys.argv) < 3 or not pathlib.Path(sys.argv[2]).exists():
-        print("skipped: no messages to read")
-        return
-    program, path = sys.argv[1:3]
-    trades, end = trades_of(path)
-    with tempfile.TemporaryDirectory() as folder:
-        config = pathlib.Path(folder, "windows.toml")
-        config.write_text(CONFIG)
-        run = pathlib.Path(folder, "run")
-        subprocess.run([program, "replay", path, "-c", config, "-o", run, "-q"], check=True)
-        said = pl.read_parquet(run / "tables" / "windows.parquet")
-    said = said.with_columns(pl.col("window_start", "window_end").cast(pl.Int64))
-    midnight = int(said.filter(pl.col("name") == "cumulative")["window_start"][0])
+def check(trades, said, end, counts):
+    """All windows of one symbol; times are since midnight."""
     rows = {}
     for row in said.iter_rows(named=True):
-        key = (row["name"], row["window_start"] - midnight, row["window_end"] - midnight)
+        key = (row["name"], row["window_start"], row["window_end"])
         rows.setdefault(key, []).append(row)
-    counts = {}
+    price = pl.col("price")
+    trades = trades.with_columns(change=((price - price.shift(1)) / price.shift(1) * 1e9).round())
     for kind, start, stop, inside in windows_of(trades, end):
         if inside.height == 0:
             # Said only where the quote changed, with a mean of the last price before.
@@ -156,10 +182,11 @@ def main():
             "is_final": True,
             "policy": "as-printed",
         }
+        where = f"{row['symbol']} {kind} {start} {stop}"
         for name, want in exact.items():
-            assert row[name] == want, f"{kind} {start} {stop}: {name} {row[name]}, want {want}"
+            assert row[name] == want, f"{where}: {name} {row[name]}, want {want}"
         units = row["notional_units"] * 1_000_000_000 + row["notional_nanos"]
-        assert units == notional, f"{kind} {start} {stop}: notional"
+        assert units == notional, f"{where}: notional"
         means = {
             "vwap": notional / exact["volume"] / 1e9,
             "realized_variance": sum(change * change for change in changes) / 1e18,
@@ -171,16 +198,53 @@ def main():
             if name == "realized_variance" and not changes:
                 continue
             near = math.isclose(row[name], want, rel_tol=1e-12, abs_tol=1e-9 if name == "vwap" else 0)
-            assert near, f"{kind} {start} {stop}: {name} {row[name]}, want {want}"
+            assert near, f"{where}: {name} {row[name]}, want {want}"
         sizes = inside["size"].sort()
         for percent in (50, 95, 99):
             want = sizes[math.ceil(sizes.len() * percent / 100) - 1]
             off = abs(row[f"size_p{percent}"] - want)
-            assert 16 * off <= want, f"{kind} {start} {stop}: p{percent}, want {want}"
+            assert 16 * off <= want, f"{where}: p{percent}, want {want}"
         counts[kind] = counts.get(kind, 0) + 1
     left = [key for key, some in rows.items() if some and some[0]["trade_count"] > 0]
     assert not left, f"said, and not there: {left[:3]}"
-    print("equal:", ", ".join(f"{count} {kind}" for kind, count in counts.items()))
+
+
+def main():
+    program, *captures = sys.argv[1:]
+    if captures and not pathlib.Path(captures[0]).exists():
+        print(f"skipped: no {captures[0]}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        path = pathlib.Path(captures[0]) if captures else folder / "sample.pcap.zst"
+        if not captures:
+            subprocess.run([program, *SAMPLE.split(), path], check=True)
+        export, config, run = folder / "events.parquet", folder / "windows.toml", folder / "run"
+        config.write_text(CONFIG)
+        quiet = {"check": True, "stdout": subprocess.DEVNULL}
+        subprocess.run([program, "convert", path, "-o", export, "-q"], **quiet)
+        subprocess.run([program, "replay", path, "-c", config, "-o", run, "-q"], **quiet)
+        trades, end = trades_of(export)
+        # What comes late stands from when it came on, which these sums do not know.
+        assert trades["ts"].is_sorted(), f"{path}: trades go back in time"
+        said = pl.read_parquet(run / "tables" / "windows.parquet")
+    times = ["window_start", "window_end"]
+    said = said.with_columns(pl.col(*times).cast(pl.Int64))
+    # The whole day's window begins there.
+    midnight = int(said.filter(pl.col("name") == "cumulative")["window_start"].min())
+    said = said.with_columns(pl.col(*times) - midnight)
+    trades, end = trades.with_columns(pl.col("ts") - midnight), end - midnight
+    if "message" in path.name and ".csv" in path.name:
+        assert trades.drop("symbol").equals(trades_of_lobster(path)), "the export has other trades"
+    counts = {}
+    most = trades.group_by("symbol").len().sort("len", "symbol", descending=True)
+    symbols = most["symbol"].to_list()[:SYMBOLS_MAX]
+    assert symbols, f"{path}: no trades"
+    for symbol in symbols:
+        of = pl.col("symbol") == symbol
+        check(trades.filter(of), said.filter(of), end, counts)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    print(f"{path.name}: equal on {len(symbols)} symbols: {kinds}")
 
 
 main()
