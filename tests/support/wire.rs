@@ -98,7 +98,12 @@ pub fn itch_file(messages: &[Vec<u8>]) -> Vec<u8> {
 
 /// One MoldUDP64 packet.
 pub fn mold(sequence: u64, messages: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = b"TEST000001".to_vec();
+    mold_of(b"TEST000001", sequence, messages)
+}
+
+/// The same of any session.
+pub fn mold_of(session: &[u8; 10], sequence: u64, messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = session.to_vec();
     bytes.extend(sequence.to_be_bytes());
     bytes.extend((messages.len() as u16).to_be_bytes());
     bytes.extend(itch_file(messages));
