@@ -184,6 +184,9 @@ pub struct Order {
     pub text: String,
     /// CumQty, as the last report said it.
     pub said_filled: Option<Qty>,
+    /// Names and values of what the last report said of the order itself, where that is not what was
+    /// sent or agreed since: Symbol, Side, OrderQty, Price.
+    pub other_terms: Vec<(&'static str, Vec<u8>)>,
     filled: i64,
     notional: i128,
 }
@@ -228,6 +231,8 @@ pub struct Execution {
     pub is_busted: bool,
     /// How often it was corrected.
     pub corrections: u64,
+    /// How often it came again, and was not said to be a repetition (PossDupFlag, PossResend).
+    pub repeats: u64,
 }
 
 /// What the fills of one symbol come to.
@@ -270,8 +275,9 @@ pub struct Blotter {
     /// Every name that an order of ours has had, requests about it included.
     names: HashMap<Vec<u8>, usize>,
     executions: Vec<Execution>,
-    /// Every name that a fill has had: a correction gives it another.
-    by_exec_id: HashMap<Vec<u8>, usize>,
+    /// Every name that a fill of an order has had: a correction gives it another. Sessions count
+    /// on their own, so that in a drop copy of several a name alone says nothing.
+    by_exec_id: HashMap<(usize, Vec<u8>), usize>,
     /// Orders by the numbers they were sent under.
     by_seq: HashMap<u64, usize>,
     /// Reports of fills that had come before.
@@ -436,6 +442,7 @@ impl Blotter {
             refused: 0,
             text: String::new(),
             said_filled: None,
+            other_terms: Vec::new(),
             filled: 0,
             notional: 0,
         });
@@ -524,6 +531,7 @@ impl Blotter {
             _ => {}
         }
         let order = &mut self.orders[index];
+        order.compare_terms(message, exec_type);
         order.said_filled = message.get(tags::CUM_QTY).and_then(value::qty);
         if order.said_filled.is_some_and(|said| said.0 != order.filled) {
             order.odd += 1;
@@ -550,9 +558,14 @@ impl Blotter {
     }
 
     fn fill(&mut self, index: usize, message: &Message<'_>, at: i64) {
-        let id = message.get(tags::EXEC_ID).unwrap_or_default();
-        if self.by_exec_id.contains_key(id) {
+        let key = (
+            index,
+            message.get(tags::EXEC_ID).unwrap_or_default().to_vec(),
+        );
+        if let Some(&at) = self.by_exec_id.get(&key) {
             self.repeated += 1;
+            let is_said = message.is_set(tags::POSS_DUP_FLAG) || message.is_set(tags::POSS_RESEND);
+            self.executions[at].repeats += u64::from(!is_said);
             return;
         }
         let order = &mut self.orders[index];
@@ -561,32 +574,34 @@ impl Blotter {
             return;
         };
         order.add(qty, price, 1);
-        self.by_exec_id.insert(id.to_vec(), self.executions.len());
+        let id = key.1.clone();
+        self.by_exec_id.insert(key, self.executions.len());
         self.executions.push(Execution {
-            id: id.to_vec(),
+            id,
             order: index,
             at,
             qty,
             price,
             is_busted: false,
             corrections: 0,
+            repeats: 0,
         });
     }
 
     /// A fill never was, or was another.
     fn undo(&mut self, index: usize, message: &Message<'_>, corrected: Option<(Qty, Price)>) {
-        let id = message.get(tags::EXEC_ID).unwrap_or_default();
-        if self.by_exec_id.contains_key(id) {
+        let named = |tag| (index, message.get(tag).unwrap_or_default().to_vec());
+        let key = named(tags::EXEC_ID);
+        if self.by_exec_id.contains_key(&key) {
             self.repeated += 1;
             return;
         }
-        let refers_to = message.get(tags::EXEC_REF_ID).unwrap_or_default();
-        let found = self.by_exec_id.get(refers_to).copied();
+        let found = self.by_exec_id.get(&named(tags::EXEC_REF_ID)).copied();
         let Some(at) = found.filter(|&at| !self.executions[at].is_busted) else {
             self.orders[index].odd += 1;
             return;
         };
-        self.by_exec_id.insert(id.to_vec(), at);
+        self.by_exec_id.insert(key, at);
         let execution = &mut self.executions[at];
         let order = &mut self.orders[execution.order];
         order.add(execution.qty, execution.price, -1);
@@ -611,6 +626,34 @@ impl Order {
     fn step(&mut self, next: Standing, is_undone: bool) {
         self.odd += u64::from(!self.standing.may_become(next, is_undone));
         self.standing = next;
+    }
+
+    /// Notes what a report says of the order itself and is not so.
+    fn compare_terms(&mut self, message: &Message<'_>, exec_type: &[u8]) {
+        self.other_terms.clear();
+        // What is asked for, and what nobody knows, need not be said as it was.
+        if exec_type == b"E" || self.is_unknown {
+            return;
+        }
+        for (tag, name) in [
+            (tags::SYMBOL, "Symbol"),
+            (tags::SIDE, "Side"),
+            (tags::ORDER_QTY, "OrderQty"),
+            (tags::PRICE, "Price"),
+        ] {
+            let Some(said) = message.get(tag) else {
+                continue;
+            };
+            let is_same = match tag {
+                tags::SYMBOL => said == self.symbol,
+                tags::SIDE => said == self.side,
+                tags::ORDER_QTY => value::qty(said) == Some(self.qty),
+                _ => value::price(said) == self.price,
+            };
+            if !is_same {
+                self.other_terms.push((name, said.to_vec()));
+            }
+        }
     }
 
     fn replaced(&mut self, message: &Message<'_>) {

@@ -6,7 +6,8 @@
 //! there may be) and `validate` (a message held against it); `store` (what a session remembers),
 //! `schedule` (when it is open) and `session`, the state machine of either side; `net`, sessions over
 //! TCP; `blotter`, how our orders stand by what was said of them, and `journal`, which keeps what was
-//! said; `sim`, a counterparty that does with orders what a script says.
+//! said; `copy`, messages out of a file, and `recon`, what several records of the same orders do not
+//! agree about; `sim`, a counterparty that does with orders what a script says.
 //! Knows nothing of strategies or order books, starts no thread and reads no clock.
 //!
 //! **Where a shard's orders come in.** A [`Session`] is driven by whoever owns the socket. The hot
@@ -19,11 +20,13 @@
 #![forbid(unsafe_code)]
 
 pub mod blotter;
+pub mod copy;
 pub mod dictionary;
 pub mod frame;
 pub mod journal;
 pub mod message;
 pub mod net;
+pub mod recon;
 pub mod records;
 pub mod schedule;
 pub mod session;
