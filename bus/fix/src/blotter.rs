@@ -483,6 +483,10 @@ impl Blotter {
     }
 
     fn report(&mut self, message: &Message<'_>, at: i64) {
+        // The answer to a request for many that there is none (TotNumReports 0) is of no order.
+        if message.get(tags::TOT_NUM_REPORTS) == Some(b"0") {
+            return;
+        }
         let Some(index) = self.order_of(message) else {
             self.nameless += 1;
             return;

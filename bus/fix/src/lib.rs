@@ -6,7 +6,7 @@
 //! there may be) and `validate` (a message held against it); `store` (what a session remembers),
 //! `schedule` (when it is open) and `session`, the state machine of either side; `net`, sessions over
 //! TCP; `blotter`, how our orders stand by what was said of them, and `journal`, which keeps what was
-//! said; `copy`, messages out of a file, and `recon`, what several records of the same orders do not
+//! said; `request`, what is asked about orders; `copy`, messages out of a file, and `recon`, what several records of the same orders do not
 //! agree about; `sim`, a counterparty that does with orders what a script says.
 //! Knows nothing of strategies or order books, starts no thread and reads no clock.
 //!
@@ -28,6 +28,7 @@ pub mod message;
 pub mod net;
 pub mod recon;
 pub mod records;
+pub mod request;
 pub mod schedule;
 pub mod session;
 pub mod sim;

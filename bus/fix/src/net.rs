@@ -203,7 +203,7 @@ impl<S: Store, A: Application> Acceptor<S, A> {
     /// Takes what has come, and says how much was done.
     pub fn turn(&mut self, now: Ts) -> io::Result<usize> {
         let mut work = 0;
-        while self.waiting.len() < WAITING_MAX {
+        for _ in 0..WAITING_MAX {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if is_not_now(&error) => break,
@@ -213,6 +213,10 @@ impl<S: Store, A: Application> Acceptor<S, A> {
             };
             work += 1;
             if let Ok(link) = Link::new(stream) {
+                // Who is silent makes room for who comes: those of this turn are all looked at below.
+                if self.waiting.len() == WAITING_MAX {
+                    self.waiting.remove(0);
+                }
                 self.waiting.push(Waiting {
                     link,
                     framer: Framer::new(READ_BYTES),

@@ -29,6 +29,7 @@ use std::fmt;
 use bus::{Price, Qty, Ts};
 
 use crate::message::Message;
+use crate::request::has_mass_requests;
 use crate::session::{Application, Draft, Note, Outbox, Received, Verdict};
 use crate::version::Version;
 use crate::{tags, value};
@@ -311,9 +312,17 @@ struct About<'a> {
     /// OrdRejReason.
     reject_reason: &'a str,
     text: &'a str,
+    /// The request for many that it answers, how many answer it, and whether this is the last.
+    mass: Option<(&'a [u8], usize, bool)>,
 }
 
 impl<'a> About<'a> {
+    /// How the order stands, because that was asked.
+    const STATE: About<'static> = About {
+        trans_type: "3",
+        ..About::new("I")
+    };
+
     const fn new(exec_type: &'a str) -> About<'a> {
         About {
             exec_type,
@@ -323,6 +332,7 @@ impl<'a> About<'a> {
             replaced: None,
             reject_reason: "",
             text: "",
+            mass: None,
         }
     }
 }
@@ -411,7 +421,9 @@ impl Exchange {
         if !has_trade_type {
             body.text(tags::EXEC_TRANS_TYPE, about.trans_type);
         }
-        let exec_type = if has_trade_type || about.trade.is_none() {
+        // Before FIX 4.3 fills and states have no type of their own.
+        let is_of_state = about.trade.is_some() || about.exec_type == "I";
+        let exec_type = if has_trade_type || !is_of_state {
             about.exec_type
         } else {
             order.status.code()
@@ -440,6 +452,11 @@ impl Exchange {
         }
         if !about.text.is_empty() {
             body.text(tags::TEXT, about.text);
+        }
+        if let Some((request, reports, is_last)) = about.mass {
+            body.bytes(tags::MASS_STATUS_REQ_ID, request)
+                .number(tags::TOT_NUM_REPORTS, reports as u64)
+                .flag(tags::LAST_RPT_REQUESTED, is_last);
         }
         body.time(tags::TRANSACT_TIME, now, self.version.has_milliseconds());
         self.put(draft, out);
@@ -531,7 +548,7 @@ impl Exchange {
         if let Some(&index) = self.names.get(&order.id) {
             // What may be a repetition is answered as it stands; another order of this name is none.
             if message.is_set(tags::POSS_RESEND) {
-                self.report(index, About::new("I"), now, out);
+                self.report(index, About::STATE, now, out);
             } else {
                 self.refuse(order, "6", "this ClOrdID was there before", now, out);
             }
@@ -636,22 +653,113 @@ impl Exchange {
             return Verdict::Missing(tags::CL_ORD_ID);
         };
         match self.names.get(id) {
-            Some(&index) => self.report(index, About::new("I"), now, out),
+            Some(&index) => self.report(index, About::STATE, now, out),
             None => {
-                let unknown = Order {
-                    id: id.to_vec(),
-                    number: 0,
-                    symbol: message.get(tags::SYMBOL).unwrap_or(b"?").to_vec(),
-                    side: message.get(tags::SIDE).unwrap_or(b"1").to_vec(),
-                    qty: Qty(0),
-                    price: None,
-                    status: Status::Rejected,
-                    trades: Vec::new(),
-                };
+                let unknown = unknown(id, message);
                 self.refuse(unknown, "5", "no such order", now, out);
             }
         }
         Verdict::Taken
+    }
+
+    /// The orders that a request for many is about: those of its symbol, or all; `None` for others.
+    fn asked_for(&self, message: &Message<'_>, type_tag: i32) -> Option<Vec<usize>> {
+        let symbol = match message.get(type_tag)? {
+            b"1" => Some(message.get(tags::SYMBOL)?),
+            b"7" => None,
+            _ => return None,
+        };
+        let orders = self.orders.iter().enumerate();
+        let is_meant = |order: &Order| symbol.is_none_or(|symbol| order.symbol == symbol);
+        Some(
+            orders
+                .filter(|(_, order)| is_meant(order))
+                .map(|(index, _)| index)
+                .collect(),
+        )
+    }
+
+    /// An OrderMassCancelRequest: a report of the request, and then one of each order that it ended.
+    fn take_mass_cancel(&mut self, message: &Message<'_>, now: Ts, out: &mut Outbox) -> Verdict {
+        let Some(id) = message.get(tags::CL_ORD_ID) else {
+            return Verdict::Missing(tags::CL_ORD_ID);
+        };
+        let Some(kind) = message.get(tags::MASS_CANCEL_REQUEST_TYPE) else {
+            return Verdict::Missing(tags::MASS_CANCEL_REQUEST_TYPE);
+        };
+        let mut open = self.asked_for(message, tags::MASS_CANCEL_REQUEST_TYPE);
+        if let Some(open) = &mut open {
+            open.retain(|&index| self.orders[index].status.is_open());
+        }
+        self.exec_count += 1;
+        let name = format!("M{}", self.exec_count);
+        let mut draft = Draft::new(b"r");
+        let body = draft.body();
+        body.text(tags::ORDER_ID, &name)
+            .bytes(tags::CL_ORD_ID, id)
+            .bytes(tags::MASS_CANCEL_REQUEST_TYPE, kind);
+        match &open {
+            Some(open) => body
+                .bytes(tags::MASS_CANCEL_RESPONSE, kind)
+                .number(tags::TOTAL_AFFECTED_ORDERS, open.len() as u64),
+            // Only all orders, or those of a symbol, can be cancelled together.
+            None => body
+                .text(tags::MASS_CANCEL_RESPONSE, "0")
+                .text(tags::MASS_CANCEL_REJECT_REASON, "0"),
+        };
+        self.put(draft, out);
+        for index in open.unwrap_or_default() {
+            self.orders[index].status = Status::Cancelled;
+            self.report(index, About::new("4"), now, out);
+        }
+        Verdict::Taken
+    }
+
+    /// An OrderMassStatusRequest: a report of each order, or one that there is none.
+    fn take_mass_status(&mut self, message: &Message<'_>, now: Ts, out: &mut Outbox) -> Verdict {
+        let Some(id) = message.get(tags::MASS_STATUS_REQ_ID) else {
+            return Verdict::Missing(tags::MASS_STATUS_REQ_ID);
+        };
+        if message.get(tags::MASS_STATUS_REQ_TYPE).is_none() {
+            return Verdict::Missing(tags::MASS_STATUS_REQ_TYPE);
+        }
+        let asked_for = self.asked_for(message, tags::MASS_STATUS_REQ_TYPE);
+        let indices = asked_for.unwrap_or_default();
+        let reports = indices.len();
+        for (place, &index) in indices.iter().enumerate() {
+            let about = About {
+                mass: Some((id, reports, place + 1 == reports)),
+                ..About::STATE
+            };
+            self.report(index, about, now, out);
+        }
+        if reports == 0 {
+            let mut none = unknown(b"NONE", message);
+            none.status = Status::Rejected;
+            self.orders.push(none);
+            let about = About {
+                mass: Some((id, 0, true)),
+                text: "no such orders",
+                ..About::STATE
+            };
+            self.report(self.orders.len() - 1, about, now, out);
+            self.orders.pop();
+        }
+        Verdict::Taken
+    }
+}
+
+/// An order that is not there, to say that.
+fn unknown(id: &[u8], message: &Message<'_>) -> Order {
+    Order {
+        id: id.to_vec(),
+        number: 0,
+        symbol: message.get(tags::SYMBOL).unwrap_or(b"?").to_vec(),
+        side: message.get(tags::SIDE).unwrap_or(b"1").to_vec(),
+        qty: Qty(0),
+        price: None,
+        status: Status::Rejected,
+        trades: Vec::new(),
     }
 }
 
@@ -686,6 +794,8 @@ impl Application for Exchange {
             b"D" => self.take_order(message, now, out),
             b"F" | b"G" => self.take_change(message, now, out),
             b"H" => self.take_status_request(message, now, out),
+            b"q" if has_mass_requests(self.version) => self.take_mass_cancel(message, now, out),
+            b"AF" if has_mass_requests(self.version) => self.take_mass_status(message, now, out),
             _ => Verdict::UnsupportedType,
         }
     }

@@ -66,7 +66,13 @@ tags! {
     CXL_REJ_RESPONSE_TO = 434, "CxlRejResponseTo.";
     MASS_CANCEL_REQUEST_TYPE = 530, "MassCancelRequestType.";
     MASS_CANCEL_RESPONSE = 531, "MassCancelResponse.";
+    MASS_CANCEL_REJECT_REASON = 532, "MassCancelRejectReason.";
+    TOTAL_AFFECTED_ORDERS = 533, "TotalAffectedOrders.";
+    MASS_STATUS_REQ_ID = 584, "MassStatusReqID.";
+    MASS_STATUS_REQ_TYPE = 585, "MassStatusReqType.";
     NEXT_EXPECTED_MSG_SEQ_NUM = 789, "NextExpectedMsgSeqNum.";
+    TOT_NUM_REPORTS = 911, "TotNumReports: how many reports answer a request for many.";
+    LAST_RPT_REQUESTED = 912, "LastRptRequested: this is the last of them.";
     APPL_VER_ID = 1128, "ApplVerID, of one message.";
     DEFAULT_APPL_VER_ID = 1137, "DefaultApplVerID, of a session.";
 }

@@ -196,6 +196,32 @@ fn who_connects_again_is_not_held_up_by_its_connection_before() {
 }
 
 #[test]
+fn a_hundred_silent_connections_hold_nobody_up() {
+    let folder = Folder::new("silent");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let accepting = session(&folder.0, Role::Acceptor, "HUB", "A");
+    let mut acceptor = Acceptor::new(listener, [(accepting, counting(false))]).unwrap();
+    let address = acceptor.address().unwrap();
+    let silent: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let stream = TcpStream::connect(address).unwrap();
+            // A listener's queue is no longer than the system says.
+            acceptor.turn(START).unwrap();
+            stream
+        })
+        .collect();
+    let initiating = session(&folder.0, Role::Initiator, "A", "HUB");
+    let mut initiator = Initiator::new(address, SECOND_NS, initiating, counting(false));
+    // No time goes by, so that nobody's patience ends.
+    for _ in 0..1_000 {
+        initiator.turn(START);
+        acceptor.turn(START).unwrap();
+    }
+    assert!(initiator.session().0.is_logged_on());
+    drop(silent);
+}
+
+#[test]
 fn nobody_there_is_tried_again() {
     let folder = Folder::new("nobody");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -36,6 +36,12 @@ impl Application for Desk {
                 text(tags::CUM_QTY),
                 text(tags::AVG_PX),
             ),
+            b"r" => format!(
+                "{id} asked {} done {} of {}",
+                text(tags::MASS_CANCEL_REQUEST_TYPE),
+                text(tags::MASS_CANCEL_RESPONSE),
+                text(tags::TOTAL_AFFECTED_ORDERS),
+            ),
             b"9" => format!(
                 "{id} not {}: {}",
                 text(tags::ORIG_CL_ORD_ID),
@@ -104,6 +110,8 @@ impl Market {
             "D" => &[11, 55, 54, 38, 44],
             "F" => &[11, 41],
             "G" => &[11, 41, 38, 44],
+            "q" => &[11, 530, 55],
+            "AF" => &[584, 585, 55],
             _ => &[11],
         };
         for (tag, word) in order.iter().zip(&words[1..]) {
@@ -272,4 +280,47 @@ fn silence_is_survived_or_ended_and_nothing_is_lost() {
     ];
     assert_eq!(market.desk().reports, want);
     assert!(market.desk().logons > 1);
+}
+
+#[test]
+fn many_orders_are_cancelled_and_asked_about_at_once() {
+    let script = "symbol FILL: new, fill\nany: new";
+    let orders = "D a X 1 10 5
+        D b Y 1 20 6
+        D c FILL 1 30 7
+        D d X 2 40 8
+        AF s 1 X
+        q m 1 X
+        q n 3
+        AF t 7
+        q o 7
+        q p 7
+        AF u 1 Z";
+    let want = "a 0/0 -@- = 0@0
+        b 0/0 -@- = 0@0
+        c 0/0 -@- = 0@0
+        c F/2 30@7 = 30@7
+        d 0/0 -@- = 0@0
+        a I/0 -@- = 0@0
+        d I/0 -@- = 0@0
+        m asked 1 done 1 of 2
+        a 4/4 -@- = 0@0
+        d 4/4 -@- = 0@0
+        n asked 3 done 0 of -
+        a I/4 -@- = 0@0
+        b I/0 -@- = 0@0
+        c I/2 -@- = 30@7
+        d I/4 -@- = 0@0
+        o asked 7 done 7 of 1
+        b 4/4 -@- = 0@0
+        p asked 7 done 7 of 0
+        NONE I/8 -@- = 0@0";
+    check(Version::Fix44, script, orders, want);
+    // Before FIX 4.3 there are no such requests.
+    check(
+        Version::Fix42,
+        script,
+        "D a X 1 10 5\nq m 7\nAF s 7",
+        "a 0/0 -@- = 0@0\n- j\n- j",
+    );
 }
