@@ -193,7 +193,7 @@ fn what_is_declared_says_the_same_bytes_at_any_number_of_shards() {
     let mut args: Vec<&str> = sample.split_whitespace().collect();
     args.push(&capture);
     ok(&args);
-    let mut first: Option<(String, [Vec<u8>; 4])> = None;
+    let mut first: Option<(String, [Vec<u8>; 9])> = None;
     for (shards, model) in [
         (1, "pipeline"),
         (2, "pipeline"),
@@ -213,7 +213,17 @@ fn what_is_declared_says_the_same_bytes_at_any_number_of_shards() {
             let path = Path::new(&run).join("tables").join(name);
             std::fs::read(path).unwrap()
         };
-        let tables = ["windows", "adjustments", "regimes", "alerts"];
+        let tables = [
+            "windows",
+            "adjustments",
+            "regimes",
+            "alerts",
+            "digests",
+            "signals",
+            "lates",
+            "breaks",
+            "books",
+        ];
         let tables = tables.map(|name| table(&format!("{name}.parquet")));
         let found = (digest(&run), tables);
         match &first {

@@ -30,6 +30,7 @@ mod read;
 mod schema;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -131,7 +132,8 @@ impl std::error::Error for TableError {}
 /// Writes the tables of one run. Each has its final name only when it is whole, at
 /// [`Tables::finish`].
 ///
-/// Memory: one row group of each table, and all orders (see `orders`).
+/// Memory: one row group of each table, all orders (see `orders`), and some 32 bytes for each symbol and
+/// minute.
 pub struct Tables {
     labels: Labels,
     windows: Table,
@@ -142,6 +144,9 @@ pub struct Tables {
     breaks: Table,
     adjustments: Table,
     digests: Table,
+    /// By minute and symbol: events and value. Shards say theirs at their own moments, so that the
+    /// order in which they come is not the table's.
+    minutes: BTreeMap<(u32, u32), (u64, u64)>,
     /// A window of which more may follow.
     window: Option<WindowParts>,
     orders_table: Table,
@@ -164,13 +169,14 @@ impl Tables {
             adjustments: table("adjustments", schema::ADJUSTMENTS)?,
             window: None,
             digests: table("digests", schema::DIGESTS)?,
+            minutes: BTreeMap::new(),
             orders_table: table("orders", schema::ORDERS)?,
             orders: Orders::new(names.date),
             midnight: names.midnight,
         })
     }
 
-    /// Adds the next signal of the run; rows keep this order.
+    /// Adds the next signal of the run; rows keep this order, but for those of digests.
     pub fn push(&mut self, signal: &Signal) -> Result<(), TableError> {
         let Some(body) = signal.body() else {
             let what = format!("event {}: a {:?} without content", signal.seq, signal.kind);
@@ -285,14 +291,10 @@ impl Tables {
                 Ok(())
             }
             Body::Digest(x) => {
-                const MINUTE_NS: i64 = 60 * Ts::SECOND_NS;
-                self.digests.push(&[
-                    Cell::Long(self.midnight.plus_ns(i64::from(x.minute) * MINUTE_NS).0),
-                    Cell::Text(&symbol),
-                    Cell::Int(x.minute as i32),
-                    Cell::Text(&ByteArray::from(format!("{:016x}", x.value).as_str())),
-                    Cell::Long(x.events as i64),
-                ])
+                // A minute told twice keeps the later value, which includes the earlier.
+                let minute = self.minutes.entry((x.minute, signal.symbol)).or_default();
+                *minute = (minute.0 + x.events, x.value);
+                Ok(())
             }
             Body::Broken(x) => self.breaks.push(&[
                 ts,
@@ -377,9 +379,25 @@ impl Tables {
         ])
     }
 
+    /// Writes the digests' rows, by minute and then by symbol.
+    fn push_minutes(&mut self) -> Result<(), TableError> {
+        const MINUTE_NS: i64 = 60 * Ts::SECOND_NS;
+        for ((minute, symbol), (events, value)) in std::mem::take(&mut self.minutes) {
+            self.digests.push(&[
+                Cell::Long(self.midnight.plus_ns(i64::from(minute) * MINUTE_NS).0),
+                Cell::Text(&self.labels.symbol(symbol)),
+                Cell::Int(minute as i32),
+                Cell::Text(&ByteArray::from(format!("{value:016x}").as_str())),
+                Cell::Long(events as i64),
+            ])?;
+        }
+        Ok(())
+    }
+
     /// Writes what is still in memory, and gives every table its final name.
     pub fn finish(mut self) -> Result<TableCounts, TableError> {
         self.push_window()?;
+        self.push_minutes()?;
         let outcomes_without_order = self.orders.outcomes_without_order();
         self.orders.write(&mut self.orders_table, &self.labels)?;
         Ok(TableCounts {
