@@ -227,6 +227,8 @@ pub struct Latency {
     measure: Measure,
     /// When the measured span began.
     start_ns: u64,
+    /// What was due before is not counted: the process was stopped until then.
+    resumed_ns: u64,
     slots: Vec<Histogram>,
     traces: Vec<Trace>,
     traced: u32,
@@ -248,6 +250,7 @@ impl Latency {
             stages: vec![Histogram::new(); Stage::ALL.len()],
             measure,
             start_ns: 0,
+            resumed_ns: 0,
             slots: vec![Histogram::new(); measure.slots],
             traces: Vec::with_capacity(measure.traces_max),
             traced: 0,
@@ -259,6 +262,11 @@ impl Latency {
     /// The pace began at this moment.
     pub fn begin(&mut self, start_ns: u64) {
         self.start_ns = start_ns.saturating_add(self.measure.warmup_ns);
+    }
+
+    /// Nothing was done until this moment, on purpose: what was due before is not counted.
+    pub fn resume(&mut self, resumed_ns: u64) {
+        self.resumed_ns = resumed_ns;
     }
 
     /// Whether the batch to come is to be stamped.
@@ -275,6 +283,9 @@ impl Latency {
     /// How far into the measured span something was due, if it was.
     #[inline]
     fn offset(&self, due_ns: u64) -> Option<u64> {
+        if due_ns < self.resumed_ns {
+            return None;
+        }
         let Some(offset_ns) = due_ns.checked_sub(self.start_ns) else {
             // What was recorded before the first packet counts where everything does.
             let is_all = self.measure.warmup_ns == 0 && self.measure.span_ns == u64::MAX;

@@ -177,6 +177,10 @@ struct Shared {
     kill: Arc<CachePadded<Kill>>,
     failed: CachePadded<AtomicBool>,
     pace: OnceLock<Pace>,
+    /// By how much what is due moved since, because the process was stopped.
+    paused_ns: AtomicU64,
+    /// By the clock, until when the last such time was. Written before `paused_ns`.
+    resumed_ns: AtomicU64,
     /// For the reader, once.
     quarantine: Mutex<Option<Quarantine>>,
     /// Likewise, whom it asks for snapshots.
@@ -251,6 +255,8 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         kill: Arc::new(CachePadded::new(kill)),
         failed: CachePadded::new(AtomicBool::new(false)),
         pace: OnceLock::new(),
+        paused_ns: AtomicU64::new(0),
+        resumed_ns: AtomicU64::new(0),
         elsewhere: elsewhere(&cpus),
         cpus,
         fifo: granted.fifo,

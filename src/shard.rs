@@ -660,6 +660,15 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         self.latency.begin(pace.start_ns);
     }
 
+    /// The process did not run for so long, until `resumed_ns`: what follows is due that much later, and
+    /// no latency is of what was due before.
+    pub fn paused(&mut self, clock_ns: u64, resumed_ns: u64) {
+        if let Some(pace) = &mut self.exit.pace {
+            pace.start_ns = pace.start_ns.saturating_add(clock_ns);
+        }
+        self.latency.resume(resumed_ns);
+    }
+
     /// One bounded piece of work; how much it did. Never waits.
     #[inline]
     pub fn turn(&mut self) -> Result<usize, ShardError> {

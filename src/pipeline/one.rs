@@ -10,7 +10,7 @@ use feed::reader::Turned;
 
 use super::orders::Outlet;
 use super::reading::Reading;
-use super::shards::{Ready, Running, Step, open_shard};
+use super::shards::{Paced, Ready, Running, Step, open_shard};
 use super::{Ended, Ends, Run, Starts, Timed, Typed};
 use crate::rest::Rest;
 use crate::shard::ShardError;
@@ -82,7 +82,7 @@ impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, 
             drop(starts);
         }
         let mut rest = Rest::new(&shared.cpus, cpu);
-        let mut is_paced = vec![false; shards.len()];
+        let mut paced = vec![Paced::default(); shards.len()];
         loop {
             let mut has_worked = false;
             let mut now_ns = None;
@@ -107,7 +107,7 @@ impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, 
             }
             for (index, place) in shards.iter_mut().enumerate() {
                 let Some(shard) = place else { continue };
-                match run.step(index, shard, &mut is_paced[index]) {
+                match run.step(index, shard, &mut paced[index]) {
                     Ok(Step::Worked) => has_worked = true,
                     Ok(Step::Idle) => now_ns = now_ns.or(Some(shard.now_ns())),
                     Ok(Step::Done) => {

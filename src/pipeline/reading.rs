@@ -19,6 +19,12 @@ use crate::shard::Stamp;
 /// How long a live run that is stopped goes on taking what its feed brings.
 const DRAIN_NS_MAX: u64 = 1_000_000_000;
 
+/// A process that was stopped did nothing for at least so long; shorter times are as those of a core that
+/// does something else.
+const GAP_NS_MIN: u64 = 10_000_000;
+/// So long after the process runs again its signal has been taken.
+const KNOWN_NS_MAX: u64 = 100_000_000;
+
 /// The reader, with what belongs to its turns.
 pub(super) struct Reading<'a, S, P> {
     run: Run<'a>,
@@ -28,6 +34,8 @@ pub(super) struct Reading<'a, S, P> {
     last_seq: Vec<u64>,
     unstamped: Vec<u32>,
     is_paced: bool,
+    /// The last long time in which it did nothing: how long, and until when.
+    gap_ns: (u64, u64),
     was_empty: bool,
     stopped_ns: Option<u64>,
     /// When its last turn began.
@@ -60,6 +68,7 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
                 .with_snapshots(snapshots, is_stale),
             stamps,
             is_paced: false,
+            gap_ns: (0, 0),
             was_empty: false,
             stopped_ns: None,
             now_ns: 0,
@@ -69,7 +78,11 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
     /// One turn of the reader, and its stamps.
     #[inline]
     pub(super) fn turn(&mut self) -> Result<Turned, ReadError> {
+        let before_ns = self.now_ns;
         self.now_ns = self.run.clock.now_ns();
+        if self.is_paced {
+            self.notice(before_ns, self.now_ns);
+        }
         if self.run.stop.is_set() {
             self.end();
         }
@@ -89,10 +102,38 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
             let read_ns = received_ns.unwrap_or(self.now_ns);
             // From here on they are on their way to the shards.
             let pushed_ns = self.run.clock.now_ns();
+            if self.is_paced {
+                self.notice(self.now_ns, pushed_ns);
+            }
             self.reader.push();
             self.stamp(read_ns, pushed_ns, messages as u32);
         }
         Ok(turned)
+    }
+
+    /// Looks whether the process was stopped between these two moments, as by Ctrl-Z. All threads run
+    /// again at once, and any of them may be the one that takes the signal, so that is known a little
+    /// later than the gap.
+    #[inline]
+    fn notice(&mut self, from_ns: u64, to_ns: u64) {
+        let ns = to_ns.saturating_sub(from_ns);
+        if ns >= GAP_NS_MIN {
+            self.gap_ns = (ns, to_ns);
+        }
+        if self.run.stop.was_continued() {
+            self.resume(to_ns);
+        }
+    }
+
+    #[cold]
+    fn resume(&mut self, now_ns: u64) {
+        let (gap_ns, until_ns) = std::mem::take(&mut self.gap_ns);
+        let is_new = gap_ns > 0 && now_ns.saturating_sub(until_ns) < KNOWN_NS_MAX;
+        if is_new && self.reader.source_mut().paused(gap_ns) {
+            let shared = self.run.shared;
+            shared.resumed_ns.store(until_ns, Ordering::Relaxed);
+            shared.paused_ns.fetch_add(gap_ns, Ordering::Release);
+        }
     }
 
     #[inline]

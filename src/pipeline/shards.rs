@@ -45,9 +45,9 @@ pub(super) fn shard_thread<G: Gateway>(
         // If another shard fails, nobody waits for more of these.
         drop(ready);
         let mut rest = Rest::new(&run.shared.cpus, cpu);
-        let mut is_paced = false;
+        let mut paced = Paced::default();
         loop {
-            match run.step(index, &mut shard, &mut is_paced)? {
+            match run.step(index, &mut shard, &mut paced)? {
                 Step::Worked => rest.over(),
                 Step::Idle => rest.rest(shard.now_ns(), || shard.has_input()),
                 Step::Done => break,
@@ -65,6 +65,14 @@ pub(super) fn shard_thread<G: Gateway>(
     }
 }
 
+/// What a shard was told of the pace.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Paced {
+    is_known: bool,
+    /// By how much what is due has moved.
+    paused_ns: u64,
+}
+
 /// What came of one turn of a shard.
 pub(super) enum Step {
     Worked,
@@ -79,13 +87,20 @@ impl Run<'_> {
         &self,
         index: usize,
         shard: &mut Shard<'_, D, G, C>,
-        is_paced: &mut bool,
+        paced: &mut Paced,
     ) -> Result<Step, ShardError> {
         let progress = &*self.shared.shards[index];
         // Before the turn: a shard that is never idle would count nothing.
-        if !*is_paced && let Some(pace) = self.shared.pace.get() {
+        if paced.is_known {
+            let paused_ns = self.shared.paused_ns.load(Ordering::Acquire);
+            if paused_ns != paced.paused_ns {
+                let resumed_ns = self.shared.resumed_ns.load(Ordering::Relaxed);
+                shard.paused(paused_ns - paced.paused_ns, resumed_ns);
+                paced.paused_ns = paused_ns;
+            }
+        } else if let Some(pace) = self.shared.pace.get() {
             shard.set_pace(*pace);
-            *is_paced = true;
+            paced.is_known = true;
         }
         if shard.turn()? > 0 {
             let (events, durable) = (shard.events_taken(), shard.durable_upto());

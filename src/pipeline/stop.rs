@@ -3,19 +3,29 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set once by a signal or by the caller: end in order.
+/// Set once by a signal or by the caller: end in order. Also knows that the process was stopped for a
+/// while, and continued.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    end: Arc<AtomicBool>,
+    continued: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// Asks for the end.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.end.store(true, Ordering::Release);
+    }
+
+    /// Whether SIGCONT came since the last question.
+    #[inline]
+    pub fn was_continued(&self) -> bool {
+        self.continued.load(Ordering::Relaxed) && self.continued.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the end was asked for.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.end.load(Ordering::Acquire)
     }
 }
 
@@ -23,7 +33,7 @@ impl Stop {
 /// `nohup` SIGHUP stays ignored. Ignores SIGXFSZ, so that a file size limit is an error that can be
 /// said and not the end of the process.
 pub fn watch_signals() -> std::io::Result<Stop> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
     let stop = Stop::default();
     let all = [SIGINT, SIGTERM, SIGHUP];
     // A shell without job control has SIGINT ignored by what it starts in the background; whoever
@@ -31,9 +41,10 @@ pub fn watch_signals() -> std::io::Result<Stop> {
     let is_wanted = |signal: &i32| *signal != SIGHUP || !is_ignored(SIGHUP);
     for signal in all.into_iter().filter(is_wanted) {
         // The first signal sets the flag; with the flag set, the next one exits.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.0))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop.0))?;
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop.end))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop.end))?;
     }
+    signal_hook::flag::register(SIGCONT, Arc::clone(&stop.continued))?;
     let ignored = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored)?;
     Ok(stop)

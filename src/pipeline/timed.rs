@@ -25,6 +25,12 @@ pub trait Timed: Source {
     /// What maps capture times to the clock's; `None` while unknown, or for full speed.
     fn pace(&self) -> Option<Pace>;
 
+    /// The process did not run for so long: what follows is due that much later, if this source can
+    /// wait. Whether it does.
+    fn paused(&mut self, _clock_ns: u64) -> bool {
+        false
+    }
+
     /// By the clock, when the first packet since the last call was received; `None` for sources
     /// that have their packets at hand.
     fn received_ns(&mut self) -> Option<u64> {
@@ -41,6 +47,11 @@ impl Timed for Capture {
 impl<C: Clock> Timed for Paced<Capture, C> {
     fn pace(&self) -> Option<Pace> {
         Paced::pace(self)
+    }
+
+    fn paused(&mut self, clock_ns: u64) -> bool {
+        Paced::paused(self, clock_ns);
+        true
     }
 }
 
