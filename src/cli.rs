@@ -29,6 +29,10 @@ pub struct Cli {
     /// Say less on stderr.
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Read and show times by the clock of this zone, `UTC` or `Europe/Berlin`, instead of the venue's.
+    /// What is written to runs does not depend on it.
+    #[arg(long, global = true, value_name = "ZONE")]
+    pub tz: Option<String>,
 }
 
 /// The commands.
@@ -197,7 +201,8 @@ pub struct Inspect {
 /// `tapeline replay`
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// Captures; several are merged by capture time, then by their order here.
+    /// Captures; several are merged by capture time, then by their order here. Those of several dates
+    /// are refused without `--days` or `--date`.
     pub files: Vec<PathBuf>,
     /// The run directory to make.
     #[arg(short, long)]

@@ -34,3 +34,4 @@ pub mod shard;
 pub mod summary;
 pub mod tables;
 pub mod term;
+pub mod venue;

@@ -115,7 +115,7 @@ fn breaches(
             format!(
                 "after message {} at {}, {}: {}: {:?} {:?} order {} price {} qty {}",
                 event.seq,
-                day.clock(event.ts_event),
+                day.shown(event.ts_event),
                 symbol_name(names, event.symbol),
                 breach.name(),
                 event.kind,
@@ -467,7 +467,7 @@ fn examples(names: &Names, day: &TradingDay, outcome: &Outcome) -> Vec<String> {
             examples.push(format!(
                 "message {} at {}, {}: {}: {:?} {:?} order {} price {} qty {}",
                 event.seq,
-                day.clock(event.ts_event),
+                day.shown(event.ts_event),
                 symbol_name(names, event.symbol),
                 anomaly.name(),
                 event.kind,
@@ -570,6 +570,6 @@ impl Iterator for Signals {
 
 /// The time of day of the first and last event, for a summary.
 pub fn span(reader: &ReaderStats, day: &TradingDay) -> Option<(String, String)> {
-    let text = |ts: Ts| day.clock(ts);
+    let text = |ts: Ts| day.shown(ts);
     Some((text(reader.first_ts?), text(reader.last_ts?)))
 }

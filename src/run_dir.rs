@@ -45,6 +45,11 @@ const LATCH: &str = "latch";
 /// The manifest's format.
 pub const SCHEMA: &str = "tapeline-manifest/1";
 
+/// Of runs by versions that did not say it.
+fn quantity() -> String {
+    "quantity".into()
+}
+
 /// What ran, on what, with what result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -68,6 +73,10 @@ pub struct Manifest {
     pub timezone: String,
     /// The date's midnight there, ns since 1970.
     pub midnight_ns: i64,
+    /// What a whole quantity is one of: `shares`, `contracts`, `units`, or `quantity` where that is not
+    /// known.
+    #[serde(default = "quantity")]
+    pub unit: String,
     /// What was asked of a replay.
     pub options: Options,
     /// SHA-256 of `config.toml`.

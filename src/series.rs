@@ -41,6 +41,9 @@ pub struct Series {
     pub from: Option<String>,
     /// Stop at, as it was asked for.
     pub to: Option<String>,
+    /// In which zone's clock the two are, where it is not the venue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tz: Option<String>,
     /// The runs, in their order.
     pub runs: Vec<Leg>,
     /// SHA-256 over the runs' names and digests, once all are complete.
@@ -201,6 +204,7 @@ mod tests {
             symbols: Vec::new(),
             from: None,
             to: None,
+            tz: None,
             runs: digests.iter().enumerate().map(leg).collect(),
             digest: String::new(),
         }

@@ -7,15 +7,17 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-/// A trading day in the exchange's time zone.
+/// A trading day in the venue's time zone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TradingDay {
     /// The date.
     pub date: Date,
     /// Its first moment.
     pub midnight: Ts,
-    /// The exchange's time zone.
+    /// The venue's time zone.
     pub timezone: TimeZone,
+    /// In whose clock times are read and shown; the venue's, unless somebody wants another.
+    told: TimeZone,
 }
 
 impl TradingDay {
@@ -49,7 +51,16 @@ impl TradingDay {
         Ok(TradingDay {
             date,
             midnight: Ts(start.timestamp().as_nanosecond() as i64),
+            told: timezone.clone(),
             timezone,
+        })
+    }
+
+    /// The same day, with times read and shown by the clock of this zone.
+    pub fn told_in(&self, timezone: &str) -> Result<TradingDay, String> {
+        Ok(TradingDay {
+            told: zone(timezone)?,
+            ..self.clone()
         })
     }
 
@@ -58,13 +69,22 @@ impl TradingDay {
         let span = jiff::Span::new().try_days(days);
         let date = span.and_then(|span| self.date.checked_add(span));
         let date = date.map_err(|e| format!("{} and {days} days: {e}", self.date))?;
-        TradingDay::of(date, self.timezone.clone())
+        let day = TradingDay::of(date, self.timezone.clone())?;
+        Ok(TradingDay {
+            told: self.told.clone(),
+            ..day
+        })
     }
 
     /// The name of its time zone.
     pub fn zone(&self) -> &str {
         // Made of a name, always.
         self.timezone.iana_name().unwrap_or("UTC")
+    }
+
+    /// The name of the zone in whose clock times are read and shown.
+    pub fn told_zone(&self) -> &str {
+        self.told.iana_name().unwrap_or("UTC")
     }
 
     /// Year, month, day.
@@ -76,46 +96,37 @@ impl TradingDay {
         )
     }
 
-    /// A time of that day, `09:31` or `10:31:07.123456789`, or of any day as RFC 3339.
+    /// A time of that day, `09:31` or `10:31:07.123456789`, of any day with its date in front, or as
+    /// RFC 3339, which says its own zone.
     pub fn parse(&self, text: &str) -> Result<Ts, String> {
         if let Ok(moment) = text.parse::<Timestamp>() {
             return Ok(Ts(moment.as_nanosecond() as i64));
         }
-        let bad = || format!("`{text}` is not a time (like \"09:31:00.5\")");
-        let time: Time = text.parse().map_err(|_| bad())?;
-        let zoned = DateTime::from_parts(self.date, time)
-            .to_zoned(self.timezone.clone())
-            .map_err(|_| bad())?;
+        let bad =
+            || format!("`{text}` is not a time (like \"09:31:00.5\" or \"2026-01-05 09:31\")");
+        // A `Time` would be read from a text with a date too, and the date left out.
+        let civil = match text.parse::<DateTime>() {
+            Ok(civil) => civil,
+            Err(_) => DateTime::from_parts(self.date, text.parse::<Time>().map_err(|_| bad())?),
+        };
+        let zoned = civil.to_zoned(self.told.clone()).map_err(|_| bad())?;
         Ok(Ts(zoned.timestamp().as_nanosecond() as i64))
     }
 
-    /// The time of day in ns since midnight: independent of the date, so digests use it.
-    pub fn clock(&self, ts: Ts) -> String {
-        let ns = ts.since(self.midnight);
-        let sign = if ns < 0 { "-" } else { "" };
-        let ns = ns.unsigned_abs();
-        let (seconds, fraction) = (ns / 1_000_000_000, ns % 1_000_000_000);
-        let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        if fraction == 0 {
-            format!("{sign}{h:02}:{m:02}:{s:02}")
-        } else {
-            format!("{sign}{h:02}:{m:02}:{s:02}.{fraction:09}")
-        }
-    }
-
-    /// The same for people: what is of another day has its date in front, and that day's time.
+    /// A time for people, by the clock on the wall: what is of another date has that in front, so that
+    /// no time is before midnight. [`TradingDay::parse`] reads it back.
     pub fn shown(&self, ts: Ts) -> String {
-        let ns = ts.since(self.midnight);
-        // The longest day has an hour more.
-        if (0..25 * 3600 * Ts::SECOND_NS).contains(&ns) {
-            return self.clock(ts);
-        }
-        match Timestamp::from_nanosecond(i128::from(ts.0)) {
-            Ok(moment) => {
-                let zoned = moment.to_zoned(self.timezone.clone());
-                zoned.strftime("%Y-%m-%d %H:%M:%S%.f").to_string()
-            }
-            Err(_) => self.clock(ts),
+        let moment = Timestamp::from_nanosecond(i128::from(ts.0));
+        // Timestamps reach over thousands of years, and 64 bits of ns over hundreds.
+        let moment = moment.expect("any 64 bits of ns are a date");
+        let zoned = moment.to_zoned(self.told.clone());
+        let time = match zoned.subsec_nanosecond() {
+            0 => zoned.strftime("%H:%M:%S"),
+            _ => zoned.strftime("%H:%M:%S%.9f"),
+        };
+        match zoned.date() == self.date {
+            true => time.to_string(),
+            false => format!("{} {time}", zoned.date()),
         }
     }
 }
@@ -161,10 +172,10 @@ mod tests {
         let open = winter.parse("09:30").unwrap();
         assert_eq!(open.since(winter.midnight), 34_200 * Ts::SECOND_NS);
         assert_eq!(TradingDay::at(open, "America/New_York").unwrap(), winter);
-        assert_eq!(winter.clock(open.plus_ns(1)), "09:30:00.000000001");
         assert_eq!(winter.shown(open.plus_ns(1)), "09:30:00.000000001");
         let eve = winter.midnight.plus_ns(-57_595_250_000_000);
-        assert_eq!(winter.shown(eve), "2026-01-04 08:00:04.75");
+        assert_eq!(winter.shown(eve), "2026-01-04 08:00:04.750000000");
+        assert_eq!(winter.parse(&winter.shown(eve)), Ok(eve));
         let next = open.plus_ns(2 * 86_400 * Ts::SECOND_NS);
         assert_eq!(winter.shown(next), "2026-01-07 09:30:00");
         assert_eq!(winter.parse("2026-01-05T14:30:00Z"), Ok(open));
@@ -177,6 +188,31 @@ mod tests {
         assert!(winter.parse("half past nine").is_err());
         assert!(TradingDay::new("2026-01-05", "Mars/Base").is_err());
         assert!(TradingDay::new("20260199", "America/New_York").is_err());
+    }
+
+    #[test]
+    fn the_clock_on_the_wall_is_read_and_shown() {
+        // Clocks go forward at two: 09:30 is eight hours and a half after midnight.
+        let spring = TradingDay::new("2026-03-08", "America/Chicago").unwrap();
+        let morning = spring.parse("09:30").unwrap();
+        assert_eq!(morning.since(spring.midnight), 30_600 * Ts::SECOND_NS);
+        assert_eq!(spring.shown(morning), "09:30:00");
+        // The evening before belongs to the day, and is no negative time of it.
+        let evening = spring.midnight.plus_ns(-7 * 3600 * Ts::SECOND_NS);
+        assert_eq!(spring.shown(evening), "2026-03-07 17:00:00");
+        let told = spring.told_in("UTC").unwrap();
+        assert_eq!(told.shown(morning), "14:30:00");
+        assert_eq!(told.parse("14:30"), Ok(morning));
+        assert_eq!(told.parse("2026-03-07 23:00:00"), Ok(evening));
+        assert_eq!(
+            (told.midnight, told.zone()),
+            (spring.midnight, "America/Chicago")
+        );
+        assert_eq!(told.later(1).unwrap().told_zone(), "UTC");
+        for ts in [i64::MIN, -1, 0, i64::MAX] {
+            assert!(told.shown(Ts(ts)).len() >= 8);
+        }
+        assert!(spring.told_in("Mars/Base").is_err());
     }
 
     #[test]

@@ -62,7 +62,9 @@ fn header(
 ) {
     let counts = &results.manifest.counts;
     let span = results::span(&outcome.reader, day).map_or(String::new(), |(first, last)| {
-        format!("{} to {}", &first[..8], &last[..8])
+        // A time without its fraction.
+        let whole = |text: &str| text.split('.').next().unwrap_or_default().to_string();
+        format!("{} to {} {}", whole(&first), whole(&last), day.told_zone())
     });
     let _ = writeln!(
         out,

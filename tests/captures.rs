@@ -26,6 +26,10 @@ fn start(folder: &Folder, files: &[&Path]) -> (Started, PathBuf) {
         .arg(&run)
         .arg("-c")
         .arg(config);
+    if files.len() > 1 {
+        // Packets of one kind, of whichever dates.
+        command.args(["--date", "2023-08-22"]);
+    }
     (Started::new(&mut command), run)
 }
 

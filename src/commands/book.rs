@@ -16,7 +16,7 @@ use crate::cli;
 pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
     let (dir, manifest) = RunDir::open(&args.run).map_err(Failure::usage)?;
     let config = dir.read_config().map_err(Failure::usage)?;
-    let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+    let day = talk.day(&manifest)?;
     let at = args
         .at
         .as_ref()
@@ -65,7 +65,7 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
                 day.shown(at)
             ));
         }
-        return show(&found, args, &wanted, &day, talk);
+        return show(&found, args, &wanted, &manifest.unit, &day, talk);
     }
     let near = met
         .iter()
@@ -225,13 +225,16 @@ fn all(
             })
             .collect();
         let at = at.map(|at| day.shown(at));
-        let said = serde_json::json!({"schema": "tapeline-books/1", "at": at, "symbols": rows});
+        let said = serde_json::json!({
+            "schema": "tapeline-books/1", "at": at, "timezone": day.told_zone(),
+            "unit": manifest.unit, "symbols": rows,
+        });
         return talk.data(&format!("{said}\n"));
     }
     let style = Style::stdout();
     let mut text = style.dim(&format!(
         "{:<9} {:>10} {:>12}   {:<12} {:<10} {:<11} {}\n",
-        "symbol", "shares", "bid", "ask", "shares", "phase", "last event"
+        "symbol", manifest.unit, "bid", "ask", manifest.unit, "phase", "last event"
     ));
     for (books, named, ts) in known {
         let quote = books.quote(named.number);
@@ -329,6 +332,7 @@ fn show(
     found: &Found,
     args: &cli::Book,
     name: &str,
+    unit: &str,
     day: &TradingDay,
     talk: Talk,
 ) -> Result<(), Failure> {
@@ -351,7 +355,8 @@ fn show(
         };
         let mut said = serde_json::json!({
             "schema": "tapeline-book/1", "symbol": name, "last_event": time, "phase": phase,
-            "stale": books.is_stale(*symbol), "bids": side(&bids), "asks": side(&asks),
+            "stale": books.is_stale(*symbol), "timezone": day.told_zone(), "unit": unit,
+            "bids": side(&bids), "asks": side(&asks),
         });
         // Quantities are in units of 10 to the power of minus this.
         if *decimals > 0 {
@@ -365,10 +370,14 @@ fn show(
     } else {
         ""
     };
-    let mut text = format!("{}  {phase}, last event {time}{stale}\n", style.bold(name));
+    let mut text = format!(
+        "{}  {phase}, last event {time} {}{stale}\n",
+        style.bold(name),
+        day.told_zone()
+    );
     let head = format!(
         "{:>7} {:>10} {:>12}   {:<12} {:<10} {:<7}\n",
-        "orders", "shares", "bid", "ask", "shares", "orders"
+        "orders", unit, "bid", "ask", unit, "orders"
     );
     text.push_str(&style.dim(&head));
     for row in 0..bids.len().max(asks.len()) {

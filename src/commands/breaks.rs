@@ -88,7 +88,7 @@ pub fn watch(args: &cli::Replay, condition: &str, talk: Talk, stop: &Stop) -> Re
         talk.say(format_args!("{full} is called {name} here"));
     }
     let wire = replay::wire(&mut source, &config)?;
-    let day = replay::trading_day(&args.files, &config, talk)?;
+    let day = talk.told(replay::trading_day(&args.files, &config, talk)?)?;
     let time = |text: &Option<String>| text.as_ref().map(|text| day.parse(text)).transpose();
     let from = time(&args.from).map_err(Failure::usage)?;
     let until = time(&args.to).map_err(Failure::usage)?;
@@ -122,6 +122,7 @@ pub fn watch(args: &cli::Replay, condition: &str, talk: Talk, stop: &Stop) -> Re
         last: HashMap::new(),
         holding: HashMap::new(),
         taken: 0,
+        turned: Instant::now(),
         is_met: false,
     };
     let midnight = day.midnight;
@@ -241,6 +242,8 @@ struct Watch<'a> {
     last: HashMap<u32, VecDeque<Event>>,
     holding: HashMap<u32, Holding>,
     taken: u64,
+    /// When the last turn began.
+    turned: Instant,
     is_met: bool,
 }
 
@@ -268,6 +271,9 @@ impl Watch<'_> {
             if let Input::Paced(paced) = reader.source_mut() {
                 paced.paused(stopped.elapsed().as_nanos() as u64);
             }
+            // That has what it was stopped for meanwhile, too.
+            self.stop.was_continued();
+            self.turned = Instant::now();
         }
     }
 
@@ -277,6 +283,14 @@ impl Watch<'_> {
         reader: &mut Reader<Input, P>,
     ) -> Result<Option<Event>, Failure> {
         loop {
+            let before = std::mem::replace(&mut self.turned, Instant::now());
+            if self.stop.was_continued()
+                && let Input::Paced(paced) = reader.source_mut()
+            {
+                // Stopped by Ctrl-Z, or while it waited for a command.
+                let away = self.turned.saturating_duration_since(before);
+                paced.paused(away.as_nanos() as u64);
+            }
             if self.stop.is_set() {
                 return Err(Failure::interrupted("stopped by a signal"));
             }

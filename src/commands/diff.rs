@@ -1,11 +1,13 @@
 //! `tapeline diff`
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use bus::log::{LogError, Record};
 use bus::{Event, Signal, SignalKind, Ts};
 use tapeline::digest;
 use tapeline::run_dir::{Digests, Manifest, Piece, RunDir};
+use tapeline::series::Series;
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count};
 
@@ -17,8 +19,78 @@ use crate::cli;
 const CONTEXT: usize = 3;
 
 pub fn diff(args: &cli::Diff, talk: Talk) -> Result<(), Failure> {
-    let left = Side::open(&args.left)?;
-    let right = Side::open(&args.right)?;
+    match (Series::is_at(&args.left), Series::is_at(&args.right)) {
+        (false, false) => two_runs(&args.left, &args.right, talk),
+        (true, true) => two_series(args, talk),
+        (is_left, _) => {
+            let (series, run) = match is_left {
+                true => (&args.left, &args.right),
+                false => (&args.right, &args.left),
+            };
+            Err(Failure::usage(format!(
+                "{} holds several runs, and {} is one: name one run of the first, or two such folders",
+                series.display(),
+                run.display()
+            )))
+        }
+    }
+}
+
+/// The runs of the same name of each, one after the other; both must have the same.
+fn two_series(args: &cli::Diff, talk: Talk) -> Result<(), Failure> {
+    let (left, right) = (complete(&args.left)?, complete(&args.right)?);
+    let alone = |these: &[String], others: &[String]| {
+        these.iter().find(|name| !others.contains(name)).cloned()
+    };
+    let lacking = match (alone(&left, &right), alone(&right, &left)) {
+        (Some(name), _) => Some((name, &args.left, &args.right)),
+        (None, Some(name)) => Some((name, &args.right, &args.left)),
+        (None, None) => None,
+    };
+    let mut differing = Vec::new();
+    for name in left.iter().filter(|name| right.contains(name)) {
+        if !talk.json {
+            talk.data(&format!("{} ", Style::stdout().bold(name)))?;
+        }
+        match two_runs(&args.left.join(name), &args.right.join(name), talk) {
+            Ok(()) => {}
+            Err(failure) if failure.code() == Failure::VERIFICATION => differing.push(name.clone()),
+            Err(failure) => return Err(failure.of(name)),
+        }
+    }
+    if let Some((name, with, without)) = lacking {
+        return Err(Failure::verification(format!(
+            "{} has {name}, and {} has not",
+            with.display(),
+            without.display()
+        )));
+    }
+    match differing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::verification(format!(
+            "differing: {}",
+            differing.join(", ")
+        ))),
+    }
+}
+
+/// The names of the runs in a folder of several, all of which are complete.
+fn complete(path: &Path) -> Result<Vec<String>, Failure> {
+    let series = Series::open(path).map_err(Failure::usage)?;
+    match series.runs.iter().find(|leg| leg.done.is_none()) {
+        Some(leg) => Err(Failure::usage(format!(
+            "{}: {} is not complete; `tapeline replay --resume {}` goes on",
+            path.display(),
+            leg.name,
+            path.display()
+        ))),
+        None => Ok(series.runs.into_iter().map(|leg| leg.name).collect()),
+    }
+}
+
+fn two_runs(left: &Path, right: &Path, talk: Talk) -> Result<(), Failure> {
+    let left = Side::open(left, talk)?;
+    let right = Side::open(right, talk)?;
     let Some((symbol, minute)) = first_difference(&left.digests, &right.digests) else {
         if talk.json {
             let said = serde_json::json!({
@@ -66,9 +138,9 @@ struct Side {
 }
 
 impl Side {
-    fn open(path: &std::path::Path) -> Result<Side, Failure> {
+    fn open(path: &std::path::Path, talk: Talk) -> Result<Side, Failure> {
         let (dir, manifest) = RunDir::open(path).map_err(Failure::usage)?;
-        let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+        let day = talk.day(&manifest)?;
         let digests = dir.read_digests().map_err(Failure::usage)?;
         Ok(Side {
             dir,

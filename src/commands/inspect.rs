@@ -15,7 +15,7 @@ use tapeline::config::Config;
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count, short};
 
-use super::replay::{not_recognised, trading_day, wire};
+use super::replay::{first_day, not_recognised, wire};
 use super::{Failure, Talk};
 use crate::cli;
 
@@ -25,16 +25,9 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
     config.source.protocol.clone_from(&args.protocol);
     config.check().map_err(Failure::usage)?;
     if quarantine::are(&args.files) {
-        return quarantine::list(&args.files, config.source.zone(Wire::Itch), talk);
+        return quarantine::list(&args.files, &config, talk);
     }
-    let day = trading_day(
-        &args.files,
-        &config,
-        Talk {
-            quiet: true,
-            ..talk
-        },
-    )?;
+    let day = talk.told(first_day(&args.files, &config)?)?;
     let mut capture = Capture::open(&args.files, CaptureOptions::default()).map_err(Failure::io)?;
     let rule = GapRule {
         wait_ns: config.source.gaps.wait.0,
@@ -154,11 +147,12 @@ impl Seen<'_> {
         if let Some((first, last)) = report.capture_span {
             let _ = writeln!(
                 out,
-                "{} {} {} to {}",
+                "{} {} {} to {} {}",
                 style.bold("captured"),
                 self.day.date,
                 self.day.shown(first),
-                self.day.shown(last)
+                self.day.shown(last),
+                self.day.told_zone()
             );
         }
         for (line, stats) in &report.lines {
@@ -205,7 +199,8 @@ impl Seen<'_> {
             count(report.messages),
             count(report.symbols as u64),
             report.event_span.map_or(String::new(), |(first, last)| {
-                format!(", {} to {}", self.day.shown(first), self.day.shown(last))
+                let (first, last) = (self.day.shown(first), self.day.shown(last));
+                format!(", {first} to {last} {}", self.day.told_zone())
             })
         );
         let types: Vec<String> = self
@@ -333,7 +328,7 @@ impl Seen<'_> {
         let peaks = report.peaks.iter().map(|peak| {
             serde_json::json!({
                 "bucket_ns": peak.bucket_ns, "messages": peak.messages,
-                "start": self.day.clock(peak.start),
+                "start": self.day.shown(peak.start),
             })
         });
         let types: serde_json::Map<String, serde_json::Value> = self
@@ -356,7 +351,7 @@ impl Seen<'_> {
             "packets": report.packets, "messages": report.messages, "by_type": types,
             "symbols": report.symbols, "busiest": busiest.collect::<Vec<_>>(),
             "gaps": report.gaps.iter().map(|(_, first, n)| [*first, *n]).collect::<Vec<_>>(),
-            "event_span_ns": report.event_span.map(|(first, last)| [first.0, last.0]),
+            "timezone": self.day.told_zone(), "event_span_ns": report.event_span.map(|(first, last)| [first.0, last.0]),
             "peaks": peaks.collect::<Vec<_>>(), "backwards": report.backwards,
             "not_moldudp64": report.not_moldudp64, "anomalies": anomalies,
             "troubles": report.troubles,

@@ -55,7 +55,12 @@ struct Logs {
 }
 
 impl Logs {
-    fn open(run: &Path, part: Option<usize>, shard: Option<usize>) -> Result<Logs, Failure> {
+    fn open(
+        run: &Path,
+        part: Option<usize>,
+        shard: Option<usize>,
+        talk: Talk,
+    ) -> Result<Logs, Failure> {
         let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
         let part = part.unwrap_or(manifest.parts.len() - 1);
         let shards = match manifest.parts.get(part) {
@@ -68,7 +73,7 @@ impl Logs {
             }
         };
         dir.check_logs(part, shards).map_err(failure)?;
-        let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+        let day = talk.day(&manifest)?;
         if let Some(shard) = shard.filter(|&shard| shard >= shards) {
             return Err(Failure::usage(format!(
                 "shard {shard}: the run has {shards}, numbered from 0"
@@ -88,10 +93,10 @@ impl Logs {
     }
 
     /// Those of one part, or of all parts in order, where they have what is asked for.
-    fn open_all(args: &cli::LogRun) -> Result<Vec<Logs>, Failure> {
+    fn open_all(args: &cli::LogRun, talk: Talk) -> Result<Vec<Logs>, Failure> {
         let (run, shard) = (&args.run, args.shard);
         if args.part.is_some() {
-            return Ok(vec![Logs::open(run, args.part, shard)?]);
+            return Ok(vec![Logs::open(run, args.part, shard, talk)?]);
         }
         let (_, manifest) = RunDir::open(run).map_err(Failure::usage)?;
         let shards_max = manifest.parts.iter().map(|part| part.shards).max();
@@ -104,7 +109,7 @@ impl Logs {
         let parts = manifest.parts.iter().enumerate();
         parts
             .filter(|(_, part)| shard.is_none_or(|shard| shard < part.shards))
-            .map(|(part, _)| Logs::open(run, Some(part), shard))
+            .map(|(part, _)| Logs::open(run, Some(part), shard, talk))
             .collect()
     }
 
@@ -134,7 +139,7 @@ impl Logs {
 }
 
 fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.log.run, args.log.part, args.log.shard)?;
+    let logs = Logs::open(&args.log.run, args.log.part, args.log.shard, talk)?;
     logs.say_part(args.log.part, talk);
     let from = logs.time(args.from_time.as_ref())?;
     let to = logs.time(args.to_time.as_ref())?;
@@ -183,16 +188,19 @@ fn cat(args: &cli::LogCat, talk: Talk) -> Result<(), Failure> {
 fn tail(args: &cli::LogTail, talk: Talk) -> Result<(), Failure> {
     let is_placed = args.from_cell.is_some() || args.from_time.is_some() || args.from_start;
     if args.part.is_some() || args.consumer.is_none() || is_placed {
-        let logs = Logs::open(&args.run, args.part, Some(args.shard))?;
+        let logs = Logs::open(&args.run, args.part, Some(args.shard), talk)?;
         logs.say_part(args.part, talk);
         return tail_part(&logs, args, !args.no_follow, talk).map(|_| ());
     }
     // A named reader has read all parts before the last to their ends before it follows that.
-    let all = Logs::open_all(&cli::LogRun {
-        run: args.run.clone(),
-        part: None,
-        shard: Some(args.shard),
-    })?;
+    let all = Logs::open_all(
+        &cli::LogRun {
+            run: args.run.clone(),
+            part: None,
+            shard: Some(args.shard),
+        },
+        talk,
+    )?;
     for logs in &all {
         let follows = !args.no_follow && logs.part + 1 == logs.parts;
         if !tail_part(logs, args, follows, talk)? {
@@ -273,7 +281,7 @@ fn tail_part(logs: &Logs, args: &cli::LogTail, follows: bool, talk: Talk) -> Res
 }
 
 fn index(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.part, args.shard)?;
+    let logs = Logs::open(&args.run, args.part, args.shard, talk)?;
     let style = Style::stdout();
     let mut text = String::new();
     for (shard, dir) in &logs.shards {
@@ -299,7 +307,7 @@ fn index(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
             let header = &segment.header;
             let time = segment
                 .first_event
-                .map_or("-".into(), |ts| logs.day.clock(ts));
+                .map_or("-".into(), |ts| logs.day.shown(ts));
             text.push_str(&format!(
                 "{:>10} {:>14} {:>14} {:>6} {:>7} {:>15} {:>14}  {}\n",
                 header.segment,
@@ -341,7 +349,7 @@ fn each(all: &[Logs]) -> impl Iterator<Item = (&Logs, &usize, &PathBuf)> {
 }
 
 fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let all = Logs::open_all(args)?;
+    let all = Logs::open_all(args, talk)?;
     let mut first_error = None;
     for (logs, shard, dir) in each(&all) {
         let (name, part) = (logs.name(*shard), logs.part);
@@ -406,7 +414,7 @@ fn verify(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
 }
 
 fn stat(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let all = Logs::open_all(args)?;
+    let all = Logs::open_all(args, talk)?;
     let style = Style::stdout();
     let names = Schema::current();
     for (logs, shard, dir) in each(&all) {
@@ -460,7 +468,7 @@ fn stat(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
 }
 
 fn schema(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.part, args.shard)?;
+    let logs = Logs::open(&args.run, args.part, args.shard, talk)?;
     for (shard, dir) in &logs.shards {
         let segments = bus::log::index(dir).map_err(failure)?;
         let mut last: Option<&Segment> = None;
@@ -494,7 +502,7 @@ fn schema(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
 }
 
 fn consumers(args: &cli::LogRun, talk: Talk) -> Result<(), Failure> {
-    let all = Logs::open_all(args)?;
+    let all = Logs::open_all(args, talk)?;
     let mut text = String::new();
     let mut first_error = None;
     if !talk.json {

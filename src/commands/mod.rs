@@ -26,6 +26,9 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 
+use tapeline::run_dir::Manifest;
+use tapeline::session::TradingDay;
+
 use crate::cli::{Cli, Command};
 
 /// Why a command did not do what was asked, with the exit code it ends in.
@@ -52,10 +55,13 @@ impl Failure {
         }
     }
 
+    /// The exit code of a comparison or a check that did not hold.
+    pub const VERIFICATION: u8 = 4;
+
     /// A comparison or a check did not hold.
     pub fn verification(message: impl fmt::Display) -> Failure {
         Failure {
-            code: 4,
+            code: Failure::VERIFICATION,
             message: message.to_string(),
         }
     }
@@ -127,9 +133,27 @@ pub struct Talk {
     pub json: bool,
     /// Nothing on stderr but errors.
     pub quiet: bool,
+    /// In which zone's clock times are read and shown; the venue's otherwise.
+    pub tz: Option<&'static str>,
 }
 
 impl Talk {
+    /// A day whose times are read and shown as was asked for.
+    pub fn told(self, day: TradingDay) -> Result<TradingDay, Failure> {
+        match self.tz {
+            Some(zone) => day
+                .told_in(zone)
+                .map_err(|e| Failure::usage(format!("--tz: {e}"))),
+            None => Ok(day),
+        }
+    }
+
+    /// The day of a run, likewise.
+    pub fn day(self, manifest: &Manifest) -> Result<TradingDay, Failure> {
+        let day = TradingDay::new(&manifest.date, &manifest.timezone);
+        self.told(day.map_err(Failure::usage)?)
+    }
+
     /// A message for people, on stderr.
     pub fn say(self, message: impl fmt::Display) {
         if !self.quiet {
@@ -168,7 +192,12 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     let talk = Talk {
         json: cli.json,
         quiet: cli.quiet,
+        // Kept as long as the program runs, so that `Talk` stays two words that are copied.
+        tz: cli.tz.map(|zone| &*zone.leak()),
     };
+    if let Some(zone) = talk.tz {
+        TradingDay::new("2000-01-01", zone).map_err(|e| Failure::usage(format!("--tz: {e}")))?;
+    }
     match cli.command {
         Command::Demo(args) => demo::demo(&args, talk),
         Command::Sample(args) => sample::sample(&args, talk),

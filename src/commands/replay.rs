@@ -22,6 +22,7 @@ use tapeline::session::{TradingDay, date_in_name};
 use tapeline::shard::ShardError;
 use tapeline::summary;
 use tapeline::term::{Progress, count, short};
+use tapeline::venue::Venue;
 
 use super::{Failure, Talk, breaks, series};
 use crate::cli;
@@ -76,7 +77,7 @@ impl Run {
         } else {
             talk.data(&summary::text(
                 &self.dir,
-                &self.day,
+                &talk.told(self.day.clone())?,
                 &self.config,
                 &self.outcome,
                 &self.results,
@@ -217,6 +218,8 @@ pub struct PlanOptions {
     pub symbols: Vec<String>,
     pub from: Option<String>,
     pub to: Option<String>,
+    /// In which zone's clock the two are, where it is not the command line's.
+    pub tz: Option<String>,
 }
 
 /// The settings that the command line asks for.
@@ -261,6 +264,7 @@ pub fn plan(args: &cli::Replay) -> Result<Plan, Failure> {
         symbols: symbols(args)?,
         from: args.from.clone(),
         to: args.to.clone(),
+        tz: None,
     };
     at_rest(&mut config)?;
     Ok(Plan {
@@ -296,7 +300,9 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
         day,
     } = plan;
     super::check_regular(&files)?;
-    let source = open(&files, &config)?;
+    let mut source = open(&files, &config)?;
+    let wire = wire(&mut source, &config)?;
+    let venue = venue(&source, wire);
     let (own, day) = match day {
         Some(MovedDay { own, days }) => {
             let day = own.later(days).map_err(Failure::usage)?;
@@ -308,9 +314,13 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
         }
     };
     let moved_ns = day.midnight.since(own.midnight);
+    let told = match &options.tz {
+        Some(zone) => own.told_in(zone).map_err(Failure::usage)?,
+        None => talk.told(own)?,
+    };
     let time = |text: &Option<String>| {
         text.as_ref()
-            .map(|text| own.parse(text).map(|ts| ts.plus_ns(moved_ns)))
+            .map(|text| told.parse(text).map(|ts| ts.plus_ns(moved_ns)))
             .transpose()
             .map_err(Failure::usage)
     };
@@ -323,7 +333,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     let reference = reference(&config)?;
     let inputs = inputs(&files, &source)?;
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
-    let mut manifest = manifest("replay", &config, &day);
+    let mut manifest = manifest("replay", &config, &day, venue);
     manifest.inputs = inputs;
     manifest.options = Options {
         symbols: options.symbols,
@@ -682,7 +692,8 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
     }
     let wire =
         live_wire(&config).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))?;
-    let timezone = config.source.zone(wire);
+    let venue = Venue::of(wire, None);
+    let timezone = config.source.zone(venue);
     let day = match &config.source.date {
         Some(date) => TradingDay::new(date, timezone),
         None => TradingDay::at(clock.wall(), timezone),
@@ -694,7 +705,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
         Path::new("runs").join(stamp)
     });
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
-    let mut manifest = manifest("live", &config, &day);
+    let mut manifest = manifest("live", &config, &day, venue);
     let lines = config.source.lines.iter();
     manifest.inputs = lines
         .map(|line| Input {
@@ -743,81 +754,136 @@ pub fn wire(source: &mut Capture, config: &Config) -> Result<Wire, Failure> {
     }
 }
 
+/// Where the captures are from.
+fn venue(source: &Capture, wire: Wire) -> Venue {
+    let mut datasets = source
+        .files()
+        .iter()
+        .filter_map(|file| file.dataset.as_deref());
+    Venue::of(wire, datasets.next())
+}
+
 /// The configured date, else that from which on a file says to have its data, else that of the
-/// first capture time, else that in a file's name.
+/// first capture time, else that in a file's name. Captures of several days are refused where no date
+/// is configured: in one session one day's books would stand in the next one's.
 pub fn trading_day(files: &[PathBuf], config: &Config, talk: Talk) -> Result<TradingDay, Failure> {
-    let (wire, day) = day_said(files, config)?;
-    if let Some(day) = day {
+    let first = First::of(files, config)?;
+    let timezone = config.source.zone(first.venue);
+    let day = first.day(files, config).transpose();
+    let Some(day) = day.map_err(Failure::usage)? else {
+        talk.say(format_args!(
+            "neither the input nor its name says the trading date; {UNDATED} stands in for it \
+             (--date or source.date says it)"
+        ));
+        return TradingDay::new(UNDATED, timezone).map_err(Failure::usage);
+    };
+    if files.len() == 1 || config.source.date.is_some() {
         return Ok(day);
     }
-    talk.say(format_args!(
-        "neither the input nor its name says the trading date; {UNDATED} stands in for it \
-         (--date or source.date says it)"
-    ));
-    TradingDay::new(UNDATED, config.source.zone(wire)).map_err(Failure::usage)
+    let mut before: Option<(&Path, jiff::civil::Date)> = None;
+    for (index, file) in files.iter().enumerate() {
+        let own = match first.starts[index] {
+            // Opened once: some files are read as a whole for that.
+            Some(start) => Some(first.day_at(start, timezone).map_err(Failure::usage)?),
+            None => day_said(std::slice::from_ref(file), config)?,
+        };
+        let Some(own) = own else { continue };
+        let (other, date) = *before.get_or_insert((file.as_path(), own.date));
+        if date != own.date {
+            return Err(Failure::usage(format!(
+                "{} is of {date}, and {} of {}: --days makes a run of each day, and --date (or \
+                 source.date) one session of all, of that date",
+                other.display(),
+                file.display(),
+                own.date
+            )));
+        }
+    }
+    Ok(day)
 }
 
-/// The same, where anything says it, and the protocol.
-pub fn day_said(files: &[PathBuf], config: &Config) -> Result<(Wire, Option<TradingDay>), Failure> {
-    let (wire, start, first) = first_time(files, config)?;
-    let day = day_of(files, config, wire, start, first);
-    Ok((wire, day.transpose().map_err(Failure::usage)?))
+/// The same of captures that are only looked at: the first day of several, a stand-in for none.
+pub fn first_day(files: &[PathBuf], config: &Config) -> Result<TradingDay, Failure> {
+    let first = First::of(files, config)?;
+    let undated = || TradingDay::new(UNDATED, config.source.zone(first.venue));
+    first
+        .day(files, config)
+        .unwrap_or_else(undated)
+        .map_err(Failure::usage)
 }
 
-fn day_of(
-    files: &[PathBuf],
-    config: &Config,
+/// The same, where anything says it, whatever other captures say.
+pub fn day_said(files: &[PathBuf], config: &Config) -> Result<Option<TradingDay>, Failure> {
+    let day = First::of(files, config)?.day(files, config);
+    day.transpose().map_err(Failure::usage)
+}
+
+/// How captures begin.
+struct First {
     wire: Wire,
-    start: Option<Ts>,
-    first: Option<Ts>,
-) -> Option<Result<TradingDay, String>> {
-    let timezone = config.source.zone(wire);
-    if let Some(date) = &config.source.date {
-        return Some(TradingDay::new(date, timezone));
-    }
-    match (start, first) {
-        (Some(start), _) if wire.is_crypto() => Some(TradingDay::at(start, timezone)),
-        (Some(start), _) => {
-            // Days of such files are those of UTC.
-            let day = TradingDay::at(start, "UTC");
-            Some(day.and_then(|day| TradingDay::new(&day.date.to_string(), timezone)))
-        }
-        (None, Some(ts)) => Some(TradingDay::at(ts, timezone)),
-        (None, None) => {
-            let named = files.iter().find_map(|file| date_in_name(file));
-            named.map(|date| TradingDay::new(&date, timezone))
-        }
-    }
+    venue: Venue,
+    /// When the data of each file begin, where it says so.
+    starts: Vec<Option<Ts>>,
+    /// When the first packet was captured, where no file says more.
+    captured: Option<Ts>,
 }
 
-/// The protocol, and from when on a file says to have its data, or else when the first packet was
-/// captured.
-fn first_time(
-    files: &[PathBuf],
-    config: &Config,
-) -> Result<(Wire, Option<Ts>, Option<Ts>), Failure> {
-    let options = CaptureOptions {
-        decompress_ahead: false,
-        ..CaptureOptions::default()
-    };
-    let mut source = Capture::open(files, options).map_err(Failure::io)?;
-    let wire = wire(&mut source, config)?;
-    let start = source.files().iter().find_map(|file| file.start);
-    if start.is_some() {
-        return Ok((wire, start, None));
-    }
-    loop {
-        match source.poll().map_err(Failure::io)? {
-            Polled::Packet(packet) if packet.ts_recv.is_some() => {
-                return Ok((wire, None, packet.ts_recv));
+impl First {
+    fn of(files: &[PathBuf], config: &Config) -> Result<First, Failure> {
+        let options = CaptureOptions {
+            decompress_ahead: false,
+            ..CaptureOptions::default()
+        };
+        let mut source = Capture::open(files, options).map_err(Failure::io)?;
+        let wire = wire(&mut source, config)?;
+        let mut first = First {
+            wire,
+            venue: venue(&source, wire),
+            starts: source.files().iter().map(|file| file.start).collect(),
+            captured: None,
+        };
+        if first.starts.iter().any(Option::is_some) {
+            return Ok(first);
+        }
+        loop {
+            match source.poll().map_err(Failure::io)? {
+                Polled::Packet(packet) if packet.ts_recv.is_some() => {
+                    first.captured = packet.ts_recv;
+                    return Ok(first);
+                }
+                Polled::Packet(_) | Polled::Empty | Polled::Trouble(_) => {}
+                Polled::End => return Ok(first),
             }
-            Polled::Packet(_) | Polled::Empty | Polled::Trouble(_) => {}
-            Polled::End => return Ok((wire, None, None)),
         }
+    }
+
+    fn day(&self, files: &[PathBuf], config: &Config) -> Option<Result<TradingDay, String>> {
+        let timezone = config.source.zone(self.venue);
+        if let Some(date) = &config.source.date {
+            return Some(TradingDay::new(date, timezone));
+        }
+        if let Some(start) = self.starts.iter().find_map(|start| *start) {
+            return Some(self.day_at(start, timezone));
+        }
+        if let Some(ts) = self.captured {
+            return Some(TradingDay::at(ts, timezone));
+        }
+        let named = files.iter().find_map(|file| date_in_name(file));
+        named.map(|date| TradingDay::new(&date, timezone))
+    }
+
+    /// The day of data that a file says to begin then.
+    fn day_at(&self, start: Ts, timezone: &str) -> Result<TradingDay, String> {
+        if self.wire.is_crypto() {
+            return TradingDay::at(start, timezone);
+        }
+        // Days of such files are those of UTC.
+        let day = TradingDay::at(start, "UTC")?;
+        TradingDay::new(&day.date.to_string(), timezone)
     }
 }
 
-fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
+fn manifest(mode: &str, config: &Config, day: &TradingDay, venue: Venue) -> Manifest {
     Manifest {
         schema: run_dir::SCHEMA.into(),
         state: State::Running,
@@ -829,6 +895,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay) -> Manifest {
         date: day.date.to_string(),
         timezone: day.zone().into(),
         midnight_ns: day.midnight.0,
+        unit: venue.unit.into(),
         options: Options::default(),
         config_sha256: run_dir::sha256(config.show().as_bytes()),
         parts: vec![Part {

@@ -9,7 +9,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tapeline::run_dir::{Manifest, RunDir, State};
 use tapeline::savepoint::{self, Origin, Savepoint};
-use tapeline::session::TradingDay;
 use tapeline::term::{count, short};
 
 use super::{Failure, Talk};
@@ -52,7 +51,7 @@ fn create(
         (_, manifest) = RunDir::open(run).map_err(Failure::usage)?;
     }
     let config = dir.read_config().map_err(Failure::usage)?;
-    let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+    let day = talk.day(&manifest)?;
     let origin = Origin {
         dir: &dir,
         parts: &manifest.parts,

@@ -32,6 +32,7 @@ pub fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<(), Failure>
         symbols: plan.options.symbols,
         from: plan.options.from,
         to: plan.options.to,
+        tz: talk.tz.map(str::to_string),
         runs,
         digest: String::new(),
     };
@@ -86,7 +87,7 @@ fn days_of(plan: &Plan, talk: Talk) -> Result<Vec<Leg>, Failure> {
     for (file, is_named) in files_of(&plan.files)? {
         let one = std::slice::from_ref(&file);
         let day = match replay::day_said(one, &plan.config) {
-            Ok((_, day)) => day,
+            Ok(day) => day,
             // What else lies in a folder is nobody's fault.
             Err(failure) if !is_named => {
                 talk.say(format_args!("left out: {failure}"));
@@ -283,6 +284,7 @@ fn one(
             symbols: series.symbols.clone(),
             from: series.from.clone(),
             to: series.to.clone(),
+            tz: series.tz.clone(),
         },
         day: Some(MovedDay {
             own,

@@ -25,7 +25,7 @@ pub fn shadow(args: &cli::Shadow, talk: Talk) -> Result<(), Failure> {
         Some(path) => Config::read(path).map_err(Failure::usage)?,
         None => own.clone(),
     };
-    let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+    let day = talk.day(&manifest)?;
     let from = manifest.options.from_ns.map(Ts);
     let (part, first) = (manifest.parts.len() - 1, manifest.parts.len() == 1);
     if !first && config.decisive() != own.decisive() {

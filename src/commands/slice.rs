@@ -103,7 +103,7 @@ impl Job<'_> {
                 wire.title()
             )));
         }
-        let day = trading_day(&args.files, &config, talk)?;
+        let day = talk.told(trading_day(&args.files, &config, talk)?)?;
         Ok(Job {
             args,
             capture,
@@ -147,7 +147,7 @@ impl Job<'_> {
             talk.say(format_args!(
                 "the input ends at {}, before --from: what is written are the books of then, and \
                  nothing that happens",
-                self.day.clock(self.day.midnight.plus_ns(last_ns as i64))
+                self.day.shown(self.day.midnight.plus_ns(last_ns as i64))
             ));
         }
         let date = self.day.date.to_string();

@@ -17,6 +17,7 @@ use bus::{Level, Price, Qty};
 use exchange::{Depth, SymbolTruth, Truth};
 use tapeline::config::Config;
 use tapeline::run_dir::{Piece, RunDir, SymbolResult};
+use tapeline::series::Series;
 use tapeline::session::TradingDay;
 use tapeline::tables;
 use tapeline::term::{Style, count};
@@ -58,21 +59,47 @@ impl Verified {
 
 pub fn verify(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
     match args.against.to_str() {
+        Some("reference") if Series::is_at(&args.run) => each_against_reference(&args.run, talk),
+        _ if Series::is_at(&args.run) => Err(Failure::usage(format!(
+            "{}: holds several runs, and what they are held against is of one session: name one of \
+             them, or `--against reference` for all",
+            args.run.display()
+        ))),
         Some("reference") => against_reference(&args.run, talk),
         Some(text) if text.starts_with("lobster:") => {
             let folder = Path::new(&text["lobster:".len()..]);
-            let run = Whole::open(&args.run)?;
+            let run = Whole::open(&args.run, talk)?;
             let outcome = lobster::compare(folder, &run.pieces, &run.config)?;
             divergence::report(&outcome, &run.pieces, &run.day, talk)
         }
         Some(text) if text.starts_with("mbp10:") => {
             let file = Path::new(&text["mbp10:".len()..]);
-            let run = Whole::open(&args.run)?;
+            let run = Whole::open(&args.run, talk)?;
             let outcome = mbp10::compare(file, &run.pieces, &run.config)?;
             divergence::report(&outcome, &run.pieces, &run.day, talk)
         }
         _ => against_file(args, talk),
     }
+}
+
+/// All runs of a folder of several, to the first that is not as its reference.
+fn each_against_reference(path: &Path, talk: Talk) -> Result<(), Failure> {
+    let series = Series::open(path).map_err(Failure::usage)?;
+    for leg in &series.runs {
+        if leg.done.is_none() {
+            return Err(Failure::usage(format!(
+                "{}: {} is not complete; `tapeline replay --resume {}` goes on",
+                path.display(),
+                leg.name,
+                path.display()
+            )));
+        }
+        if !talk.json {
+            talk.data(&format!("{} ", Style::stdout().bold(&leg.name)))?;
+        }
+        against_reference(&path.join(&leg.name), talk).map_err(|failure| failure.of(&leg.name))?;
+    }
+    Ok(())
 }
 
 /// A run of which the log has everything.
@@ -84,10 +111,10 @@ struct Whole {
 }
 
 impl Whole {
-    fn open(run: &Path) -> Result<Whole, Failure> {
+    fn open(run: &Path, talk: Talk) -> Result<Whole, Failure> {
         let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
         let config = dir.read_config().map_err(Failure::usage)?;
-        let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+        let day = talk.day(&manifest)?;
         let pieces = dir.pieces(&manifest.parts);
         for piece in &pieces {
             let log = LogReader::open(&piece.dir).map_err(Failure::io)?;
@@ -109,7 +136,7 @@ impl Whole {
 }
 
 fn against_reference(run: &Path, talk: Talk) -> Result<(), Failure> {
-    let run = Whole::open(run)?;
+    let run = Whole::open(run, talk)?;
     let outcome = reference::compare(&run.dir, &run.pieces, &run.config)?;
     divergence::report(&outcome, &run.pieces, &run.day, talk)
 }
@@ -135,7 +162,7 @@ fn against_file(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
     if !checkpoints::is_of(&truth) {
         return against_truth(args, talk);
     }
-    let run = Whole::open(&args.run)?;
+    let run = Whole::open(&args.run, talk)?;
     let outcome = checkpoints::compare(path, &truth, &run.pieces, &run.config)?;
     divergence::report(&outcome, &run.pieces, &run.day, talk)
 }

@@ -60,7 +60,7 @@ impl<'a> Words<'a> {
             Record::Signal(signal) => signal.ts_event,
         };
         let (name, _) = self.layout(record);
-        format!("{} {name}{}", self.day.clock(ts), self.fields(record))
+        format!("{} {name}{}", self.day.shown(ts), self.fields(record))
     }
 
     pub fn event(&self, event: &Event) -> String {
@@ -75,7 +75,7 @@ impl<'a> Words<'a> {
         match (value, field.unit.as_str()) {
             (Value::Whole(1), _) if field.name == "side" => "buy".to_string(),
             (Value::Whole(2), _) if field.name == "side" => "sell".to_string(),
-            (Value::Whole(ns), "ns_utc") => self.day.clock(bus::Ts(*ns as i64)),
+            (Value::Whole(ns), "ns_utc") => self.day.shown(bus::Ts(*ns as i64)),
             (Value::Whole(whole), "1e-9") => match i64::try_from(*whole) {
                 Ok(price) if Price(price) != Price::NONE => Price(price).to_string(),
                 _ => format!("{whole}e-9"),

@@ -249,6 +249,7 @@ fn with_suggestion(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::venue::Venue;
     use feed::protocol::Wire;
 
     use super::*;
@@ -462,10 +463,17 @@ mod tests {
     fn the_zone_is_the_venues_where_none_is_said() {
         let source = |text: &str| Config::parse(text, Path::new("t.toml")).unwrap().source;
         let said = source("[source]\ntimezone = \"Europe/Berlin\"\n");
-        assert_eq!(said.zone(Wire::Bitstamp), "Europe/Berlin");
+        assert_eq!(said.zone(Venue::of(Wire::Bitstamp, None)), "Europe/Berlin");
         let not_said = source("");
-        assert_eq!(not_said.zone(Wire::Bitstamp), "UTC");
-        assert_eq!(not_said.zone(Wire::Itch), "America/New_York");
+        assert_eq!(not_said.zone(Venue::of(Wire::Bitstamp, None)), "UTC");
+        assert_eq!(
+            not_said.zone(Venue::of(Wire::Itch, None)),
+            "America/New_York"
+        );
+        assert_eq!(
+            not_said.zone(Venue::of(Wire::Mdp3, None)),
+            "America/Chicago"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::soup::Soup;
 use super::units::{Size, Span};
 use super::{MILLI, SECOND, positive};
 use crate::session::TradingDay;
+use crate::venue::Venue;
 
 /// Where packets come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +40,8 @@ pub struct Source {
     /// and `isin` those there are. Stands beside the symbols' results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<PathBuf>,
-    /// The exchange's time zone, such as `Europe/Berlin`; `venue` is UTC for crypto and New York else.
+    /// The time zone of days, and of times where `--tz` says no other, such as `Europe/Berlin`; `venue` is
+    /// Chicago for CME, UTC for crypto, that of its dataset for DBN, and New York else.
     pub timezone: String,
     /// What became of the messages of a session from before it was joined; if not said, `loss` live and
     /// `as-is` in a replay.
@@ -153,11 +155,10 @@ impl Retransmit {
 const VENUE: &str = "venue";
 
 impl Source {
-    /// The time zone of days and times of this protocol.
-    pub fn zone(&self, wire: Wire) -> &str {
+    /// The time zone of this venue's days and times.
+    pub fn zone(&self, venue: Venue) -> &str {
         match self.timezone.as_str() {
-            VENUE if wire.is_crypto() => "UTC",
-            VENUE => "America/New_York",
+            VENUE => venue.zone,
             other => other,
         }
     }
@@ -190,7 +191,8 @@ impl Source {
             }
         }
         let date = self.date.as_deref().unwrap_or("2000-01-01");
-        TradingDay::new(date, self.zone(Wire::Itch)).map_err(|e| format!("source: {e}"))?;
+        TradingDay::new(date, self.zone(Venue::of(Wire::Itch, None)))
+            .map_err(|e| format!("source: {e}"))?;
         self.retransmit.check()?;
         if self.quarantine.max_bytes.0 > 1 << 30 {
             let found = self.quarantine.max_bytes;

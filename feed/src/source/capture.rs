@@ -189,6 +189,16 @@ impl Capture {
                 Reader::Quarantine(file) => (Format::Quarantine, Some(file.date())),
                 Reader::Soup(_) => (Format::SoupBinTcp, None),
             };
+            let dataset = match &reader {
+                Reader::Dbn(file) => Some(file.dataset.clone()),
+                Reader::Pcap(_)
+                | Reader::Pcapng(_)
+                | Reader::Itch(_)
+                | Reader::Lobster(_)
+                | Reader::Text(_)
+                | Reader::Quarantine(_)
+                | Reader::Soup(_) => None,
+            };
             let own_line = match format {
                 Format::Pcap | Format::Pcapng => 0,
                 Format::Itch
@@ -206,6 +216,7 @@ impl Capture {
                 format,
                 compression: input.compression(),
                 interfaces,
+                dataset,
                 start,
                 counts: Counts::default(),
             });

@@ -35,6 +35,8 @@ const _: () = assert!(RECORD_BYTES_MAX <= PIECE_BYTES_MAX && PIECE_BYTES_MAX <= 
 
 pub(super) struct DbnFile {
     names: Names,
+    /// Where its data are from, as Databento calls it: `GLBX.MDP3`.
+    pub(super) dataset: String,
     /// When its data begin, by its metadata.
     pub(super) start: Option<Ts>,
     records_max: usize,
@@ -118,12 +120,13 @@ impl DbnFile {
             bytes: &bytes,
             at: 0,
         };
-        let (names, start) = metadata.read(version).map_err(|at| {
+        let (names, dataset, start) = metadata.read(version).map_err(|at| {
             let what = "DBN metadata end here, want more of them".to_string();
             ((PRELUDE_BYTES + at) as u64, what)
         })?;
         Ok(DbnFile {
             names,
+            dataset,
             start,
             records_max,
             behind: 0,
@@ -227,8 +230,10 @@ impl<'a> Metadata<'a> {
         Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
     }
 
-    fn read(&mut self, version: u8) -> Result<(Names, Option<Ts>), usize> {
-        self.take(16 + 2)?;
+    fn read(&mut self, version: u8) -> Result<(Names, String, Option<Ts>), usize> {
+        let dataset = String::from_utf8_lossy(self.take(16)?);
+        let dataset = dataset.trim_end_matches('\0').to_string();
+        self.take(2)?;
         let start = u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes"));
         self.take(if version == 1 { 24 } else { 16 } + 3)?;
         let symbol_bytes = match version {
@@ -262,7 +267,7 @@ impl<'a> Metadata<'a> {
                 }
             }
         }
-        Ok((names, i64::try_from(start).ok().map(Ts)))
+        Ok((names, dataset, i64::try_from(start).ok().map(Ts)))
     }
 }
 

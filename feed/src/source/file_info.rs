@@ -66,6 +66,8 @@ pub struct FileInfo {
     /// Where its packets were captured; none for ITCH files, and those of a pcapng appear as
     /// they are met.
     pub interfaces: Vec<Interface>,
+    /// Where its data are from, where the file itself says so: the dataset of DBN, `GLBX.MDP3`.
+    pub dataset: Option<String>,
     /// When its data begin, where the file itself says so.
     pub start: Option<Ts>,
     /// What was met.

@@ -10,6 +10,7 @@ use tapeline::lab::units::Rate;
 use tapeline::run_dir;
 use tapeline::session::TradingDay;
 use tapeline::term::count;
+use tapeline::venue::Venue;
 
 use super::super::replay;
 use super::super::{Failure, Talk};
@@ -144,8 +145,13 @@ fn make(
     seconds: f64,
     talk: Talk,
 ) -> Result<Played, Failure> {
-    let day = TradingDay::new("2026-01-05", config.source.zone(feed::protocol::Wire::Itch))
-        .map_err(Failure::usage)?;
+    let day = TradingDay::new(
+        "2026-01-05",
+        config
+            .source
+            .zone(Venue::of(feed::protocol::Wire::Itch, None)),
+    )
+    .map_err(Failure::usage)?;
     let rate = rate.0.clamp(100.0, 20e6);
     let sample = Sample {
         symbols: played.symbols,

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use feed::quarantine::{Item, MAGIC, Records, Refused};
 use serde_json::json;
+use tapeline::config::Config;
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count};
+use tapeline::venue::Venue;
 
 use crate::commands::{Failure, Talk};
 
@@ -27,11 +29,11 @@ pub fn are(files: &[PathBuf]) -> bool {
 }
 
 /// Lists them.
-pub fn list(files: &[PathBuf], timezone: &str, talk: Talk) -> Result<(), Failure> {
+pub fn list(files: &[PathBuf], config: &Config, talk: Talk) -> Result<(), Failure> {
     let mut text = String::new();
     for path in files {
         let bytes = fs::read(path).map_err(|e| Failure::io(format!("{}: {e}", path.display())))?;
-        let listed = one(path, &bytes, timezone, talk.json);
+        let listed = one(path, &bytes, config, talk);
         text += &listed.map_err(|(offset, what)| {
             let path = path.display();
             Failure::io(format!("{path}, byte {offset}: damaged quarantine: {what}"))
@@ -40,12 +42,13 @@ pub fn list(files: &[PathBuf], timezone: &str, talk: Talk) -> Result<(), Failure
     talk.data(&text)
 }
 
-fn one(path: &Path, bytes: &[u8], timezone: &str, json: bool) -> Result<String, (u64, String)> {
+fn one(path: &Path, bytes: &[u8], config: &Config, talk: Talk) -> Result<String, (u64, String)> {
     let mut records = Records::open(bytes)?;
     let header = records.header();
     let date = TradingDay::at(header.date, "UTC").map_err(|what| (32, what))?;
     let date = date.date.to_string();
-    let day = TradingDay::new(&date, timezone).map_err(|what| (32, what))?;
+    let zone = config.source.zone(Venue::of(header.wire, None));
+    let day = TradingDay::new(&date, talk.tz.unwrap_or(zone)).map_err(|what| (32, what))?;
     let all = records.by_ref().collect::<Result<Vec<_>, _>>()?;
     let kind = |refused: &Refused<'_>| match refused.anomaly {
         Some(anomaly) => anomaly.name(),
@@ -58,7 +61,7 @@ fn one(path: &Path, bytes: &[u8], timezone: &str, json: bool) -> Result<String, 
     }
     let hex = |raw: &[u8]| raw.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let mut out = String::new();
-    if json {
+    if talk.json {
         let rows = all.iter().map(|r| {
             json!({
                 "item": r.item.name(),
@@ -122,7 +125,7 @@ fn line(refused: &Refused<'_>, day: &TradingDay, hex: &dyn Fn(&[u8]) -> String) 
         let _ = write!(text, ", sequence {sequence} of {session}");
     }
     if let Some(ts) = refused.ts_recv {
-        let _ = write!(text, ", {}", day.clock(ts));
+        let _ = write!(text, ", {}", day.shown(ts));
     }
     let _ = write!(text, ": {}", refused.why);
     let shown = &refused.raw[..refused.raw.len().min(BYTES_SHOWN)];

@@ -102,7 +102,7 @@ impl<'a> Printer<'a> {
         self.text.push_str(&format!(
             "{} {cell:>12} {} {name:<10} {symbol:<8}{}\n",
             self.shard,
-            self.day.clock(ts),
+            self.day.shown(ts),
             self.words.fields(record)
         ));
     }

@@ -13,7 +13,7 @@ use crate::cli;
 use crate::commands::{Failure, Talk};
 
 pub fn repair(args: &cli::LogRepair, talk: Talk) -> Result<(), Failure> {
-    let logs = Logs::open(&args.run, args.part, Some(args.shard))?;
+    let logs = Logs::open(&args.run, args.part, Some(args.shard), talk)?;
     let (shard, dir) = &logs.shards[0];
     let before = bus::log::verify(dir);
     let cut = repair::plan(dir, args.truncate_at).map_err(failure)?;
@@ -84,8 +84,8 @@ fn lost(cut: &Cut, day: &TradingDay) -> String {
     if let Some((first, last)) = cut.span {
         text.push_str(&format!(
             "{:>16} to {}, what can be read of it\n",
-            day.clock(first),
-            day.clock(last)
+            day.shown(first),
+            day.shown(last)
         ));
     }
     text
