@@ -3,7 +3,9 @@
 mod support;
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use book::Books;
 use bus::log::{LogReader, Record};
@@ -188,7 +190,48 @@ fn days_follow_one_another_with_books_of_their_own() {
     }
     let one_of_them = |ended: Ended| ended.expect(2).says(&["holds several runs"]);
     one_of_them(tapeline(args!["book", "A", "--run", week]));
-    one_of_them(tapeline(args!["diff", week, named]));
+    // Day by day, or a run with a run.
+    let same = tapeline(args!["diff", week, named]).expect(0).stdout;
+    let lines: Vec<&str> = same.lines().collect();
+    assert_eq!(lines.len(), dates.len(), "{same}");
+    for (line, date) in lines.iter().zip(dates) {
+        assert!(line.starts_with(&format!("{date} equal: ")), "{line}");
+    }
+    tapeline(args!["diff", week, named.join("2026-01-06")])
+        .expect(2)
+        .says(&["holds several runs", "name one run"]);
+    let checked = tapeline(args!["verify", week, "--against", "reference"])
+        .expect(0)
+        .stdout;
+    for (line, date) in checked.lines().zip(dates) {
+        assert!(
+            line.starts_with(&format!("{date} reference equal: ")),
+            "{line}"
+        );
+    }
+    assert_eq!(checked.lines().count(), dates.len(), "{checked}");
+    let truth = captures.join("20260105.truth.json");
+    let ended = tapeline(args!["verify", week, "--against", truth]);
+    ended
+        .expect(2)
+        .says(&["holds several runs", "--against reference"]);
+    // The first of these files is the last day; of it, less was taken, and the others are not there.
+    let other = folder.join("other");
+    replay(
+        &folder,
+        &files[..1],
+        &other,
+        &["--days", "--to", "09:30:02"],
+    )
+    .wait_for_end()
+    .expect(0);
+    let lacking = tapeline(args!["diff", other, week]).expect(4);
+    assert!(
+        lacking.stdout.contains("first divergence: "),
+        "{}",
+        lacking.stdout
+    );
+    lacking.says(&["has 2026-01-05", "has not"]);
     // A file that does not say its day is not guessed at.
     let undated = folder.join("undated.itch");
     fs::copy(files[0], &undated).unwrap();
@@ -481,4 +524,85 @@ fn a_break_that_cannot_be_is_said_to_be_so() {
     break_at(&capture, "bid > 1", &both, None)
         .expect(2)
         .says(&["cannot be used with"]);
+}
+
+/// The letter of a process's state: `T` is stopped.
+fn state_of(process: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Waits until this holds; it must before long.
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "waited for: {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Ctrl-Z, and `fg` a while later.
+#[test]
+fn a_paced_replay_that_is_stopped_goes_on_where_it_was() {
+    let _alone = alone();
+    let folder = Folder::quick("pause");
+    let capture = session(&folder, "20260105.itch", 21, &[]);
+    let whole = folder.join("whole");
+    replay(&folder, &[&capture], &whole, &[])
+        .wait_for_end()
+        .expect(0);
+    for model in ["pipeline", "run-to-completion"] {
+        let run = folder.join(model);
+        let config = folder.write(
+            "model.toml",
+            format!("{CONFIG}\n[run]\nmodel = \"{model}\"\n"),
+        );
+        let mut command = program();
+        command
+            .arg("replay")
+            .arg(&capture)
+            .arg("-o")
+            .arg(&run)
+            .arg("-c")
+            .arg(config);
+        command.args(["--speed", "1x", "--json"]);
+        // With its parent in another group of the same session it is nobody's orphan, whom the kernel
+        // would not stop.
+        command.process_group(0);
+        let began = Instant::now();
+        let mut started = Started::new(&mut command);
+        let process = started.id();
+        // At its pace it takes seconds from the first record on.
+        until("the run", || run.join("manifest.json").exists());
+        until("some of the session", || {
+            began.elapsed() > Duration::from_millis(1_500)
+        });
+        support::signal(process, "TSTP");
+        until("the stop", || state_of(process) == Some('T'));
+        let stopped = Instant::now();
+        let away = Duration::from_millis(2_500);
+        until("the pause", || stopped.elapsed() >= away);
+        support::signal(process, "CONT");
+        let said = started.wait_for_end().expect(0).json();
+        let took = Duration::from_secs_f64(said["elapsed_s"].as_f64().unwrap());
+        // Four seconds of trading, and the pause: nothing came sooner because of it.
+        assert!(
+            took > Duration::from_secs(4) + away - Duration::from_millis(100),
+            "{model}: {took:?}"
+        );
+        assert_eq!(said["digest"], manifest(&whole)["digest"], "{model}");
+        let text = fs::read_to_string(run.join("latency").join("total.hgrm")).unwrap();
+        let max = text.split_once("Max").expect("the longest").1;
+        let max = max
+            .trim_start_matches([' ', '='])
+            .split(',')
+            .next()
+            .unwrap();
+        let max = Duration::from_secs_f64(max.trim().parse::<f64>().unwrap() / 1e6);
+        assert!(max < away / 2, "{model}: {max:?} at most");
+    }
 }
