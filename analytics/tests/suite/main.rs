@@ -4,6 +4,7 @@
 //! that are too simple to be wrong in the same way.
 
 mod declared;
+mod flood;
 mod momentum;
 mod monitors;
 mod reference;
