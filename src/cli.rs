@@ -70,6 +70,9 @@ pub enum Command {
     Kill(Kill),
     /// Let orders leave again that were stopped.
     Unkill(Unkill),
+    /// Show the limits of orders together, or change them while the run goes on. A change holds from
+    /// the next order on, and lasts over restarts.
+    Limits(Limits),
     /// Make, show and restore savepoints: states of a run from which others can go on.
     #[command(subcommand)]
     Savepoint(Savepoint),
@@ -356,6 +359,20 @@ pub struct Unkill {
     /// For the record: why orders may leave again.
     #[arg(long)]
     pub reason: String,
+}
+
+/// `tapeline limits`
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// The run directory.
+    pub run: PathBuf,
+    /// `firm.gross_max=1000000`, `session.orders_per_second=50`, `strategy.momentum.open_orders_max=10`,
+    /// `symbol.AAPL.position_max=500`; `none` for no limit. May be given several times.
+    #[arg(long, value_name = "KEY=VALUE", requires = "reason")]
+    pub set: Vec<String>,
+    /// For the record: why it is changed.
+    #[arg(long, requires = "set")]
+    pub reason: Option<String>,
 }
 
 /// `tapeline savepoint ...`

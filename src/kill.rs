@@ -12,7 +12,9 @@ use bus::oms::latch::{Gate, Latch, Scope, StrategyName};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::guard::Guard;
 use crate::run_dir::RunDir;
+use crate::throttle::Throttle;
 
 /// Why this process lets nothing leave, whatever the latch says. One bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Why {
     Diverged = 2,
     /// The latch is missing or damaged, or another file is in its place.
     Latch = 4,
+    /// The same of the limits of orders together.
+    Limits = 8,
 }
 
 /// What stops orders, looked at before each send.
@@ -33,6 +37,10 @@ pub struct Kill {
     latch: Option<Latch>,
     /// By the number that orders have of them.
     strategies: Vec<Option<StrategyName>>,
+    /// What limits them together, where anything does.
+    guard: Option<Guard>,
+    /// How fast a shard's may leave, where that is said.
+    throttle: Option<Throttle>,
 }
 
 impl Kill {
@@ -42,6 +50,7 @@ impl Kill {
         let names = strategies.iter().map(|name| StrategyName::new(name));
         let mut kill = Kill {
             strategies: names.collect(),
+            throttle: config.risk.throttle.as_ref().map(|said| said.setting()),
             ..Kill::default()
         };
         match Latch::open(path) {
@@ -59,6 +68,37 @@ impl Kill {
                 (kill, Some(said))
             }
         }
+    }
+
+    /// With limits of orders together, in the file at `path`; what to tell people if they cannot be
+    /// used: nothing leaves then. `is_told`: what becomes of orders is heard, so that the other side's
+    /// word counts and not the log's.
+    pub fn guarded(&mut self, path: &Path, config: &Config, is_told: bool) -> Option<String> {
+        let (shards, strategies) = (config.run.shards, strategies(config));
+        match Guard::open(path, shards, &strategies, is_told) {
+            Ok(guard) => {
+                let damage = guard.page().damage();
+                self.guard = Some(guard);
+                let damage = damage?;
+                self.set(Why::Limits);
+                Some(format!("{damage}: no order leaves"))
+            }
+            Err(error) => {
+                self.set(Why::Limits);
+                Some(format!("{error}: no order leaves"))
+            }
+        }
+    }
+
+    /// How fast a shard's orders may leave, where that is said.
+    pub fn throttle(&self) -> Option<Throttle> {
+        self.throttle
+    }
+
+    /// What limits orders together.
+    #[inline]
+    pub fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
     }
 
     fn said(&self) -> Option<String> {
@@ -90,8 +130,19 @@ impl Kill {
             Some(path) if path.exists() => self.set(Why::File),
             _ => self.clear(Why::File),
         }
+        let is_set = |why: Why| self.here.load(Ordering::Acquire) & why as u32 != 0;
+        if let Some(guard) = &self.guard
+            && !is_set(Why::Limits)
+            && !guard.page().is_in_place()
+        {
+            self.set(Why::Limits);
+            return Some(format!(
+                "{}: the limits were taken away or replaced: no order leaves",
+                guard.page().path().display()
+            ));
+        }
         let latch = self.latch.as_ref()?;
-        let was = self.here.load(Ordering::Acquire) & Why::Latch as u32 != 0;
+        let was = is_set(Why::Latch);
         if was || latch.is_in_place() {
             return None;
         }
@@ -177,7 +228,7 @@ pub struct Change {
 impl Change {
     /// One that is made now, by whoever runs this process.
     pub fn now(did: &str, scope: &Scope, cancel: bool, reason: &str, change: u32) -> Change {
-        let uid = fs::metadata("/proc/self").map_or(u32::MAX, |about| about.uid());
+        let uid = own_uid();
         Change {
             at: jiff::Timestamp::now().to_string(),
             did: did.into(),
@@ -193,23 +244,7 @@ impl Change {
 
     /// Adds it to the record beside a latch, durably.
     pub fn record(&self, latch: &Path) -> Result<(), String> {
-        let path = record_path(latch);
-        let text = serde_json::to_string(self).expect("always JSON");
-        let append = || -> io::Result<()> {
-            let is_new = !path.exists();
-            let mut file = File::options().append(true).create(true).open(&path)?;
-            // One write: two processes' lines do not mix.
-            file.write_all(format!("{text}\n").as_bytes())?;
-            file.sync_all()?;
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            match is_new {
-                true => File::open(folder.unwrap_or(Path::new(".")))?.sync_all(),
-                false => Ok(()),
-            }
-        };
-        append().map_err(|e| format!("{}: {e}", path.display()))
+        record(latch, self)
     }
 
     /// The last one in the record; `None` where there is none, or it is not whole.
@@ -232,6 +267,77 @@ impl fmt::Display for Change {
         let user = self.user.as_deref().unwrap_or("no name");
         write!(f, "{at}: {did} {scope} by {user} ({uid}): {reason}")
     }
+}
+
+/// Adds a line of JSON to the record beside a file, durably.
+fn record(beside: &Path, said: &impl Serialize) -> Result<(), String> {
+    let path = record_path(beside);
+    let text = serde_json::to_string(said).expect("always JSON");
+    let append = || -> io::Result<()> {
+        let is_new = !path.exists();
+        let mut file = File::options().append(true).create(true).open(&path)?;
+        // One write: two processes' lines do not mix.
+        file.write_all(format!("{text}\n").as_bytes())?;
+        file.sync_all()?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        match is_new {
+            true => File::open(folder.unwrap_or(Path::new(".")))?.sync_all(),
+            false => Ok(()),
+        }
+    };
+    append().map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// A limit that was changed, as the record has it: a line of JSON each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitChange {
+    /// When, RFC 3339.
+    pub at: String,
+    /// `limit`; `limit failed` where what the line before says was not done.
+    pub did: String,
+    /// Which: `firm.gross_max`.
+    pub key: String,
+    /// What it was, and is; none where there was, or is, no limit.
+    pub old: Option<i64>,
+    #[allow(missing_docs)]
+    pub new: Option<i64>,
+    /// The user's number, and name where the system has one.
+    pub uid: u32,
+    #[allow(missing_docs)]
+    pub user: Option<String>,
+    /// The process.
+    pub pid: u32,
+    /// What the person said.
+    pub reason: String,
+}
+
+impl LimitChange {
+    /// One that is made now, by whoever runs this process.
+    pub fn now(key: &str, old: Option<i64>, new: Option<i64>, reason: &str) -> LimitChange {
+        let uid = own_uid();
+        LimitChange {
+            at: jiff::Timestamp::now().to_string(),
+            did: "limit".into(),
+            key: key.into(),
+            old,
+            new,
+            uid,
+            user: name_of(uid),
+            pid: std::process::id(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Adds it to the record beside the limits, durably.
+    pub fn record(&self, limits: &Path) -> Result<(), String> {
+        record(limits, self)
+    }
+}
+
+fn own_uid() -> u32 {
+    fs::metadata("/proc/self").map_or(u32::MAX, |about| about.uid())
 }
 
 /// The record beside a latch.

@@ -13,6 +13,7 @@
 pub mod config;
 pub mod core;
 pub mod digest;
+pub mod guard;
 pub mod host;
 pub mod kill;
 pub mod lab;
@@ -34,4 +35,5 @@ pub mod shard;
 pub mod summary;
 pub mod tables;
 pub mod term;
+pub mod throttle;
 pub mod venue;

@@ -35,6 +35,7 @@ use bus::oms::{Gateway, GatewayError, OrderId};
 use crossbeam_utils::CachePadded;
 
 use crate::config::{Fix, FixVersion, InDoubt, soup};
+use crate::guard::{Owner, Stake};
 use crate::kill::Kill;
 
 /// The counterparty is listened to in one turn of so many that have nothing to send. Listening is a
@@ -90,6 +91,10 @@ struct Desk {
     journaled_upto: u64,
     /// Orders that were asked for again, where that ends the run.
     halted: Vec<String>,
+    /// What of each order is counted together with others, in the blotter's order; and the first
+    /// number of this process, whose orders were counted before they came here.
+    stakes: Vec<Stake>,
+    counted_from: u64,
     /// How often either side asked the other for messages again.
     recoveries: u64,
     /// What happened last, for whoever is told that something failed.
@@ -101,9 +106,74 @@ impl Desk {
     /// Keeps an entry, in the file and in the blotter.
     fn keep(&mut self, entry: &Entry) {
         match self.journal.append(entry) {
-            Ok(()) => self.blotter.apply(entry),
+            Ok(()) => {
+                self.blotter.apply(entry);
+                self.count_all();
+            }
             Err(error) => self.failure = Some(error),
         }
+    }
+
+    /// Counts an order as it stands now; with `is_counted` it was counted so before.
+    fn count(&mut self, index: usize, is_counted: bool) {
+        let Some(guard) = self.kill.guard() else {
+            return;
+        };
+        let order = &self.blotter.orders()[index];
+        self.stakes
+            .resize(self.blotter.orders().len(), Stake::default());
+        let stake = stake(order);
+        // An order that is none of ours is nobody's.
+        if let Some(id) = OrderId::parse(&order.id) {
+            let id = id.key();
+            let owner = Owner {
+                symbol: id.symbol,
+                rule: id.rule,
+            };
+            // What was counted before it was sent again is counted twice now.
+            let after = if is_counted { Stake::default() } else { stake };
+            guard.changed(owner, &self.stakes[index], &after);
+        }
+        self.stakes[index] = stake;
+    }
+
+    /// The same for all orders. Only where nobody knows which of them a message was about.
+    #[cold]
+    fn count_all(&mut self) {
+        if self.kill.guard().is_none() {
+            return;
+        }
+        for index in 0..self.blotter.orders().len() {
+            self.count(index, false);
+        }
+    }
+
+    /// Counts what a message that came may have changed.
+    fn count_by(&mut self, message: &Message<'_>) {
+        let by = |tag| message.get(tag).and_then(|id| self.blotter.index_of(id));
+        let index = by(tags::CL_ORD_ID).or_else(|| by(tags::ORIG_CL_ORD_ID));
+        // A fill that never was is named by the fill, which may be another order's.
+        match index.filter(|_| message.get(tags::EXEC_REF_ID).is_none()) {
+            Some(index) => self.count(index, false),
+            None => self.count_all(),
+        }
+    }
+}
+
+/// What of an order is open, and what is filled, by its reports.
+fn stake(order: &::fix::blotter::Order) -> Stake {
+    let is_open = order.standing.is_open();
+    let open_qty = match is_open {
+        true => order.qty.0.saturating_sub(order.filled().0).max(0),
+        false => 0,
+    };
+    Stake {
+        is_open,
+        is_sale: !matches!(&order.side[..], b"1" | b"3"),
+        price: order.price.map_or(0, |price| price.0),
+        open_qty,
+        filled_qty: order.filled().0,
+        filled_notional: order.notional(),
     }
 }
 
@@ -127,6 +197,9 @@ impl Application for Desk {
         match self.journal.came(at, received.message.bytes()) {
             Ok(()) => {
                 self.blotter.came(&received.message, at);
+                if self.kill.guard().is_some() {
+                    self.count_by(&received.message);
+                }
                 Verdict::Taken
             }
             Err(error) => {
@@ -279,18 +352,22 @@ impl OrderSession {
             Some((validator, data)) => (Some(validator), data),
             None => (None, DataTags::default()),
         };
+        let counted_from = store.next_out();
         let session = Session::new(config, store, validator, data);
-        let desk = Desk {
+        let mut desk = Desk {
             journal,
             blotter,
             in_doubt,
             kill: Arc::clone(kill),
             journaled_upto,
             halted: Vec::new(),
+            stakes: Vec::new(),
+            counted_from,
             recoveries: 0,
             last_note: None,
             failure: None,
         };
+        desk.count_all();
         let mut session = OrderSession {
             link: Initiator::new(address, fix.retry.0, session, desk),
             name,
@@ -404,6 +481,13 @@ impl OrderSession {
             {
                 desk.journal.sent(seq, &self.scratch)?;
                 desk.blotter.sent(seq, &message);
+                if desk.kill.guard().is_some()
+                    && message.msg_type() == b"D"
+                    && let Some(id) = message.get(tags::CL_ORD_ID)
+                    && let Some(index) = desk.blotter.index_of(id)
+                {
+                    desk.count(index, seq >= desk.counted_from);
+                }
             }
             desk.journaled_upto += 1;
         }
@@ -656,5 +740,97 @@ mod tests {
         for policy in [InDoubt::Possresend, InDoubt::Query] {
             assert_eq!(after_a_crash(policy, true), (Ok(0), "withheld", 0));
         }
+    }
+
+    fn guarded(folder: &Folder) -> Arc<CachePadded<Kill>> {
+        let page = folder.0.join("limits");
+        if !page.exists() {
+            std::fs::write(&page, bus::oms::limits::Page::fresh()).unwrap();
+        }
+        let mut kill = Kill::default();
+        assert_eq!(
+            kill.guarded(&page, &crate::config::Config::default(), true),
+            None
+        );
+        Arc::new(CachePadded::new(kill))
+    }
+
+    /// Asked for, sent, filled; and in a process after it, which only has the journal.
+    #[test]
+    fn what_reports_say_of_orders_is_what_is_counted_and_counted_again() {
+        let folder = format!("tapeline-order-counted-{}", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(folder));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let (address, alive, there) = counterparty();
+        let fix = Fix {
+            connect: address,
+            away_max: Span(60_000_000_000),
+            ..Fix::default()
+        };
+        let clock = MachineClock::new();
+        let order = bus::signal::Order {
+            side: Side::Sell,
+            price: Price(10 * Price::SCALE),
+            qty: Qty(100),
+            bid: Price::NONE,
+            ask: Price::NONE,
+        };
+        let names = FixConfig {
+            sender: "US".into(),
+            target: "SIM".into(),
+            sender_sub: None,
+            account: None,
+        };
+        let mut encoder = Encoder::new(&names).unwrap();
+        let mut counts = Vec::new();
+        // The second order is in the store only when its process ends.
+        for life in 0..3 {
+            let kill = guarded(&folder);
+            let settings = Settings {
+                fix: &fix,
+                sender: "US",
+                target: "SIM",
+                in_doubt: InDoubt::Possresend,
+                store: &folder.0.join("store"),
+                journal: &folder.0.join("journal"),
+                kill: &kill,
+            };
+            let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
+            session.agree().unwrap();
+            let guard = kill.guard().unwrap();
+            if life < 2 {
+                counts.push((guard.firm(), guard.symbols()));
+                let owner = Owner { symbol: 3, rule: 0 };
+                let said = guard.ask(owner, b"A       ", &order, clock.now_ns());
+                assert_eq!(said, crate::guard::Said::Go);
+                let message = encoder.encode(&NewOrder {
+                    msg_seq: session.next_msg_seq(0).unwrap(),
+                    sending_time: clock.wall(),
+                    id: &OrderId::new((2026, 1, 5), 0, 1 + life, 3, 0),
+                    symbol: b"A       ",
+                    order: &order,
+                    transact_time: clock.wall(),
+                    poss_resend: false,
+                });
+                assert_eq!(session.send(message), Ok(true));
+                assert_eq!(guard.symbols()[&3].0, 1, "open before anything came back");
+            }
+            if life != 1 {
+                session.finish().unwrap();
+                counts.push((guard.firm(), guard.symbols()));
+            }
+        }
+        drop(alive);
+        assert_eq!(there.join().unwrap(), 2);
+        let held = |orders: i64| {
+            let notional = orders * 1_000 * 10_000;
+            let symbols = [(3, (0, -100 * orders))];
+            (
+                (0, notional, notional, 0),
+                symbols.into_iter().filter(|_| orders > 0).collect(),
+            )
+        };
+        // None; filled; as before; and with the one that its process left in the store.
+        assert_eq!(counts, [held(0), held(1), held(1), held(2)]);
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod checkpoints;
+mod guarding;
 mod one;
 mod orders;
 mod reading;
@@ -244,9 +245,11 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
     if !job.resume && latch == job.dir.latch_path() {
         job.dir.make_latch().map_err(PipelineError::Setup)?;
     }
-    let (kill, said) = Kill::open(&latch, job.config);
+    let (mut kill, said) = Kill::open(&latch, job.config);
+    let guarded = guarding::open(&mut kill, job, clock)?;
     let kill_file = job.config.risk.kill_file.as_deref();
     said.into_iter()
+        .chain(guarded)
         .chain(kill.look(kill_file))
         .for_each(complain);
     let shared = Shared {

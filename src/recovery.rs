@@ -540,6 +540,7 @@ mod tests {
             outcome: Outcome::Sent,
             msg_seq: 7,
             ts_sent: Ts(6),
+            over: None,
         };
         let core = pipeline::core(&Config::default(), Ts(0), None).unwrap();
         let mut recovery = Recovery::new(core, Share::ALL);

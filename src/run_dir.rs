@@ -11,6 +11,7 @@
 //! RUN/orders/shard-N.reports, .session   what both sides of a FIX session said, and its numbers
 //! RUN/tables/*.parquet     windows, alerts, regimes, signals, orders, books: made from the log
 //! RUN/latch                what stops orders; with RUN/latch.audit, who turned it
+//! RUN/limits               limits of orders together, if any; with RUN/limits.audit, who changed them
 //! RUN/quarantine.bin       what was not understood, if anything
 //! RUN/reference.csv        the reference data the run had, if any
 //! RUN/symbols.json         what became of each symbol
@@ -27,10 +28,11 @@ use std::path::{Path, PathBuf};
 use bus::disk::{Directory, Files};
 use bus::log::{Corruption, Damage, LogError, LogReader, Record};
 use bus::oms::Latch;
+use bus::oms::limits::Page;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::Config;
+use crate::config::{Config, Risk};
 use crate::reference::{Instrument, Reference};
 use crate::series;
 
@@ -41,6 +43,8 @@ const BEGUN: &str = "BEGUN";
 
 /// What stops orders.
 const LATCH: &str = "latch";
+/// What limits them together.
+const LIMITS: &str = "limits";
 
 /// The manifest's format.
 pub const SCHEMA: &str = "tapeline-manifest/1";
@@ -528,6 +532,31 @@ impl RunDir {
             true => Ok(()),
             false => self.write_whole(LATCH, &Latch::fresh()),
         }
+    }
+
+    /// `limits`
+    pub fn limits_path(&self) -> PathBuf {
+        self.path.join(LIMITS)
+    }
+
+    /// Makes the limits of orders together as these settings have them, unless they are there.
+    pub fn make_limits(&self, risk: &Risk) -> Result<(), String> {
+        if !risk.is_guarded() || self.limits_path().exists() {
+            return Ok(());
+        }
+        // Whole before it has its name: a run that is killed here has none, or all.
+        let beside = format!("{LIMITS}.begun");
+        self.write_whole(&beside, &Page::fresh())?;
+        let path = self.path.join(&beside);
+        let page = Page::open(&path).map_err(|error| error.to_string())?;
+        for (key, value) in risk.together() {
+            let set = page.set(&key, Some(value));
+            set.map_err(|error| error.to_string())?;
+        }
+        drop(page);
+        fs::rename(&path, self.limits_path())
+            .and_then(|()| File::open(&self.path)?.sync_all())
+            .map_err(|e| format!("{}: {e}", self.limits_path().display()))
     }
 
     /// `quarantine.bin`

@@ -544,11 +544,13 @@ pub fn restore(
         let text = fs::read(&reference).map_err(|e| fail(&reference, e))?;
         new.write_whole("reference.csv", &text)?;
     }
-    // What was stopped stays so.
-    match fs::read(run.latch_path()) {
-        Ok(bytes) => new.write_whole("latch", &bytes)?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(fail(&run.latch_path(), e)),
+    // What was stopped stays so, and what was limited.
+    for (name, path) in [("latch", run.latch_path()), ("limits", run.limits_path())] {
+        match fs::read(&path) {
+            Ok(bytes) => new.write_whole(name, &bytes)?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(fail(&path, e)),
+        }
     }
     let mut parts = manifest.parts[..=savepoint.part].to_vec();
     for (part, Part { shards, .. }) in parts.iter().enumerate() {

@@ -12,15 +12,17 @@ use bus::log::{Log, LogError};
 use bus::oms::{About, Date, Encoder, Gateway, GatewayError, NewOrder, OrderId};
 use bus::planted::{self, Bug};
 use bus::ring::Receiver;
-use bus::signal::{Outcome, Sent};
+use bus::signal::{Order, Outcome, Over, RejectCode, Sent, Whose};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
 use feed::source::Pace;
 
 use crate::core::{Core, Lap, Sink};
+use crate::guard::{Guard, Owner, Said, Stake};
 use crate::kill::Kill;
 use crate::latency::{Latency, Measure, OrderWay, Way};
 use crate::recovery::{Ahead, Ledger, Recovered, Recovery, key, sent_signal};
+use crate::throttle::Bucket;
 
 /// Events taken from the ring in one turn.
 const BATCH_EVENTS_MAX: usize = 512;
@@ -34,6 +36,8 @@ const HELD_ORDERS_MAX: usize = 4096;
 /// Orders that a stop with cancels reaches back to, and how many of them a turn looks at.
 const OPEN_ORDERS_MAX: usize = 1 << 16;
 const CANCELS_PER_TURN: usize = 64;
+/// How often positions are valued by the live books, where orders are counted together.
+const MARK_NS: u64 = 1_000_000;
 
 /// When the reader handled the last event of one of its turns.
 #[derive(Clone, Copy, Debug)]
@@ -181,7 +185,7 @@ impl ShardCounts {
         match sent.outcome {
             Outcome::Sent => self.sent += 1,
             Outcome::Killed => self.killed += 1,
-            Outcome::Failed | Outcome::Cancelled => {}
+            Outcome::Failed | Outcome::Cancelled | Outcome::Refused => {}
         }
     }
 
@@ -229,6 +233,8 @@ struct Held {
     decided_ns: u64,
     due_ns: u64,
     how: How,
+    /// It is counted together with others.
+    is_counted: bool,
     /// Its way so far; that of the reader is not known before the end of the batch.
     way: Way,
     is_whole: bool,
@@ -243,6 +249,14 @@ enum How {
     Again,
     /// It may have left before: a cancel goes out for it.
     Cancel,
+}
+
+/// Whether an order's turn has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Free,
+    Refused,
+    Waits,
 }
 
 /// A record that waits for room in the log.
@@ -263,6 +277,11 @@ pub struct Shard<'a, D: Disk, G, C> {
     gateway: G,
     clock: C,
     kill: &'a Kill,
+    /// What limits orders together, where anything does, and when positions are valued next.
+    guard: Option<&'a Guard>,
+    mark_at_ns: u64,
+    /// How fast orders leave, where that is said.
+    bucket: Option<Bucket>,
     /// The change of the latch whose cancels were made, and how many orders are still to be looked at
     /// for the one at hand.
     cancels_done: u64,
@@ -391,6 +410,7 @@ impl<D: Disk> Exit<D> {
             decided_ns,
             due_ns: due_ns.unwrap_or(decided_ns),
             how,
+            is_counted: false,
             way: Way {
                 due_ns,
                 read_ns: 0,
@@ -586,6 +606,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             gateway: parts.gateway,
             clock: parts.clock,
             kill: parts.kill,
+            guard: parts.kill.guard(),
+            mark_at_ns: 0,
+            bucket: parts.kill.throttle().map(Bucket::new),
             cancels_done: 0,
             cancels_left: None,
             open: VecDeque::with_capacity(OPEN_ORDERS_MAX),
@@ -616,11 +639,15 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             if planted::is(Bug::DoubtForgotten) {
                 continue;
             }
+            let was_said = sent.is_some();
             let sent = sent.or_else(|| self.peer_has(&order, delivered));
             match sent {
                 Some(sent) => {
                     self.exit.counts.said(&sent);
                     self.exit.signal(&sent_signal(&order, &sent));
+                    if !was_said {
+                        self.is_out(&order);
+                    }
                 }
                 None => {
                     self.exit.counts.resent += 1;
@@ -635,6 +662,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         for ahead in &mut ahead {
             if ahead.sent.is_none() {
                 ahead.sent = self.peer_has(&ahead.order, delivered);
+                if ahead.sent.is_some() {
+                    self.is_out(&ahead.order);
+                }
             }
         }
         self.exit.ahead = ahead;
@@ -645,12 +675,20 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         bus::failpoint!("recover-queued");
     }
 
+    /// An order was not known to be out, and is. Where reports come they have said so.
+    fn is_out(&self, order: &Signal) {
+        if let Some(guard) = self.guard.filter(|guard| !guard.is_told()) {
+            guard.is_out(owner(order), &body_of(order));
+        }
+    }
+
     fn peer_has(&self, order: &Signal, delivered: &dyn Fn(&OrderId) -> bool) -> Option<Sent> {
         delivered(&self.order_id(order)).then(|| Sent {
             order_ordinal: order.ordinal,
             outcome: Outcome::Sent,
             msg_seq: self.msg_seq,
             ts_sent: self.clock.wall(),
+            over: None,
         })
     }
 
@@ -686,6 +724,13 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         let cancels = self.kill.cancels();
         if cancels != self.cancels_done {
             work += self.cancel_open(cancels)?;
+        }
+        if let Some(guard) = self.guard
+            && now_ns >= self.mark_at_ns
+        {
+            let books = self.core.books();
+            guard.mark(|symbol| books.quote(symbol));
+            self.mark_at_ns = now_ns + MARK_NS;
         }
         work += self.exit.write_kept();
         // A frame goes early only for an order in it, once: not for what comes while it is under
@@ -839,11 +884,46 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 break;
             }
             if !self.kill.is_open() && self.is_stopped(&held) {
+                if let Some(guard) = self.guard.filter(|_| held.is_counted) {
+                    let stake = Stake::of(&body_of(&held.order));
+                    guard.changed(owner(&held.order), &stake, &Stake::default());
+                }
                 self.exit.held.pop_front();
                 self.exit.counts.killed += 1;
                 self.say_sent(&held.order, Outcome::Killed, 0);
                 count += 1;
                 continue;
+            }
+            if self.bucket.is_some() && held.how != How::Cancel {
+                match self.throttled(&held) {
+                    Turn::Free => {}
+                    Turn::Refused => {
+                        count += 1;
+                        continue;
+                    }
+                    Turn::Waits => break,
+                }
+            }
+            if let Some(guard) = self.guard
+                && !held.is_counted
+                && held.how != How::Cancel
+            {
+                match self.ask(guard, &held) {
+                    Said::Go => {
+                        let front = self.exit.held.front_mut().expect("just seen");
+                        front.is_counted = true;
+                    }
+                    Said::Over(over) => {
+                        self.refuse(&held, over);
+                        count += 1;
+                        continue;
+                    }
+                    // Another shard is being answered; the next turn asks again.
+                    Said::Busy => {
+                        count += 1;
+                        break;
+                    }
+                }
             }
             bus::failpoint!("order-released");
             let released_ns = self.clock.now_ns();
@@ -858,6 +938,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 sent_ns: self.clock.now_ns(),
             };
             self.latency.order(held.due_ns, &way, held.is_whole);
+            if let Some(bucket) = self.bucket.as_mut().filter(|_| held.how != How::Cancel) {
+                bucket.take();
+            }
             let outcome = match held.how {
                 How::New | How::Again => {
                     self.exit.counts.sent += 1;
@@ -874,6 +957,71 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             count += 1;
         }
         Ok(count)
+    }
+
+    /// Whether an order that is first in the queue is too fast.
+    #[cold]
+    fn throttled(&mut self, held: &Held) -> Turn {
+        let now_ns = self.clock.now_ns();
+        let bucket = self.bucket.as_mut().expect("just seen");
+        let wait_ns = bucket.wait_ns(now_ns);
+        let queue_max = bucket.setting().queue_max;
+        let over = |code, limit, value| Over {
+            whose: Whose::Session,
+            code,
+            limit,
+            value,
+        };
+        match queue_max {
+            _ if wait_ns == 0 => Turn::Free,
+            None => {
+                self.refuse(held, over(RejectCode::Throttle, 0, wait_ns as i64));
+                Turn::Refused
+            }
+            Some(most) => {
+                // Those that came last find no room; what may be out already is not among them.
+                while self.exit.held.len() > most
+                    && let Some(last) = self.exit.held.pop_back_if(|last| last.how == How::New)
+                {
+                    let waiting = self.exit.held.len() as i64 + 1;
+                    self.say_refused(&last.order, over(RejectCode::Queue, most as i64, waiting));
+                }
+                Turn::Waits
+            }
+        }
+    }
+
+    #[cold]
+    fn ask(&self, guard: &Guard, held: &Held) -> Said {
+        let order = &held.order;
+        let name = self.core.name(order.symbol);
+        guard.ask(owner(order), name, &body_of(order), self.clock.now_ns())
+    }
+
+    #[cold]
+    fn refuse(&mut self, held: &Held, over: Over) {
+        if let Some(guard) = self.guard {
+            let (owner, order) = (owner(&held.order), body_of(&held.order));
+            match (held.how, held.is_counted) {
+                // It may have left before, and then it is out.
+                (How::Again, false) => guard.is_out(owner, &order),
+                (How::New, true) => guard.changed(owner, &Stake::of(&order), &Stake::default()),
+                _ => {}
+            }
+        }
+        self.exit.held.pop_front();
+        self.say_refused(&held.order, over);
+    }
+
+    fn say_refused(&mut self, order: &Signal, over: Over) {
+        let sent = Sent {
+            order_ordinal: order.ordinal,
+            outcome: Outcome::Refused,
+            msg_seq: 0,
+            ts_sent: self.clock.wall(),
+            over: Some(over),
+        };
+        self.exit.signal(&sent_signal(order, &sent));
     }
 
     #[cold]
@@ -948,6 +1096,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             return Ok(None);
         }
         bus::failpoint!("order-buffered");
+        if let Some(guard) = self.guard.filter(|_| how == How::Cancel) {
+            guard.cancel_leaves(owner(order), encoded_ns);
+        }
         self.gateway.turn()?;
         bus::failpoint!("order-out");
         self.msg_seq = msg_seq;
@@ -984,6 +1135,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             outcome,
             msg_seq,
             ts_sent,
+            over: None,
         };
         self.exit.signal(&sent_signal(order, &sent));
     }
@@ -1050,6 +1202,20 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         }
         last + u64::from(planted::is(Bug::ResumeSkipsOne))
             - u64::from(planted::is(Bug::ResumeRepeatsOne))
+    }
+}
+
+fn owner(order: &Signal) -> Owner {
+    Owner {
+        symbol: order.symbol,
+        rule: order.rule,
+    }
+}
+
+fn body_of(order: &Signal) -> Order {
+    match order.body() {
+        Some(Body::Order(order)) => order,
+        _ => unreachable!("only orders are held"),
     }
 }
 

@@ -15,10 +15,10 @@ use bus::disk::sim::{Faults, SimDisk};
 use bus::log::{Log, LogConfig};
 use bus::oms::latch::{Latch, Scope};
 use bus::oms::{Date, Encoder, FixConfig, Gateway, GatewayError, Message};
-use bus::{Ts, ring};
+use bus::{SignalKind, Ts, ring};
 use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
-use tapeline::config::{Config, Span};
+use tapeline::config::{Config, Span, Throttle, TooFast};
 use tapeline::kill::Kill;
 use tapeline::pipeline::core;
 use tapeline::recovery::{Recovery, Share};
@@ -254,6 +254,52 @@ fn a_stopped_symbol_and_a_stopped_strategy_stop_no_other_and_one_may_be_let_go()
     assert_eq!(stopped, of(2, symbol));
     let late = part(Some(Scope::All), 10_000);
     assert!(!late.is_empty() && late.len() < all.len() && late.is_subset(&all));
+}
+
+/// What comes too fast waits up to a bound, or is refused; and what waits is stopped with the rest.
+#[test]
+fn orders_that_come_too_fast_wait_or_are_refused_and_a_stop_stops_those_that_wait() {
+    let folder = Folder::quick("throttle");
+    let throttled = |over: TooFast, stop_at: u64| {
+        let mut config = eager();
+        config.risk.throttle = Some(Throttle {
+            orders_per_second: 1,
+            burst: 5,
+            over,
+            queue_max: 10,
+        });
+        let path = folder.write("latch", Latch::fresh());
+        let (kill, said) = Kill::open(&path, &config);
+        assert_eq!(said, None);
+        let (person, came) = (Latch::open(&path).unwrap(), Came::default());
+        let finished = turn_by_turn(&config, &kill, &came, |events| {
+            if events >= stop_at {
+                person.stop(&Scope::All, false).unwrap();
+            }
+        });
+        let counts = finished.counts;
+        let all = counts.signals[SignalKind::Order as usize & 0xf];
+        assert_eq!(counts.sent as usize, came.count(b'D'));
+        (
+            counts.sent,
+            counts.killed,
+            all - counts.sent - counts.killed,
+        )
+    };
+    // A slow machine may take seconds, each of which lets one more leave.
+    let burst = 5..20;
+    let (sent, killed, refused) = throttled(TooFast::Reject, u64::MAX);
+    assert!(burst.contains(&sent), "{sent} left");
+    assert!(
+        killed == 0 && refused > 20,
+        "{killed} stopped, {refused} refused"
+    );
+    let (sent, killed, refused) = throttled(TooFast::Queue, 12_000);
+    assert!(burst.contains(&sent), "{sent} left");
+    assert!(
+        killed >= 10 && refused > 0,
+        "{killed} stopped, {refused} refused"
+    );
 }
 
 /// The letters of a symbol with this number, in hexadecimal, by the session's directory.

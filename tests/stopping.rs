@@ -271,7 +271,7 @@ struct Times {
     orders: usize,
 }
 
-fn tell(name: &str, times: &mut Vec<f64>) -> f64 {
+fn tell(name: &str, times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let over = times.iter().filter(|time| **time >= 1e3).count();

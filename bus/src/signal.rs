@@ -380,6 +380,16 @@ pub enum RejectCode {
     Net = 12,
     /// The same side, price and quantity again; nanoseconds since the one before.
     Duplicate = 13,
+    /// Orders that are open, this one included; orders.
+    OpenOrders = 14,
+    /// What was lost, by fills and by the live book; whole units of currency.
+    Loss = 15,
+    /// Messages in a second of the machine's time, this one included; messages.
+    Messages = 16,
+    /// It would have had to wait for its turn; nanoseconds.
+    Throttle = 17,
+    /// Orders that wait for theirs, this one included; orders.
+    Queue = 18,
 }
 
 impl RejectCode {
@@ -400,6 +410,11 @@ impl RejectCode {
             RejectCode::Gross => "gross",
             RejectCode::Net => "net",
             RejectCode::Duplicate => "duplicate",
+            RejectCode::OpenOrders => "open_orders",
+            RejectCode::Loss => "loss",
+            RejectCode::Messages => "messages",
+            RejectCode::Throttle => "throttle",
+            RejectCode::Queue => "queue",
         }
     }
 
@@ -419,6 +434,11 @@ impl RejectCode {
             11 => RejectCode::Gross,
             12 => RejectCode::Net,
             13 => RejectCode::Duplicate,
+            14 => RejectCode::OpenOrders,
+            15 => RejectCode::Loss,
+            16 => RejectCode::Messages,
+            17 => RejectCode::Throttle,
+            18 => RejectCode::Queue,
             _ => return None,
         })
     }
@@ -435,6 +455,57 @@ pub struct Sent {
     pub msg_seq: u64,
     /// When, by the machine's clock.
     pub ts_sent: Ts,
+    /// The limit that it would have been over, where it was refused.
+    pub over: Option<Over>,
+}
+
+/// A limit of several orders together that one more would have been over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// Whose limit.
+    pub whose: Whose,
+    /// Which one.
+    pub code: RejectCode,
+    /// The limit, in its unit.
+    pub limit: i64,
+    /// What there would have been, in the same unit.
+    pub value: i64,
+}
+
+/// Whose orders count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Whose {
+    /// Those of the order's symbol.
+    Symbol = 1,
+    /// Those of the order's strategy.
+    Strategy = 2,
+    /// Those of the shard's session.
+    Session = 3,
+    /// Those of the run.
+    Firm = 4,
+}
+
+impl Whose {
+    /// Its name in settings and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Whose::Symbol => "symbol",
+            Whose::Strategy => "strategy",
+            Whose::Session => "session",
+            Whose::Firm => "firm",
+        }
+    }
+
+    const fn from_word(word: i64) -> Option<Whose> {
+        Some(match word {
+            1 => Whose::Symbol,
+            2 => Whose::Strategy,
+            3 => Whose::Session,
+            4 => Whose::Firm,
+            _ => return None,
+        })
+    }
 }
 
 /// What a gateway did with an order.
@@ -449,6 +520,8 @@ pub enum Outcome {
     Failed = 2,
     /// It may have left before a crash; a cancel for it was handed to the peer.
     Cancelled = 3,
+    /// Held back because of [`Sent::over`].
+    Refused = 4,
 }
 
 /// Digest of one symbol's minute.
@@ -582,6 +655,15 @@ impl Body {
                     x.msg_seq as i64,
                     x.ts_sent.0,
                 ]);
+                if let Some(over) = &x.over {
+                    let Over {
+                        whose,
+                        code,
+                        limit,
+                        value,
+                    } = *over;
+                    w[4..8].copy_from_slice(&[whose as i64, code as i64, limit, value]);
+                }
                 SignalKind::Sent
             }
             Body::Digest(x) => {
@@ -694,10 +776,20 @@ impl Body {
                     1 => Outcome::Killed,
                     2 => Outcome::Failed,
                     3 => Outcome::Cancelled,
+                    4 => Outcome::Refused,
                     _ => return None,
                 },
                 msg_seq: w[2] as u64,
                 ts_sent: Ts(w[3]),
+                over: match w[4] {
+                    0 => None,
+                    whose => Some(Over {
+                        whose: Whose::from_word(whose)?,
+                        code: RejectCode::from_word(w[5])?,
+                        limit: w[6],
+                        value: w[7],
+                    }),
+                },
             }),
             SignalKind::Digest => Body::Digest(Digest {
                 value: w[0] as u64,
@@ -939,6 +1031,19 @@ mod tests {
                 outcome: Outcome::Killed,
                 msg_seq: 9,
                 ts_sent: Ts(1),
+                over: None,
+            }),
+            Body::Sent(Sent {
+                order_ordinal: 3,
+                outcome: Outcome::Refused,
+                msg_seq: 0,
+                ts_sent: Ts(1),
+                over: Some(Over {
+                    whose: Whose::Firm,
+                    code: RejectCode::Messages,
+                    limit: i64::MAX,
+                    value: i64::MIN,
+                }),
             }),
             Body::Digest(Digest {
                 value: u64::MAX,

@@ -11,6 +11,7 @@ mod doctor;
 mod fix;
 mod inspect;
 mod kill;
+mod limits;
 mod log;
 mod replay;
 mod sample;
@@ -213,6 +214,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Diff(args) => diff::diff(&args, talk),
         Command::Kill(args) => kill::kill(&args, talk),
         Command::Unkill(args) => kill::unkill(&args, talk),
+        Command::Limits(args) => limits::limits(&args, talk),
         Command::Savepoint(args) => savepoint::savepoint(&args, talk),
         Command::Shadow(args) => shadow::shadow(&args, talk),
         Command::Log(args) => log::log(&args, talk),

@@ -367,6 +367,7 @@ fn begin(
             dir.write_whole("reference.csv", bytes)?;
         }
         dir.make_latch()?;
+        dir.make_limits(&config.risk)?;
         dir.write_manifest(manifest)
     };
     write().map_err(Failure::io)

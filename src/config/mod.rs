@@ -29,7 +29,7 @@ pub use market::{
 };
 pub use models::{ModelName, Regimes};
 pub use monitors::{Monitor, MonitorKind, Monitors};
-pub use orders::{InDoubt, Orders, Risk};
+pub use orders::{InDoubt, Orders, Risk, Throttle, Together, TooFast};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use snapshot::Snapshot;
 pub use soup::Soup;
@@ -180,6 +180,25 @@ impl Config {
             return Err(problem);
         }
         self.risk.check()?;
+        let strategies = crate::kill::strategies(self);
+        if let Some(name) = self
+            .risk
+            .strategy
+            .keys()
+            .find(|name| !strategies.contains(name))
+        {
+            let known = strategies.join(", ");
+            return Err(format!(
+                "risk.strategy.{name}: no such strategy; there are {known}"
+            ));
+        }
+        if self.risk.is_guarded() && self.log.retention().is_some() {
+            return Err(
+                "risk.firm, session, strategy and symbol are counted by the whole log after a \
+                 restart: want no log.tier, log.keep and log.keep_age with them"
+                    .into(),
+            );
+        }
         self.host.check()?;
         self.source.check()?;
         self.orders.check(self.run.shards)
@@ -202,6 +221,11 @@ impl Config {
         // Holds orders back when they are sent, and decides none.
         decisive.risk.kill_file = None;
         decisive.risk.latch = None;
+        decisive.risk.throttle = None;
+        decisive.risk.firm = None;
+        decisive.risk.session = None;
+        decisive.risk.strategy.clear();
+        decisive.risk.symbol.clear();
         // The text as it was before books had a choice, so that older states fit still.
         let book = "[book]\ndepth = \"l3\"\ncheck = \"off\"\n\n";
         let text = decisive.show().replace(book, "");

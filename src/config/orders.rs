@@ -1,9 +1,11 @@
 //! Orders, and the checks before they leave.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bus::oms::limits::{Key, Limit, Of};
 use bus::oms::{Encoder, FixConfig};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -54,6 +56,142 @@ pub struct Risk {
     /// otherwise. Relative to the settings' folder. While there is none, no order leaves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latch: Option<PathBuf>,
+    /// How fast orders of a session leave, and what becomes of those that would be too fast.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<Throttle>,
+    /// Limits of all orders of the run together, by what is out and what came back; looked at when an
+    /// order is sent. Where none of these tables is there, nothing of this is counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firm: Option<Together>,
+    /// The same for the orders of each session, which is that of a shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Together>,
+    /// The same for those of a strategy: `momentum`, or a rule's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub strategy: BTreeMap<String, Together>,
+    /// The same for those of a symbol.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub symbol: BTreeMap<String, Together>,
+}
+
+/// How fast orders leave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Throttle {
+    /// Orders of a session in a second of the machine's time.
+    pub orders_per_second: u32,
+    /// How many may leave at once after a pause.
+    #[serde(default = "one")]
+    pub burst: u32,
+    /// What becomes of those that come faster.
+    pub over: TooFast,
+    /// How many may wait, at most 4000; those behind are refused.
+    #[serde(default = "thousand")]
+    pub queue_max: u32,
+}
+
+/// What becomes of orders that come faster than they may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TooFast {
+    /// They wait, and a stop still stops them.
+    Queue,
+    /// They are refused.
+    Reject,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn thousand() -> u32 {
+    1_000
+}
+
+impl Throttle {
+    fn check(&self) -> Result<(), String> {
+        let bounds = [
+            ("orders_per_second", self.orders_per_second, 1_000_000),
+            ("burst", self.burst, 10_000),
+            // More would keep a shard from taking events.
+            ("queue_max", self.queue_max, 4_000),
+        ];
+        match bounds
+            .iter()
+            .find(|(_, value, most)| !(1..=*most).contains(value))
+        {
+            None => Ok(()),
+            Some((name, value, most)) => {
+                Err(format!("risk.throttle.{name} is {value}, want 1 to {most}"))
+            }
+        }
+    }
+
+    /// For a shard.
+    pub fn setting(&self) -> crate::throttle::Throttle {
+        crate::throttle::Throttle {
+            orders_per_second: self.orders_per_second,
+            burst: self.burst,
+            queue_max: match self.over {
+                TooFast::Queue => Some(self.queue_max as usize),
+                TooFast::Reject => None,
+            },
+        }
+    }
+}
+
+/// Limits of orders that count together; none where nothing is said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "`bus::oms::limits::Limit` says what each is")]
+pub struct Together {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qty_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notional_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gross_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_orders_max: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orders_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_max: Option<u64>,
+}
+
+impl Together {
+    fn limits(&self) -> impl Iterator<Item = (Limit, u64)> {
+        let Together {
+            qty_max,
+            notional_max,
+            position_max,
+            gross_max,
+            net_max,
+            open_orders_max,
+            orders_per_second,
+            messages_per_second,
+            loss_max,
+        } = *self;
+        let said = [
+            (Limit::QtyMax, qty_max),
+            (Limit::NotionalMax, notional_max),
+            (Limit::PositionMax, position_max),
+            (Limit::GrossMax, gross_max),
+            (Limit::NetMax, net_max),
+            (Limit::OpenOrdersMax, open_orders_max),
+            (Limit::OrdersPerSecond, orders_per_second),
+            (Limit::MessagesPerSecond, messages_per_second),
+            (Limit::LossMax, loss_max),
+        ];
+        let said = said.into_iter();
+        said.filter_map(|(limit, value)| Some((limit, value?)))
+    }
 }
 
 /// Where orders go.
@@ -92,6 +230,34 @@ pub enum InDoubt {
 }
 
 impl Risk {
+    /// Whether orders are counted together.
+    pub fn is_guarded(&self) -> bool {
+        self.firm.is_some()
+            || self.session.is_some()
+            || !self.strategy.is_empty()
+            || !self.symbol.is_empty()
+    }
+
+    /// The limits of orders together.
+    pub fn together(&self) -> Vec<(Key, u64)> {
+        let one = |of: Of, limits: &Together| {
+            let limits = limits.limits();
+            let keyed = limits.map(move |(limit, value)| {
+                let of = of.clone();
+                (Key { of, limit }, value)
+            });
+            keyed.collect::<Vec<_>>()
+        };
+        let firm = self.firm.iter().flat_map(|limits| one(Of::Firm, limits));
+        let session = self.session.iter();
+        let session = session.flat_map(|limits| one(Of::Session, limits));
+        let strategy = self.strategy.iter();
+        let strategy = strategy.flat_map(|(name, limits)| one(Of::Strategy(name.clone()), limits));
+        let symbol = self.symbol.iter();
+        let symbol = symbol.flat_map(|(name, limits)| one(Of::Symbol(name.clone()), limits));
+        firm.chain(session).chain(strategy).chain(symbol).collect()
+    }
+
     /// What no single field can know.
     pub(super) fn check(&self) -> Result<(), String> {
         // The gate remembers as many times of orders for every symbol that there may be.
@@ -121,6 +287,16 @@ impl Risk {
         ] {
             if max.is_some_and(|max| i64::try_from(max).is_err()) {
                 return Err(format!("risk.{name} is above {}", i64::MAX));
+            }
+        }
+        if let Some(throttle) = &self.throttle {
+            throttle.check()?;
+        }
+        for (key, value) in self.together() {
+            let key = Key::parse(&key.to_string()).map_err(|what| format!("risk: {what}"))?;
+            let largest = key.limit.largest();
+            if value > largest {
+                return Err(format!("risk.{key} is {value}, want at most {largest}"));
             }
         }
         Ok(())
@@ -209,6 +385,11 @@ impl Default for Risk {
             net_max: None,
             kill_file: None,
             latch: None,
+            throttle: None,
+            firm: None,
+            session: None,
+            strategy: BTreeMap::new(),
+            symbol: BTreeMap::new(),
         }
     }
 }

@@ -133,6 +133,16 @@ impl Orders {
                             msg_seq = Cell::Long(sent.msg_seq as i64);
                             Status::Cancelled
                         }
+                        Outcome::Refused => {
+                            if let Some(over) = &sent.over {
+                                // A limit of orders together, with whose it is: `firm_gross`.
+                                let name = format!("{}_{}", over.whose.name(), over.code.name());
+                                reason = Some(ByteArray::from(name.as_str()));
+                                risk_limit = Cell::Long(over.limit);
+                                risk_value = Cell::Long(over.value);
+                            }
+                            Status::Rejected
+                        }
                     }
                 }
             };

@@ -94,6 +94,7 @@ fn sent(seq: u64, symbol: u32, order_ordinal: u16, outcome: Outcome) -> Signal {
         outcome,
         msg_seq: 40 + seq,
         ts_sent: Ts(9),
+        over: None,
     };
     signal(seq, symbol, 9, Body::Sent(body))
 }

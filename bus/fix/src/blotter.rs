@@ -307,6 +307,11 @@ impl Blotter {
         self.nameless
     }
 
+    /// Which order this name is, or was, of: its place in [`Blotter::orders`].
+    pub fn index_of(&self, id: &[u8]) -> Option<usize> {
+        self.names.get(id).copied()
+    }
+
     /// The order that this name is, or was, of.
     pub fn find(&self, id: &[u8]) -> Option<&Order> {
         self.names.get(id).map(|&index| &self.orders[index])

@@ -487,12 +487,22 @@ mod tests {
                     outcome: Outcome::Failed,
                     msg_seq: 3,
                     ts_sent: Ts(4),
+                    over: Some(Over {
+                        whose: Whose::Session,
+                        code: RejectCode::OpenOrders,
+                        limit: 5,
+                        value: 6,
+                    }),
                 }),
                 &[
                     ("order_ordinal", 1),
                     ("outcome", 2),
                     ("msg_seq", 3),
                     ("ts_sent", 4),
+                    ("whose", 3),
+                    ("code", 14),
+                    ("limit", 5),
+                    ("value", 6),
                 ],
             ),
             (

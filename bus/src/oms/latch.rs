@@ -103,6 +103,10 @@ impl StrategyName {
         Some(StrategyName(name))
     }
 
+    pub(super) fn words(&self) -> [u64; STRATEGY_WORDS - 1] {
+        self.0
+    }
+
     fn text(&self) -> String {
         let bytes = self.0.iter().flat_map(|word| word.to_le_bytes());
         let bytes: Vec<u8> = bytes.take_while(|byte| *byte != 0).collect();

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `fix` (an order as bytes), `id` (an order's name), then the gateways
 //! `file` and `tcp`, and `sim`, their simulated twin. `latch` is what other processes stop orders
-//! with. `digits` writes numbers and times.
+//! with, and `limits` what they limit them with. `digits` writes numbers and times.
 //! Knows nothing of strategies, of risk, or of what is durable: the caller decides what may leave.
 
 mod digits;
@@ -10,6 +10,7 @@ pub mod file;
 pub mod fix;
 pub mod id;
 pub mod latch;
+pub mod limits;
 pub mod sim;
 pub mod tcp;
 

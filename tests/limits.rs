@@ -1,0 +1,229 @@
+//! Limits of orders together: over two shards, over crashes and restarts, and changed by a person while
+//! the run goes on.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::crash::{Mode, Peer, Session, is_begun, resume};
+use support::{Ended, Folder, Random, alone, digests, manifest, program, tapeline};
+use tapeline::tables::{self, Status};
+
+const MODE: Mode = Mode {
+    is_durable: true,
+    is_tcp: true,
+    is_plain: true,
+    is_one_thread: false,
+};
+
+fn limits(run: &Path, args: &[&str]) -> Ended {
+    let mut command = program();
+    command.arg("limits").arg(run).args(args);
+    support::run(&mut command)
+}
+
+/// What a run's page says.
+fn shown(run: &Path) -> Value {
+    let mut command = program();
+    command.args(["--json", "limits"]).arg(run);
+    support::run(&mut command).expect(0).json()["limits"].clone()
+}
+
+fn ids(came: Vec<Vec<(String, bool)>>) -> BTreeSet<String> {
+    came.into_iter().flatten().map(|(id, _)| id).collect()
+}
+
+/// How many orders of a run's table were sent, and how many refused for this reason.
+fn orders(run: &Path, reason: &str) -> (usize, usize) {
+    let (mut sent, mut refused) = (0, 0);
+    for row in tables::read_orders(&run.join("tables/orders.parquet")).unwrap() {
+        let row = row.unwrap();
+        match row.status {
+            Status::Sent => sent += 1,
+            Status::Rejected if row.reason.as_deref() == Some(reason) => {
+                refused += 1;
+            }
+            _ => {}
+        }
+    }
+    (sent, refused)
+}
+
+/// Killed again and again, on two shards: never more than the limit is out, and in the end all of it.
+#[test]
+fn a_limit_of_the_firm_holds_over_shards_crashes_and_restarts() {
+    let _alone = alone();
+    let session = Session::new(Folder::quick("firm"));
+    let most = session.orders.len() / 3;
+    let mut random = Random(17);
+    let mut kills = 0;
+    for round in 0..4 {
+        let (peer, run) = (
+            Peer::new(),
+            session.folder.join(&format!("run-{round}/run")),
+        );
+        let config = format!(
+            "{}[risk.firm]\nopen_orders_max = {most}\n",
+            MODE.config(peer.address)
+        );
+        let config = session.folder.write("firm.toml", config);
+        let shards = 1 + round % 2;
+        let mut process = session.start(&run, &config, shards, "20x").go();
+        let (mut came, mut lives) = (BTreeSet::new(), 0);
+        loop {
+            lives += 1;
+            let life = match lives {
+                ..8 => Duration::from_micros(random.within(2_000..150_000)),
+                _ => Duration::from_secs(60),
+            };
+            if let Some(ended) = process.wait(life) {
+                ended.expect(0);
+                break;
+            }
+            process.kill();
+            came.append(&mut ids(peer.drain()));
+            assert!(came.len() <= most, "{} orders are out", came.len());
+            if !is_begun(&run) {
+                let _ = fs::remove_dir_all(&run);
+                process = session.start(&run, &config, shards, "20x").go();
+                continue;
+            }
+            kills += 1;
+            process = resume(&run, "20x").go();
+        }
+        came.append(&mut ids(peer.drain()));
+        let (sent, refused) = orders(&run, "firm_open_orders");
+        assert_eq!(sent, most, "all of the limit is used");
+        assert_eq!(came.len(), most, "what came is what the log says");
+        assert_eq!(sent + refused, session.orders.len());
+        // What is concluded does not depend on what left.
+        assert_eq!(digests(&run), digests(&session.folder.join("twin/run")));
+        assert_eq!(manifest(&run)["state"], "complete");
+    }
+    println!("{kills} kills, at most {most} orders out");
+    assert!(kills > 0);
+}
+
+/// A person's change holds from the next order on, and over a restart; who, what and why are recorded.
+#[test]
+fn a_limit_is_changed_while_the_run_goes_on_and_stays_so() {
+    let _alone = alone();
+    let session = Session::new(Folder::quick("change"));
+    let (peer, run) = (Peer::new(), session.folder.join("run/run"));
+    let config = format!(
+        "{}[risk.firm]\nopen_orders_max = 100000\n[risk.strategy.momentum]\nqty_max = 9000\n",
+        MODE.config(peer.address)
+    );
+    let config = session.folder.write("run.toml", config);
+    let mut process = session.start(&run, &config, 2, "1x").go();
+    while peer.so_far().len() < 4 {
+        let ended = process.wait(Duration::from_millis(1));
+        assert!(ended.is_none(), "too short");
+    }
+    let set = |text: &str| limits(&run, &["--set", text, "--reason", "a drill"]);
+    let said = set("firm.open_orders_max=0").expect(0);
+    assert_eq!(said.stdout, "firm.open_orders_max: 100000 to 0\n");
+    process.kill();
+    let out = ids(peer.drain());
+    // The settings would let them leave.
+    let mut again = resume(&run, "max").go();
+    again.wait_for_end().expect(0);
+    let came = ids(peer.drain());
+    assert!(came.is_subset(&out), "an order left over a limit of 0");
+    assert_eq!(shown(&run)["firm.open_orders_max"], 0);
+    let (sent, refused) = orders(&run, "firm_open_orders");
+    assert!(sent <= out.len() && refused > 0);
+    assert_eq!(sent + refused, session.orders.len());
+    set("symbol.AAPL.position_max=7").expect(0);
+    set("strategy.momentum.qty_max=none").expect(0);
+    let page = shown(&run);
+    assert_eq!(page["symbol.AAPL.position_max"], 7);
+    assert_eq!(page["strategy.momentum.qty_max"], Value::Null);
+    let record = fs::read_to_string(run.join("limits.audit")).unwrap();
+    let lines: Vec<Value> = record
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[0]["key"], "firm.open_orders_max");
+    assert_eq!(
+        (&lines[0]["old"], &lines[0]["new"]),
+        (&100_000.into(), &0.into())
+    );
+    for line in &lines {
+        assert_eq!(line["reason"], "a drill");
+        assert!(line["pid"].is_u64() && line["uid"].is_u64() && line["at"].is_string());
+    }
+    let say = |text: &str, code: i32, want: &str| {
+        set(text).expect(code).says(&[want]);
+    };
+    say("firm.gross_max", 2, "want KEY=NUMBER or KEY=none");
+    say("firm.grossmax=1", 2, "is no limit: want firm.LIMIT");
+    say(
+        "firm.position_max=1",
+        2,
+        "there is no position_max of a firm",
+    );
+    say("firm.orders_per_second=10001", 2, "want at most 10000");
+    limits(&run, &["--set", "firm.gross_max=1"]).expect(2);
+    limits(&run, &["--set", "firm.gross_max=1", "--reason", " "])
+        .expect(2)
+        .says(&["--reason is missing"]);
+    assert_eq!(shown(&run)["firm.gross_max"], Value::Null);
+}
+
+#[test]
+fn limits_that_are_gone_or_damaged_let_nothing_leave() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("gone"), 1, 1000);
+    let replay = |name: &str| {
+        let config = format!("{}[risk.session]\n", support::crash::CONFIG);
+        let config = session.folder.write("gone.toml", config);
+        let run = session.folder.join(name);
+        let mut command = program();
+        command
+            .arg("replay")
+            .arg(&session.capture)
+            .arg("-o")
+            .arg(&run);
+        command.arg("-c").arg(config).args(["--speed", "1x"]);
+        (support::Started::new(&mut command), run)
+    };
+    let (mut process, run) = replay("whole");
+    process.wait_for_end().expect(0);
+    assert_eq!(manifest(&run)["counts"]["sent"], session.orders.len());
+    let said = limits(&run, &[]).expect(0).stdout;
+    assert!(said.contains("there are no limits"), "{said}");
+    let again = |name: &str, change: &dyn Fn(&Path), want: &str| {
+        let (mut process, run) = replay(name);
+        while !is_begun(&run) {
+            let ended = process.wait(Duration::from_millis(1));
+            assert!(ended.is_none(), "too short");
+        }
+        process.kill();
+        change(&run.join("limits"));
+        tapeline(args!["replay", "--resume", run])
+            .expect(0)
+            .says(&[want, "no order leaves"]);
+        assert!(manifest(&run)["counts"]["killed"].as_u64() > Some(0));
+    };
+    again(
+        "gone",
+        &|path| fs::remove_file(path).unwrap(),
+        "there are no such limits",
+    );
+    let flip = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[8 * 17] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    again("flipped", &flip, "which is never written");
+    let none = session.folder.join("twin/run");
+    limits(&none, &[])
+        .expect(2)
+        .says(&["counts no orders together"]);
+}
