@@ -65,6 +65,9 @@ pub enum Command {
     Convert(Convert),
     /// Compare two runs: equal, or the first divergence with its context.
     Diff(Diff),
+    /// Hold the orders that a run sent against what the counterparty reported, and that against a drop
+    /// copy; exit code 4 if they do not agree.
+    Recon(Recon),
     /// Stop orders of a run that may be going on, or hang: all of them, or those of a symbol or a
     /// strategy. Stays so over restarts, until `unkill`.
     Kill(Kill),
@@ -601,6 +604,20 @@ pub struct Diff {
     pub left: PathBuf,
     /// Another.
     pub right: PathBuf,
+}
+
+/// `tapeline recon`
+#[derive(Debug, Args)]
+pub struct Recon {
+    /// A run directory, with orders through FIX sessions.
+    pub run: PathBuf,
+    /// What the counterparty said of the orders to somebody else: a file of FIX messages, with SOH or `|`
+    /// between fields, or a folder of such files. All of them are one copy.
+    #[arg(long, value_name = "FILE")]
+    pub drop_copy: Vec<PathBuf>,
+    /// The drop copy has fills only: orders without any need not be in it.
+    #[arg(long, requires = "drop_copy")]
+    pub fills_only: bool,
 }
 
 /// `tapeline config ...`

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use bus::Ts;
-use fix::{Blotter, FileStore, Safe, Store};
+use fix::journal::Entry;
+use fix::{Blotter, FileStore, Journal, Safe, Store};
 use support::crash::{Session, is_begun, resume};
 use support::{Folder, Random, Started, alone, manifest, program};
 
@@ -213,6 +214,117 @@ fn both_sides_have_the_same_orders_after_cuts_and_lost_reports() {
             assert!(run_dir.join(format!("tables/{table}.parquet")).is_file());
         }
     }
+}
+
+/// What came, as a drop copy has it, line by line.
+fn copy_of(run: &Path, shards: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for shard in 0..shards {
+        let path = run.join(format!("orders/shard-{shard}.reports"));
+        let each = |entry| {
+            if let Entry::Came(_, bytes) = entry {
+                lines.push(String::from_utf8(bytes).unwrap());
+            }
+        };
+        Journal::read(&path, each).unwrap();
+    }
+    lines
+}
+
+/// With another value of this field, and the sum that belongs to it. Lengths stay as they are.
+fn with(line: &str, from: &str, to: &str) -> String {
+    assert!(
+        line.contains(from) && from.len() == to.len(),
+        "{from} in {line}"
+    );
+    let changed = line.replace(from, to);
+    let body = &changed[..changed.len() - 7];
+    let sum = fix::frame::checksum(body.as_bytes());
+    format!("{body}10={sum:03}\x01")
+}
+
+#[test]
+fn planted_breaks_between_log_reports_and_drop_copy_are_found() {
+    let session = Session::of(Folder::quick("order-recon"), 1, 3000);
+    let run_dir = session.folder.join("run/run");
+    let script = "every 5: reject\nevery 3: new, partial 1, cancel\nany: new, fill";
+    let mut sim = Sim::new(&session.folder, script, "FIX.4.4", 2);
+    let config = config(&session.folder, &sim.address, "", "60s");
+    let mut process = session.start(&run_dir, &config, 2, "max").go();
+    process.wait_for_end().expect(0);
+    sim.end();
+    let place = session.folder.join("copy.fix");
+    let recon = |lines: Option<&[String]>, code: i32| {
+        let mut command = program();
+        command.args(["--json", "recon"]).arg(&run_dir);
+        if let Some(lines) = lines {
+            fs::write(&place, lines.join("\n")).unwrap();
+            command.arg("--drop-copy").arg(&place);
+        }
+        let said = support::run(&mut command).expect(code).json();
+        let breaks = said["breaks"].as_array().unwrap().clone();
+        assert_eq!(said["equal"], breaks.is_empty());
+        breaks
+    };
+    let kinds = |breaks: &[serde_json::Value]| {
+        let mut kinds: Vec<String> = breaks
+            .iter()
+            .map(|found| found["break"].as_str().unwrap().to_owned())
+            .collect();
+        kinds.dedup();
+        kinds.join(" ")
+    };
+    recon(None, 0);
+    let lines = copy_of(&run_dir, 2);
+    recon(Some(&lines), 0);
+    let shown: Vec<String> = lines.iter().map(|line| line.replace('\x01', "|")).collect();
+    recon(Some(&shown), 0);
+    // One fill less, one twice, one of another price, and an order that is not ours.
+    let is_fill = |line: &&String| line.contains("\x01150=F\x01") && line.contains("\x0139=2\x01");
+    let fill = lines.iter().find(is_fill).unwrap();
+    let rest: Vec<String> = lines.iter().filter(|line| *line != fill).cloned().collect();
+    assert_eq!(kinds(&recon(Some(&rest), 4)), "standing fill position");
+    let mut doubled = lines.clone();
+    doubled.push(fill.clone());
+    assert_eq!(kinds(&recon(Some(&doubled), 4)), "fill_doubled");
+    let price = fill
+        .split('\x01')
+        .find(|field| field.starts_with("31="))
+        .unwrap();
+    let last = price.chars().last().unwrap();
+    let digit = if last == '1' { '2' } else { '1' };
+    let other = format!("\x01{}{digit}\x01", &price[..price.len() - 1]);
+    let mut dearer = rest.clone();
+    dearer.push(with(fill, &format!("\x01{price}\x01"), &other));
+    assert_eq!(kinds(&recon(Some(&dearer), 4)), "fill_terms position");
+    let id = fill
+        .split('\x01')
+        .find(|field| field.starts_with("11="))
+        .unwrap();
+    let foreign = format!("{}X", &id[..id.len() - 1]);
+    let mut more = lines.clone();
+    more.push(with(fill, id, &foreign));
+    let breaks = recon(Some(&more), 4);
+    assert_eq!(kinds(&breaks), "order fill position");
+    assert_eq!(breaks[0]["order"], foreign[3..]);
+    assert_eq!(breaks[0]["log"], "unknown");
+    // What is damaged is told with its byte; what has no sessions, too.
+    let damaged = lines
+        .join("\n")
+        .replacen("\x01150=F\x01", "\x01150=G\x01", 1);
+    fs::write(&place, damaged).unwrap();
+    let said = support::tapeline([
+        "recon".as_ref(),
+        run_dir.as_os_str(),
+        "--drop-copy".as_ref(),
+        place.as_os_str(),
+    ]);
+    said.expect(3).says(&["copy.fix, byte ", ": CheckSum is "]);
+    // The journal, too, is held against the log: without it nothing was said of any order.
+    fs::remove_file(run_dir.join("orders/shard-0.reports")).unwrap();
+    let breaks = recon(None, 4);
+    assert_eq!(kinds(&breaks), "order");
+    assert!(breaks.iter().all(|found| found["reports"] == "unknown"));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod inspect;
 mod kill;
 mod limits;
 mod log;
+mod recon;
 mod replay;
 mod sample;
 mod savepoint;
@@ -212,6 +213,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Slice(args) => slice::slice(&args, talk),
         Command::Convert(args) => convert::convert(&args, talk),
         Command::Diff(args) => diff::diff(&args, talk),
+        Command::Recon(args) => recon::recon(&args, talk),
         Command::Kill(args) => kill::kill(&args, talk),
         Command::Unkill(args) => kill::unkill(&args, talk),
         Command::Limits(args) => limits::limits(&args, talk),
