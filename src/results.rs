@@ -193,6 +193,7 @@ fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
             .chain(config.regimes.0.keys().cloned())
             .collect(),
         strategies: crate::kill::strategies(config),
+        features: config.features.0.keys().cloned().collect(),
         date: bus::oms::Date {
             year,
             month,

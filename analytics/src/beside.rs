@@ -1,9 +1,11 @@
-//! What the configuration declares beside the plain suite: windows, regimes and monitors. As a whole for a
+//! What the configuration declares beside the plain suite: windows, regimes, monitors and features. As a whole for a
 //! shard, and not in each symbol's state, so that a run without any pays one branch.
 
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Outbox, Ts};
 
+use crate::features::Features;
+use crate::intent::Intents;
 use crate::monitors::Monitors;
 use crate::regimes::Regimes;
 use crate::suite::{Moment, SuiteConfig};
@@ -16,6 +18,8 @@ pub(crate) struct Beside {
     windows: Option<Windows>,
     regimes: Option<Regimes>,
     monitors: Option<Monitors>,
+    /// Behind the others, to hear what they say.
+    features: Option<Features>,
 }
 
 impl Beside {
@@ -32,12 +36,16 @@ impl Beside {
             let rule = 1 + config.rules.len();
             Monitors::new(&config.monitors, rule, symbol_count)
         });
-        let is_any = windows.is_some() || regimes.is_some() || monitors.is_some();
+        let features =
+            (!config.features.is_empty()).then(|| Features::new(&config.features, symbol_count));
+        let is_any =
+            windows.is_some() || regimes.is_some() || monitors.is_some() || features.is_some();
         is_any.then(|| {
             Box::new(Beside {
                 windows,
                 regimes,
                 monitors,
+                features,
             })
         })
     }
@@ -48,6 +56,7 @@ impl Beside {
         windows.map_or(0, Windows::bytes_per_symbol)
             + regimes.map_or(0, Regimes::bytes_per_symbol)
             + (self.monitors.as_ref()).map_or(0, Monitors::bytes_per_symbol)
+            + (self.features.as_ref()).map_or(0, Features::bytes_per_symbol)
     }
 
     /// One more symbol, at the next place.
@@ -60,6 +69,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.appear();
+        }
+        if let Some(features) = &mut self.features {
+            features.appear();
         }
     }
 
@@ -89,6 +101,7 @@ impl Beside {
         moment: &Moment<'_>,
         view: &View,
         out: &mut Outbox,
+        intents: &Intents,
     ) {
         if let Some(windows) = &mut self.windows {
             windows.on_event(place, moment, view, out);
@@ -98,6 +111,10 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.on_event(place, moment, view, out);
+        }
+        if let Some(features) = &mut self.features {
+            features.hear(place, out.signals());
+            features.say(place, view, out, intents);
         }
     }
 
@@ -134,6 +151,9 @@ impl Beside {
         if let Some(monitors) = &mut self.monitors {
             monitors.on_time(place, until, out);
         }
+        if let Some(features) = &mut self.features {
+            features.hear(place, out.signals());
+        }
     }
 
     /// Saves what the feed said of a symbol.
@@ -166,6 +186,9 @@ impl Beside {
         if let Some(monitors) = &self.monitors {
             monitors.save(place, out);
         }
+        if let Some(features) = &self.features {
+            features.save(place, out);
+        }
     }
 
     /// Loads what was known of a symbol, at the next place.
@@ -178,6 +201,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.load(from)?;
+        }
+        if let Some(features) = &mut self.features {
+            features.load(from)?;
         }
         Ok(())
     }

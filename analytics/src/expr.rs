@@ -38,6 +38,12 @@ pub struct Condition {
     hold_ns: i64,
 }
 
+/// A number that is worked out of a symbol's view. [`Value::parse`] makes it of text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    ops: Box<[Op]>,
+}
+
 /// How many values may wait while one is worked out.
 const STACK_MAX: usize = 16;
 
@@ -105,30 +111,44 @@ impl Condition {
 
     /// Whether it holds now.
     pub fn holds(&self, view: &View) -> bool {
-        let mut stack = [0.0; STACK_MAX];
-        let mut top = 0;
-        for op in &self.ops {
-            match *op {
-                Op::Number(number) => {
-                    stack[top] = number;
-                    top += 1;
-                }
-                Op::Field(field) => {
-                    stack[top] = field.of(view);
-                    top += 1;
-                }
-                Op::OfMid => stack[top - 1] *= 10_000.0 / Field::Mid.of(view),
-                Op::Neg => stack[top - 1] = -stack[top - 1],
-                Op::Abs => stack[top - 1] = stack[top - 1].abs(),
-                Op::Not => stack[top - 1] = 1.0 - stack[top - 1],
-                Op::Two(two) => {
-                    top -= 1;
-                    stack[top - 1] = two.of(stack[top - 1], stack[top]);
-                }
+        run(&self.ops, view) == 1.0
+    }
+}
+
+impl Value {
+    /// What it is now: prices in units of the currency, truth as 1 or 0, regimes and phases as their
+    /// place in the list of their words; not a number where that is not known.
+    pub fn of(&self, view: &View) -> f64 {
+        run(&self.ops, view)
+    }
+}
+
+/// Works out a program.
+#[inline]
+fn run(ops: &[Op], view: &View) -> f64 {
+    let mut stack = [0.0; STACK_MAX];
+    let mut top = 0;
+    for op in ops {
+        match *op {
+            Op::Number(number) => {
+                stack[top] = number;
+                top += 1;
+            }
+            Op::Field(field) => {
+                stack[top] = field.of(view);
+                top += 1;
+            }
+            Op::OfMid => stack[top - 1] *= 10_000.0 / Field::Mid.of(view),
+            Op::Neg => stack[top - 1] = -stack[top - 1],
+            Op::Abs => stack[top - 1] = stack[top - 1].abs(),
+            Op::Not => stack[top - 1] = 1.0 - stack[top - 1],
+            Op::Two(two) => {
+                top -= 1;
+                stack[top - 1] = two.of(stack[top - 1], stack[top]);
             }
         }
-        stack[0] == 1.0
     }
+    stack[0]
 }
 
 impl Two {

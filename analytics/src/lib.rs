@@ -4,7 +4,8 @@
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
 //! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
 //! reads the conditions of rules; `windows`, `regimes` and `monitors` are those that the configuration declares
-//! beside the plain ones of `vwap`, `regime` and `spread`; `intent` is what a strategy wants and `risk` says whether it may.
+//! beside the plain ones of `vwap`, `regime` and `spread`; `features` is what a decision
+//! saw; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
 //! the same signals, to the bit: floats appear in statistics only, and only under operations
 //! that IEEE 754 defines exactly.
@@ -14,6 +15,7 @@
 mod beside;
 mod due;
 pub mod expr;
+pub mod features;
 pub mod intent;
 pub mod momentum;
 pub mod monitors;
@@ -29,6 +31,7 @@ pub mod vwap;
 pub mod windows;
 
 pub use expr::{Condition, ExprError};
+pub use features::{FeatureConfig, FeatureSource, Take};
 pub use intent::{Intent, Intents};
 pub use momentum::MomentumConfig;
 pub use monitors::{Limit, MonitorConfig, Watch};

@@ -6,6 +6,7 @@ use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
 use crate::beside::Beside;
 use crate::due::Due;
+use crate::features::FeatureConfig;
 use crate::intent::Intents;
 use crate::momentum::{self, Momentum, MomentumConfig};
 use crate::monitors::MonitorConfig;
@@ -114,6 +115,8 @@ pub struct SuiteConfig {
     pub monitors: Vec<MonitorConfig>,
     /// Regimes by models; a model's place here plus one is the `rule` of its signals.
     pub regimes: Vec<ModelConfig>,
+    /// What is said of each decision, in this order.
+    pub features: Vec<FeatureConfig>,
     /// The momentum strategy.
     pub momentum: MomentumConfig,
     /// Rules; a rule's place here plus one is the `rule` of its signals and orders.
@@ -133,6 +136,7 @@ impl SuiteConfig {
             regime: RegimeConfig::default(),
             regimes: Vec::new(),
             monitors: Vec::new(),
+            features: Vec::new(),
             momentum: MomentumConfig::default(),
             rules: Vec::new(),
         }
@@ -154,7 +158,8 @@ impl SuiteConfig {
         let monitors = || MonitorConfig::problem(&self.monitors);
         let momentum = || self.momentum.problem();
         let rules = || RuleConfig::problem(&self.rules);
-        let strategies = || momentum().or_else(rules);
+        let features = || FeatureConfig::problem(&self.features);
+        let strategies = || momentum().or_else(rules).or_else(features);
         windows()
             .or_else(declared)
             .or_else(spread)
@@ -338,7 +343,7 @@ impl Suites {
         let mut next = suite.due();
         if let Some(beside) = beside {
             let place = places[event.symbol as usize] as usize - 1;
-            beside.on_event(place, &moment, view, out);
+            beside.on_event(place, &moment, view, out, intents);
             next = next.min(beside.due(place));
         }
         // What a late event made due is for the next tick, whether or not this one is done.

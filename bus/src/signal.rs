@@ -65,6 +65,8 @@ pub enum SignalKind {
     WindowStanding = 0x8b,
     /// [`Body::Adjust`]
     Adjust = 0x8c,
+    /// [`Body::Features`]
+    Features = 0x8d,
 }
 
 impl SignalKind {
@@ -84,6 +86,7 @@ impl SignalKind {
             SignalKind::WindowFlow => "window_flow",
             SignalKind::WindowStanding => "window_standing",
             SignalKind::Adjust => "adjust",
+            SignalKind::Features => "features",
         }
     }
 }
@@ -117,6 +120,8 @@ pub enum Body {
     WindowStanding(WindowStanding),
     /// A print was broken that windows have, and keep.
     Adjust(Adjust),
+    /// What the strategy of this number saw when it wanted an order.
+    Features(Features),
 }
 
 /// A closed event-time window: `[start, end)`, with `end` the signal's `ts_event`.
@@ -201,6 +206,22 @@ pub struct Adjust {
     pub reason: AdjustReason,
     /// How many windows.
     pub window_count: u32,
+}
+
+/// Some of the numbers that a decision saw. Those of one decision follow each other, in order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Features {
+    /// Which is the first of these, from 0.
+    pub first: u32,
+    /// How many there are.
+    pub count: u32,
+    /// The numbers; one that is not known is not a number, and those beyond `count` are 0.
+    pub values: [f64; Features::VALUES_MAX],
+}
+
+impl Features {
+    /// As many as one signal has.
+    pub const VALUES_MAX: usize = 12;
 }
 
 /// Why windows keep a broken print.
@@ -710,6 +731,13 @@ impl Body {
                 ]);
                 SignalKind::Adjust
             }
+            Body::Features(x) => {
+                w[0] = i64::from(x.first) | i64::from(x.count) << 32;
+                for (word, value) in w[1..].iter_mut().zip(x.values) {
+                    *word = float_word(value);
+                }
+                SignalKind::Features
+            }
         };
         (kind, w)
     }
@@ -834,6 +862,21 @@ impl Body {
                 },
                 window_count: w[5] as u32,
             }),
+            SignalKind::Features => {
+                let mut values = [0.0; Features::VALUES_MAX];
+                for (value, word) in values.iter_mut().zip(&w[1..]) {
+                    *value = word_float(*word);
+                }
+                let (first, count) = (w[0] as u32, (w[0] >> 32) as u32);
+                if count as usize > Features::VALUES_MAX {
+                    return None;
+                }
+                Body::Features(Features {
+                    first,
+                    count,
+                    values,
+                })
+            }
         })
     }
 }
@@ -1087,6 +1130,11 @@ mod tests {
                 qty: Qty(2),
                 reason: AdjustReason::Unknown,
                 window_count: 3,
+            }),
+            Body::Features(Features {
+                first: 12,
+                count: 2,
+                values: [0.5, -2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0],
             }),
         ];
         for body in bodies {

@@ -3,6 +3,7 @@
 //! Nothing below `src/` reads a flag, a file of settings or the environment, and every default
 //! stands here.
 
+mod features;
 mod fix;
 mod log;
 mod market;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use features::{Feature, Features, Take};
 pub use fix::{Fix, FixVersion, Opening, Reset};
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{
@@ -71,6 +73,9 @@ pub struct Config {
     /// Conditions by name, and what follows of them; the order of their names is their number.
     #[serde(skip_serializing_if = "no_rules")]
     pub rules: Rules,
+    /// What is kept of each decision, by name; the order of their names is that of the table.
+    #[serde(skip_serializing_if = "Features::is_empty")]
+    pub features: Features,
     /// Checks before an order leaves.
     pub risk: Risk,
     /// Where orders go.
@@ -176,6 +181,7 @@ impl Config {
         self.rules.configs()?;
         self.regimes.check()?;
         self.monitors.check()?;
+        self.features.configs(self)?;
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
         }
@@ -215,6 +221,7 @@ impl Config {
             monitors: self.monitors.clone(),
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
+            features: self.features.clone(),
             risk: self.risk.clone(),
             ..Config::default()
         };
@@ -416,6 +423,65 @@ mod tests {
         ] {
             let said = error(&format!("[monitors.m]\n{text}"));
             assert!(said.contains(want), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_feature_names_what_there_is_and_changes_nothing_where_there_is_none() {
+        assert!(!Config::default().decisive().contains("features"));
+        let text = "[windows.w]\nkind = \"sliding\"\nsize = \"2s\"\nslide = \"1s\"\naggregates = [\"ofi\"]\n\
+                    [windows.1s]\nsize = \"1s\"\n[regimes.g]\nmodel = \"garch\"\n\
+                    [rules.r]\nwhen = \"stale\"\n[monitors.m]\nkind = \"locked\"\n\
+                    [features.a]\nvalue = \"imbalance\"\n[features.b]\nwindow = \"w\"\ntake = \"twap\"\n\
+                    [features.c]\nregime = \"g\"\n[features.d]\nalert = \"m\"\n[features.e]\nalert = \"spread\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
+        assert_eq!(again, config);
+        assert!(config.decisive().contains("[features.b]"));
+        use analytics::{FeatureSource, Take};
+        let sources: Vec<FeatureSource> = config
+            .suite()
+            .features
+            .into_iter()
+            .map(|f| f.source)
+            .collect();
+        let take = Take::Twap;
+        assert_eq!(
+            sources[1..],
+            [
+                FeatureSource::Window { rule: 1, take },
+                FeatureSource::Regime { rule: 1 },
+                FeatureSource::Alert { rule: 2 },
+                FeatureSource::Alert { rule: 0 },
+            ]
+        );
+        for (text, want) in [
+            ("value = \"imbalanc\"\n", "features.f.value: column 1"),
+            ("window = \"w\"\n", "`window` and `take` go together"),
+            (
+                "value = \"bid\"\nregime = \"volatility\"\n",
+                "want one of `value`",
+            ),
+            ("", "want one of `value`"),
+            (
+                "window = \"5m\"\ntake = \"vwap\"\n",
+                "there is no window `5m`",
+            ),
+            (
+                "window = \"1s\"\ntake = \"ofi\"\n",
+                "want \"twap\" among its aggregates",
+            ),
+            ("window = \"1s\"\ntake = \"vwp\"\n", "did you mean `vwap`?"),
+            ("regime = \"x\"\n", "there is no regime `x`"),
+            ("alert = \"x\"\n", "there is no monitor and no rule `x`"),
+            ("valu = \"bid\"\n", "did you mean `value`?"),
+        ] {
+            let said = error(&format!("[features.f]\n{text}"));
+            assert!(said.contains(want), "{said}");
+        }
+        for name in ["seq", "A", "\"a b\"", "1st"] {
+            let said = error(&format!("[features.{name}]\nvalue = \"bid\"\n"));
+            assert!(said.contains("is a column, want at most 48"), "{said}");
         }
     }
 

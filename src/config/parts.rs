@@ -74,6 +74,7 @@ impl Config {
             },
             regimes: self.regimes.configs(),
             monitors: self.monitors.configs(),
+            features: (self.features.configs(self)).expect("the configuration was checked"),
             momentum: MomentumConfig {
                 enabled: self.momentum.enabled,
                 lookback_ns: self.momentum.lookback.0,

@@ -24,6 +24,7 @@
 //! The only place that knows `parquet`.
 
 mod events;
+mod features;
 mod fills;
 mod orders;
 mod read;
@@ -43,6 +44,7 @@ pub use events::Events;
 pub use fills::{FillCounts, write_fills};
 pub use read::{OrderRow, Rows, Status, WindowRow, read_books, read_orders, read_windows};
 
+use features::FeatureTable;
 use orders::Orders;
 use table::{Cell, Table};
 
@@ -61,6 +63,8 @@ pub struct Names {
     pub regimes: Vec<String>,
     /// Strategies by rule.
     pub strategies: Vec<String>,
+    /// What is said of each decision, in this order; without any there is no such table.
+    pub features: Vec<String>,
     /// The trading date, for order ids.
     pub date: Date,
     /// Its midnight, from which a digest's minutes are counted.
@@ -99,6 +103,8 @@ pub struct TableCounts {
     pub adjustments: u64,
     #[allow(missing_docs)]
     pub digests: u64,
+    /// 0 where there is no such table.
+    pub features: u64,
     /// Outcomes of orders that were never said: 0 unless the stream is damaged.
     pub outcomes_without_order: u64,
 }
@@ -147,6 +153,7 @@ pub struct Tables {
     /// By minute and symbol: events and value. Shards say theirs at their own moments, so that the
     /// order in which they come is not the table's.
     minutes: BTreeMap<(u32, u32), (u64, u64)>,
+    features: Option<FeatureTable>,
     /// A window of which more may follow.
     window: Option<WindowParts>,
     orders_table: Table,
@@ -170,6 +177,7 @@ impl Tables {
             window: None,
             digests: table("digests", schema::DIGESTS)?,
             minutes: BTreeMap::new(),
+            features: FeatureTable::create(folder, names)?,
             orders_table: table("orders", schema::ORDERS)?,
             orders: Orders::new(names.date),
             midnight: names.midnight,
@@ -296,6 +304,13 @@ impl Tables {
                 *minute = (minute.0 + x.events, x.value);
                 Ok(())
             }
+            Body::Features(x) => match &mut self.features {
+                Some(table) => table.push(signal, &x, symbol, labels.strategies.get(signal.rule)),
+                None => Err(self.signals.error(format!(
+                    "event {}: features, and the settings have none",
+                    signal.seq
+                ))),
+            },
             Body::Broken(x) => self.breaks.push(&[
                 ts,
                 Cell::Text(&symbol),
@@ -409,6 +424,10 @@ impl Tables {
             breaks: self.breaks.finish()?,
             adjustments: self.adjustments.finish()?,
             digests: self.digests.finish()?,
+            features: match self.features {
+                Some(table) => table.finish()?,
+                None => 0,
+            },
             orders: self.orders_table.finish()?,
             outcomes_without_order,
         })

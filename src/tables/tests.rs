@@ -44,6 +44,7 @@ fn names() -> Names {
         spreads: vec!["wide".into()],
         regimes: vec!["volatility".into()],
         strategies: vec!["momentum".into()],
+        features: Vec::new(),
         date: (2026, 1, 5).into(),
         midnight: Ts(1_767_589_200_000_000_000),
     }
@@ -231,6 +232,7 @@ fn every_signal_has_its_table() {
         breaks: 1,
         adjustments: 1,
         digests: 1,
+        features: 0,
         outcomes_without_order: 0,
     };
     assert_eq!(counts, want);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bus::{Price, Ts};
 
-use super::{Condition, Field, Op, STACK_MAX, Two};
+use super::{Condition, Field, Op, STACK_MAX, Two, Value};
 
 /// Why a text is no condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,29 +51,7 @@ impl Condition {
 
     /// With the symbol that it names, and where it first does.
     fn parse_placed(text: &str) -> Result<(Condition, Option<(String, usize)>), ExprError> {
-        let length = text.chars().count();
-        if length > TEXT_MAX {
-            let what = format!("a condition of {length} characters, want at most {TEXT_MAX}");
-            return Err(ExprError {
-                column: TEXT_MAX + 1,
-                what,
-            });
-        }
-        let (tokens, symbols) = tokens(text)?;
-        let symbol = symbols.first().cloned();
-        if let Some((first, _)) = &symbol
-            && let Some((other, column)) = symbols.iter().find(|(other, _)| other != first)
-        {
-            return Err(ExprError {
-                column: *column,
-                what: format!("names the symbol {other} beside {first}, want one"),
-            });
-        }
-        let mut parser = Parser {
-            tokens,
-            at: 0,
-            nesting: 0,
-        };
+        let (mut parser, symbol) = begin(text)?;
         let whole = parser.or()?;
         let hold_ns = parser.hold()?;
         let end = parser.next();
@@ -90,20 +68,73 @@ impl Condition {
                 what,
             });
         }
-        let depth = depth_of(&whole.ops);
-        if depth > STACK_MAX {
-            let what = format!("{depth} values wait for each other, want at most {STACK_MAX}");
-            return Err(ExprError {
-                column: whole.column,
-                what,
-            });
-        }
+        whole.fits()?;
         let condition = Condition {
             ops: whole.ops.into(),
             hold_ns,
         };
         Ok((condition, symbol))
     }
+}
+
+impl Value {
+    /// Reads and checks a number: `(last - vwap) / vwap`.
+    pub fn parse(text: &str) -> Result<Value, ExprError> {
+        let (mut parser, symbol) = begin(text)?;
+        if let Some((symbol, column)) = symbol {
+            let what = format!("names the symbol {symbol}; here it is any, so leave it out");
+            return Err(ExprError { column, what });
+        }
+        let mut whole = parser.or()?;
+        let end = parser.next();
+        if end.token != Token::End {
+            return Err(end.unexpected("an operator or the end"));
+        }
+        match whole.kind {
+            Kind::Word(Words::Quoted) => {
+                let what = format!("this is {}, want a number, like `imbalance`", whole.kind);
+                let column = whole.column;
+                return Err(ExprError { column, what });
+            }
+            PRICE => {
+                let scale = Op::Number(Price::SCALE as f64);
+                whole.ops.extend([scale, Op::Two(Two::Div)]);
+            }
+            Kind::Number(_) | Kind::Truth | Kind::Word(_) => {}
+        }
+        whole.fits()?;
+        Ok(Value {
+            ops: whole.ops.into(),
+        })
+    }
+}
+
+/// The words of a text, and the symbol that it names with the place where it first does.
+fn begin(text: &str) -> Result<(Parser, Option<(String, usize)>), ExprError> {
+    let length = text.chars().count();
+    if length > TEXT_MAX {
+        let what = format!("a condition of {length} characters, want at most {TEXT_MAX}");
+        return Err(ExprError {
+            column: TEXT_MAX + 1,
+            what,
+        });
+    }
+    let (tokens, symbols) = tokens(text)?;
+    let symbol = symbols.first().cloned();
+    if let Some((first, _)) = &symbol
+        && let Some((other, column)) = symbols.iter().find(|(other, _)| other != first)
+    {
+        return Err(ExprError {
+            column: *column,
+            what: format!("names the symbol {other} beside {first}, want one"),
+        });
+    }
+    let parser = Parser {
+        tokens,
+        at: 0,
+        nesting: 0,
+    };
+    Ok((parser, symbol))
 }
 
 /// What kind of thing a part of a condition is.
@@ -332,6 +363,19 @@ impl Part {
             column,
             word: String::new(),
         }
+    }
+
+    /// Whether there is room for all that waits while it is worked out.
+    fn fits(&self) -> Result<(), ExprError> {
+        let depth = depth_of(&self.ops);
+        if depth <= STACK_MAX {
+            return Ok(());
+        }
+        let what = format!("{depth} values wait for each other, want at most {STACK_MAX}");
+        Err(ExprError {
+            column: self.column,
+            what,
+        })
     }
 
     fn unit(&self) -> Option<Unit> {

@@ -228,3 +228,33 @@ fn a_condition_may_be_of_one_symbol() {
         "column 5: names the symbol A; here a condition is about any, so leave it out"
     );
 }
+
+#[test]
+fn a_value_is_a_number_in_units_of_the_currency() {
+    let value = |text: &str| Value::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+    for (text, want) in [
+        ("bid", 100.0),
+        ("ask - bid", 0.1),
+        ("imbalance", 0.5),
+        ("(last - vwap) / vwap", 0.001),
+        ("sigma_bps * 2", 5.0),
+        ("bid_qty", 300.0),
+        ("regime", 2.0),
+        ("regime == 'stressed'", 1.0),
+        ("stale", 0.0),
+    ] {
+        assert_eq!(value(text).of(&view()), want, "{text}");
+    }
+    assert!(value("last / high").of(&View::EMPTY).is_nan());
+    let refusal = |text: &str| Value::parse(text).unwrap_err().to_string();
+    assert_eq!(
+        refusal("'calm'"),
+        "column 1: this is a word, want a number, like `imbalance`"
+    );
+    assert!(refusal("bid + bid_qty").starts_with("column "));
+    assert!(refusal("imbalance for 5ms").starts_with("column 11: "));
+    assert_eq!(
+        refusal("A.bid"),
+        "column 1: names the symbol A; here it is any, so leave it out"
+    );
+}

@@ -5,6 +5,7 @@
 
 mod declared;
 mod flood;
+mod features;
 mod momentum;
 mod monitors;
 mod reference;

@@ -259,6 +259,10 @@ fn text(config: &SuiteConfig, signal: &Signal) -> String {
             x.imbalance
         ),
         Body::Broken(x) => format!("broken {}", x.match_number),
+        Body::Features(x) => {
+            let values = &x.values[..x.count as usize];
+            format!("features {at} {} from {}: {values:?}", signal.rule, x.first)
+        }
         Body::WindowFlow(_) | Body::WindowStanding(_) => {
             panic!("no script asks for it: {signal:?}")
         }

@@ -55,7 +55,7 @@ pub(crate) fn run(config: &SuiteConfig, steps: &[(u32, Step)], end: bool) -> Vec
 
 /// Runs steps, the first of which has the number `index`, from a saved state on if there is one;
 /// the signals and the state after them.
-fn run_from(
+pub(crate) fn run_from(
     config: &SuiteConfig,
     state: Option<&[u8]>,
     steps: &[(u32, Step)],
@@ -158,7 +158,12 @@ impl Run {
 }
 
 /// Trades up to half a second out of order around a watermark that follows, quotes in order.
-fn stream(random: &mut Random, count: usize, symbols: i64, tick_ns: i64) -> Vec<(u32, Step)> {
+pub(crate) fn stream(
+    random: &mut Random,
+    count: usize,
+    symbols: i64,
+    tick_ns: i64,
+) -> Vec<(u32, Step)> {
     let mut now = MIDNIGHT.plus_ns(34_200 * Ts::SECOND_NS);
     let mut tick = now.floor(tick_ns).plus_ns(tick_ns);
     let mut steps = Vec::new();
@@ -460,7 +465,7 @@ fn what_is_timed_by_events_does_not_depend_on_how_often_ticks_come() {
 }
 
 /// Rules that buy.
-fn rules(conditions: &[&str]) -> Vec<RuleConfig> {
+pub(crate) fn rules(conditions: &[&str]) -> Vec<RuleConfig> {
     let rule = |when: &&str| RuleConfig {
         name: (*when).into(),
         when: Condition::parse(when).expect(when),
@@ -475,7 +480,7 @@ fn rules(conditions: &[&str]) -> Vec<RuleConfig> {
 }
 
 /// Steps from one saved state to the next: what is put off is never put off beyond a load.
-fn run_reloading(config: &SuiteConfig, steps: &[(u32, Step)]) -> (Vec<Signal>, Vec<u8>) {
+pub(crate) fn run_reloading(config: &SuiteConfig, steps: &[(u32, Step)]) -> (Vec<Signal>, Vec<u8>) {
     let mut said = Vec::new();
     let mut state = None;
     for index in 0..steps.len() {

@@ -386,7 +386,7 @@ mod tests {
             bid_qty: Qty(6),
             ask_qty: Qty(7),
         };
-        let bodies: [(Body, &[(&str, i128)]); 13] = [
+        let bodies: [(Body, &[(&str, i128)]); 14] = [
             (
                 Body::Window(window),
                 &[
@@ -576,6 +576,29 @@ mod tests {
                     ("windows", 5),
                 ],
             ),
+            (
+                Body::Features(Features {
+                    first: 1,
+                    count: 2,
+                    values: std::array::from_fn(|index| index as f64 + 3.0),
+                }),
+                &[
+                    ("first", 1),
+                    ("count", 2),
+                    ("value_0", 3),
+                    ("value_1", 4),
+                    ("value_2", 5),
+                    ("value_3", 6),
+                    ("value_4", 7),
+                    ("value_5", 8),
+                    ("value_6", 9),
+                    ("value_7", 10),
+                    ("value_8", 11),
+                    ("value_9", 12),
+                    ("value_10", 13),
+                    ("value_11", 14),
+                ],
+            ),
         ];
         for (body, want) in bodies {
             let signal = Signal::new(Ts(0), 0, 0, 0, 0, body);
@@ -593,6 +616,7 @@ mod tests {
                 Body::WindowFlow(_) => "window_flow",
                 Body::WindowStanding(_) => "window_standing",
                 Body::Adjust(_) => "adjust",
+                Body::Features(_) => "features",
             };
             let kind = signal.kind as u8;
             assert_eq!(
@@ -606,7 +630,7 @@ mod tests {
             .layouts
             .values()
             .filter(|layout| layout.family == "signal");
-        assert_eq!(signals.count(), 13);
+        assert_eq!(signals.count(), 14);
     }
 
     #[test]
