@@ -99,12 +99,12 @@ def table(rows, names, where):
     ]
     for name, words in names:
         row = rows[name]
-        base = rows[row["base"]]
+        base = rows.get(row["base"], {"ns": 0.0, "bytes": 0})
         parts = int(row["parts"])
         ns = (row["ns"] - base["ns"]) / parts
         # What is not more than the noise of two measurements is not told as a figure.
         text = f"{ns:.2f}" if ns >= 0.1 * 10 ** (1 - len(str(parts))) else "not seen"
-        taken = (int(row["bytes"]) - (0 if base["base"] == "-" else int(base["bytes"]))) // parts
+        taken = (int(row["bytes"]) - int(base["bytes"])) // parts
         lines.append(f"| {words} | {text} | {taken:,} |")
     return lines
 
