@@ -328,7 +328,7 @@ pub struct KillScope {
     /// Those of a symbol.
     #[arg(long)]
     pub symbol: Option<String>,
-    /// Those of a strategy: `momentum`, or a rule's name.
+    /// Those of a strategy: `momentum`, or the name of another or of a rule.
     #[arg(long, value_name = "NAME")]
     pub strategy: Option<String>,
 }

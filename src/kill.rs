@@ -193,6 +193,7 @@ pub fn strategies(config: &Config) -> Vec<String> {
     let rules = config.rules.0.keys().cloned();
     std::iter::once("momentum".to_string())
         .chain(rules)
+        .chain(config.strategies.0.keys().cloned())
         .collect()
 }
 

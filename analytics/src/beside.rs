@@ -1,4 +1,4 @@
-//! What the configuration declares beside the plain suite: windows, regimes, monitors and features. As a whole for a
+//! What the configuration declares beside the plain suite: windows, regimes, monitors, strategies and features. As a whole for a
 //! shard, and not in each symbol's state, so that a run without any pays one branch.
 
 use bus::state::{StateError, StateReader, StateWriter};
@@ -8,6 +8,7 @@ use crate::features::Features;
 use crate::intent::Intents;
 use crate::monitors::Monitors;
 use crate::regimes::Regimes;
+use crate::strategies::Strategies;
 use crate::suite::{Moment, SuiteConfig};
 use crate::view::View;
 use crate::windows::Windows;
@@ -18,6 +19,7 @@ pub(crate) struct Beside {
     windows: Option<Windows>,
     regimes: Option<Regimes>,
     monitors: Option<Monitors>,
+    strategies: Option<Strategies>,
     /// Behind the others, to hear what they say.
     features: Option<Features>,
 }
@@ -38,13 +40,18 @@ impl Beside {
         });
         let features =
             (!config.features.is_empty()).then(|| Features::new(&config.features, symbol_count));
-        let is_any =
-            windows.is_some() || regimes.is_some() || monitors.is_some() || features.is_some();
+        let strategies = (!config.strategies.is_empty()).then(|| {
+            let rule = 1 + config.rules.len();
+            Strategies::new(&config.strategies, rule, symbol_count)
+        });
+        let says = windows.is_some() || regimes.is_some() || monitors.is_some();
+        let is_any = says || strategies.is_some() || features.is_some();
         is_any.then(|| {
             Box::new(Beside {
                 windows,
                 regimes,
                 monitors,
+                strategies,
                 features,
             })
         })
@@ -56,6 +63,7 @@ impl Beside {
         windows.map_or(0, Windows::bytes_per_symbol)
             + regimes.map_or(0, Regimes::bytes_per_symbol)
             + (self.monitors.as_ref()).map_or(0, Monitors::bytes_per_symbol)
+            + (self.strategies.as_ref()).map_or(0, Strategies::bytes_per_symbol)
             + (self.features.as_ref()).map_or(0, Features::bytes_per_symbol)
     }
 
@@ -69,6 +77,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.appear();
+        }
+        if let Some(strategies) = &mut self.strategies {
+            strategies.appear();
         }
         if let Some(features) = &mut self.features {
             features.appear();
@@ -101,7 +112,7 @@ impl Beside {
         moment: &Moment<'_>,
         view: &View,
         out: &mut Outbox,
-        intents: &Intents,
+        intents: &mut Intents,
     ) {
         if let Some(windows) = &mut self.windows {
             windows.on_event(place, moment, view, out);
@@ -111,6 +122,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.on_event(place, moment, view, out);
+        }
+        if let Some(strategies) = &mut self.strategies {
+            strategies.on_event(place, moment.event.ts_event, view, intents);
         }
         if let Some(features) = &mut self.features {
             features.hear(place, out.signals());
@@ -186,6 +200,9 @@ impl Beside {
         if let Some(monitors) = &self.monitors {
             monitors.save(place, out);
         }
+        if let Some(strategies) = &self.strategies {
+            strategies.save(place, out);
+        }
         if let Some(features) = &self.features {
             features.save(place, out);
         }
@@ -201,6 +218,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.load(from)?;
+        }
+        if let Some(strategies) = &mut self.strategies {
+            strategies.load(from)?;
         }
         if let Some(features) = &mut self.features {
             features.load(from)?;

@@ -4,7 +4,7 @@
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
 //! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
 //! reads the conditions of rules; `windows`, `regimes` and `monitors` are those that the configuration declares
-//! beside the plain ones of `vwap`, `regime` and `spread`; `features` is what a decision
+//! beside the plain ones of `vwap`, `regime` and `spread`; `strategies` are those that it declares beside `momentum`; `features` is what a decision
 //! saw; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
 //! the same signals, to the bit: floats appear in statistics only, and only under operations
@@ -25,6 +25,7 @@ pub mod regimes;
 pub mod risk;
 pub mod rule;
 pub mod spread;
+pub mod strategies;
 pub mod suite;
 pub mod view;
 pub mod vwap;

@@ -55,6 +55,16 @@ pub enum Touch {
     Far,
 }
 
+impl Touch {
+    /// The limit of an order on this side.
+    pub(crate) fn price(self, side: Side, quote: &Quote) -> Price {
+        match (side, self) {
+            (Side::Buy, Touch::Far) | (Side::Sell | Side::None, Touch::Near) => quote.ask,
+            (Side::Buy, Touch::Near) | (Side::Sell | Side::None, Touch::Far) => quote.bid,
+        }
+    }
+}
+
 impl RuleConfig {
     /// What is wrong with these rules, if anything.
     pub(crate) fn problem(rules: &[RuleConfig]) -> Option<String> {
@@ -303,14 +313,10 @@ impl Rules {
 impl RuleOrder {
     fn intent(&self, rule: u8, view: &View) -> Intent {
         let quote = &view.quote;
-        let price: Price = match (self.side, self.touch) {
-            (Side::Buy, Touch::Far) | (Side::Sell | Side::None, Touch::Near) => quote.ask,
-            (Side::Buy, Touch::Near) | (Side::Sell | Side::None, Touch::Far) => quote.bid,
-        };
         Intent {
             rule,
             side: self.side,
-            price,
+            price: self.touch.price(self.side, quote),
             qty: self.qty,
             quote: *quote,
             last: view.last_price,

@@ -14,6 +14,7 @@ use crate::regime::{self, Regime, RegimeConfig};
 use crate::regimes::ModelConfig;
 use crate::rule::{self, RuleConfig, Rules};
 use crate::spread::{Spread, SpreadConfig};
+use crate::strategies::StrategyConfig;
 use crate::view::View;
 use crate::vwap::{self, Vwap, WindowConfig};
 use crate::windows::DeclaredConfig;
@@ -115,6 +116,9 @@ pub struct SuiteConfig {
     pub monitors: Vec<MonitorConfig>,
     /// Regimes by models; a model's place here plus one is the `rule` of its signals.
     pub regimes: Vec<ModelConfig>,
+    /// Strategies beside momentum; a strategy's place here, behind all rules, plus one is the `rule` of its
+    /// orders.
+    pub strategies: Vec<StrategyConfig>,
     /// What is said of each decision, in this order.
     pub features: Vec<FeatureConfig>,
     /// The momentum strategy.
@@ -136,6 +140,7 @@ impl SuiteConfig {
             regime: RegimeConfig::default(),
             regimes: Vec::new(),
             monitors: Vec::new(),
+            strategies: Vec::new(),
             features: Vec::new(),
             momentum: MomentumConfig::default(),
             rules: Vec::new(),
@@ -159,7 +164,13 @@ impl SuiteConfig {
         let momentum = || self.momentum.problem();
         let rules = || RuleConfig::problem(&self.rules);
         let features = || FeatureConfig::problem(&self.features);
-        let strategies = || momentum().or_else(rules).or_else(features);
+        let declared_ones = || StrategyConfig::problem(&self.strategies);
+        let strategies = || {
+            momentum()
+                .or_else(rules)
+                .or_else(declared_ones)
+                .or_else(features)
+        };
         windows()
             .or_else(declared)
             .or_else(spread)

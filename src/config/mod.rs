@@ -15,6 +15,7 @@ mod run;
 pub mod snapshot;
 pub mod soup;
 mod source;
+mod strategies;
 mod units;
 
 use std::fmt;
@@ -36,6 +37,7 @@ pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use snapshot::Snapshot;
 pub use soup::Soup;
 pub use source::{Gaps, Join, Quarantine, Retransmit, Source};
+pub use strategies::{Strategies, Strategy};
 pub use units::{Ratio, Size, Span, Speed};
 
 /// All settings. `tapeline config show` prints them with their defaults.
@@ -73,6 +75,9 @@ pub struct Config {
     /// Conditions by name, and what follows of them; the order of their names is their number.
     #[serde(skip_serializing_if = "no_rules")]
     pub rules: Rules,
+    /// Strategies by name; the order of their names is their number, behind the rules.
+    #[serde(skip_serializing_if = "Strategies::is_empty")]
+    pub strategies: Strategies,
     /// What is kept of each decision, by name; the order of their names is that of the table.
     #[serde(skip_serializing_if = "Features::is_empty")]
     pub features: Features,
@@ -181,6 +186,7 @@ impl Config {
         self.rules.configs()?;
         self.regimes.check()?;
         self.monitors.check()?;
+        self.strategies.check(&self.rules)?;
         self.features.configs(self)?;
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
@@ -221,6 +227,7 @@ impl Config {
             monitors: self.monitors.clone(),
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
+            strategies: self.strategies.clone(),
             features: self.features.clone(),
             risk: self.risk.clone(),
             ..Config::default()
@@ -482,6 +489,60 @@ mod tests {
         for name in ["seq", "A", "\"a b\"", "1st"] {
             let said = error(&format!("[features.{name}]\nvalue = \"bid\"\n"));
             assert!(said.contains("is a column, want at most 48"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_strategy_has_its_own_keys_and_changes_nothing_where_there_is_none() {
+        assert!(!Config::default().decisive().contains("strategies"));
+        let text = "[strategies.lean]\nkind = \"queue-imbalance\"\nenter = 0.9\ntouch = \"near\"\n\
+                    [strategies.back]\nkind = \"vwap-reversion\"\nleave = \"2bps\"\n\
+                    [rules.r]\nwhen = \"stale\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
+        assert_eq!(again, config);
+        assert!(config.decisive().contains("[strategies.back]"));
+        let names: Vec<String> = config
+            .suite()
+            .strategies
+            .into_iter()
+            .map(|s| s.name)
+            .collect();
+        assert_eq!(names, ["back", "lean"]);
+        assert_eq!(
+            crate::kill::strategies(&config),
+            ["momentum", "r", "back", "lean"]
+        );
+        for (name, text, want) in [
+            (
+                "s",
+                "kind = \"queue-imbalance\"\nenter = 0.2\n",
+                "strategy s: enter 0.2 and leave 0.4",
+            ),
+            (
+                "s",
+                "kind = \"queue-imbalance\"\ntrades_min = 2\n",
+                "unknown key `trades_min`",
+            ),
+            (
+                "s",
+                "kind = \"queue-imbalanc\"\n",
+                "did you mean `queue-imbalance`?",
+            ),
+            ("s", "enter = 0.5\n", "missing field `kind`"),
+            (
+                "momentum",
+                "kind = \"vwap-reversion\"\n",
+                "settings are below [momentum]",
+            ),
+            (
+                "r",
+                "kind = \"vwap-reversion\"\n[rules.r]\nwhen = \"stale\"\n",
+                "a rule of this name",
+            ),
+        ] {
+            let said = error(&format!("[strategies.{name}]\n{text}"));
+            assert!(said.contains(want), "{said}");
         }
     }
 

@@ -4,8 +4,8 @@
 //! that are too simple to be wrong in the same way.
 
 mod declared;
-mod flood;
 mod features;
+mod flood;
 mod momentum;
 mod monitors;
 mod reference;
@@ -14,5 +14,6 @@ mod risk;
 mod rule;
 mod script;
 mod spread;
+mod strategies;
 mod streams;
 mod windows;

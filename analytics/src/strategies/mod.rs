@@ -1,0 +1,220 @@
+//! Strategies that the configuration declares: each is one file, and one line of [`StrategyKind`].
+//!
+//! ```text
+//!           enter                    leave
+//! resting ─────────► order, in ───────────────► resting
+//!    ▲               at most once               (no order before `cooldown` is over)
+//!    └──────────────────────────────────────────┘
+//! ```
+//!
+//! A strategy looks at the view of one symbol and says on which side it wants to be; what follows of
+//! that is the same for all: one order each time it comes in, none while the symbol does not trade or has
+//! no sound quote, none within `cooldown`.
+
+mod queue_imbalance;
+mod vwap_reversion;
+
+use bus::state::{StateError, StateReader, StateWriter};
+use bus::{Qty, Side, Ts};
+
+use crate::intent::{Intent, Intents};
+use crate::rule::Touch;
+use crate::view::View;
+
+pub use queue_imbalance::QueueImbalance;
+pub use vwap_reversion::VwapReversion;
+
+/// What a strategy thinks of a symbol's view, which has a tradable quote.
+pub trait Strategy {
+    /// What it wants now.
+    fn look(&self, view: &View) -> Look;
+
+    /// What is wrong with its settings, if anything.
+    fn problem(&self) -> Option<String>;
+}
+
+/// What a strategy wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// To be in on this side.
+    Enter(Side),
+    /// To be out.
+    Leave,
+    /// What it wanted before.
+    Stay,
+}
+
+/// The strategies there are.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum StrategyKind {
+    QueueImbalance(QueueImbalance),
+    VwapReversion(VwapReversion),
+}
+
+impl StrategyKind {
+    fn look(&self, view: &View) -> Look {
+        match self {
+            StrategyKind::QueueImbalance(strategy) => strategy.look(view),
+            StrategyKind::VwapReversion(strategy) => strategy.look(view),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        match self {
+            StrategyKind::QueueImbalance(strategy) => strategy.problem(),
+            StrategyKind::VwapReversion(strategy) => strategy.problem(),
+        }
+    }
+}
+
+/// A strategy, and the orders that it wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StrategyConfig {
+    /// For people.
+    pub name: String,
+    /// Which it is.
+    pub kind: StrategyKind,
+    /// Which price of the quote limits its orders.
+    pub touch: Touch,
+    /// Shares, or units.
+    pub qty: Qty,
+    /// No order in the symbol for so long after one.
+    pub cooldown_ns: i64,
+}
+
+impl StrategyConfig {
+    /// At most so many, because all may want an order at one event, beside rules and momentum.
+    pub const COUNT_MAX: usize = 3;
+
+    /// What is wrong with these strategies, if anything.
+    pub(crate) fn problem(all: &[StrategyConfig]) -> Option<String> {
+        if all.len() > Self::COUNT_MAX {
+            let count = all.len();
+            return Some(format!(
+                "{count} strategies, want at most {}",
+                Self::COUNT_MAX
+            ));
+        }
+        all.iter().find_map(|strategy| {
+            let what = match strategy.kind.problem() {
+                None if strategy.qty.0 > 0 && strategy.cooldown_ns >= 0 => return None,
+                None => "want a quantity above 0 and a cooldown not below".into(),
+                Some(what) => what,
+            };
+            Some(format!("strategy {}: {what}", strategy.name))
+        })
+    }
+}
+
+/// What one strategy knows of one symbol.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// No order before this.
+    rest_until: Ts,
+    /// On which side it is in; none while it rests.
+    side: Side,
+}
+
+impl State {
+    const NEW: State = State {
+        rest_until: Ts::MIN,
+        side: Side::None,
+    };
+}
+
+/// The strategies of all symbols, in the order in which these appeared.
+#[derive(Debug)]
+pub(crate) struct Strategies {
+    configs: Box<[StrategyConfig]>,
+    /// The number of the first in its orders.
+    rule_first: u8,
+    /// For each symbol one of each strategy.
+    states: Vec<State>,
+}
+
+impl Strategies {
+    /// Memory for all symbols, reserved. The first has the number `rule_first` in orders.
+    pub(crate) fn new(
+        configs: &[StrategyConfig],
+        rule_first: usize,
+        symbol_count: usize,
+    ) -> Strategies {
+        assert_eq!(StrategyConfig::problem(configs), None);
+        Strategies {
+            configs: configs.into(),
+            rule_first: rule_first as u8,
+            states: Vec::with_capacity(symbol_count * configs.len()),
+        }
+    }
+
+    /// What a symbol takes once it has appeared, in bytes.
+    pub(crate) fn bytes_per_symbol(&self) -> usize {
+        self.configs.len() * size_of::<State>()
+    }
+
+    /// One more symbol, at the next place.
+    pub(crate) fn appear(&mut self) {
+        let count = self.states.len() + self.configs.len();
+        debug_assert!(count <= self.states.capacity(), "reserved for all symbols");
+        self.states.resize(count, State::NEW);
+    }
+
+    /// Something happened to the symbol at this place.
+    #[inline]
+    pub(crate) fn on_event(&mut self, place: usize, ts: Ts, view: &View, intents: &mut Intents) {
+        if !view.is_tradable() {
+            return;
+        }
+        let count = self.configs.len();
+        let states = &mut self.states[place * count..][..count];
+        for ((config, state), rule) in self.configs.iter().zip(states).zip(self.rule_first..) {
+            match config.kind.look(view) {
+                Look::Leave => state.side = Side::None,
+                Look::Enter(side) if side != state.side && ts >= state.rest_until => {
+                    state.side = side;
+                    state.rest_until = ts.plus_ns(config.cooldown_ns);
+                    intents.push(config.intent(rule, side, view));
+                }
+                Look::Enter(_) | Look::Stay => {}
+            }
+        }
+    }
+
+    /// Saves what is known of the symbol at this place.
+    pub(crate) fn save(&self, place: usize, out: &mut StateWriter<'_>) {
+        for state in &self.states[place * self.configs.len()..][..self.configs.len()] {
+            out.i64(state.rest_until.0);
+            out.u8(state.side as u8);
+        }
+    }
+
+    /// Loads what was known of a symbol, at the next place.
+    pub(crate) fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        for _ in 0..self.configs.len() {
+            let rest_until = Ts(from.i64()?);
+            let side = match from.u8()? {
+                0 => Side::None,
+                1 => Side::Buy,
+                2 => Side::Sell,
+                other => return Err(from.error(format_args!("a side, found {other}"))),
+            };
+            self.states.push(State { rest_until, side });
+        }
+        Ok(())
+    }
+}
+
+impl StrategyConfig {
+    fn intent(&self, rule: u8, side: Side, view: &View) -> Intent {
+        let quote = &view.quote;
+        Intent {
+            rule,
+            side,
+            price: self.touch.price(side, quote),
+            qty: self.qty,
+            quote: *quote,
+            last: view.last_price,
+        }
+    }
+}
