@@ -126,7 +126,7 @@ fn logged(dir: &RunDir, manifest: &Manifest) -> Result<BTreeMap<Vec<u8>, Logged>
                     if let Some((_, logged)) = found {
                         logged.fate = match sent.outcome {
                             Outcome::Sent => Fate::Sent,
-                            Outcome::Killed | Outcome::Failed => Fate::Kept,
+                            Outcome::Killed | Outcome::Failed | Outcome::Refused => Fate::Kept,
                             // It may have left before a crash.
                             Outcome::Cancelled => Fate::Unsaid,
                         };
