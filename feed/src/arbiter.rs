@@ -11,17 +11,17 @@
 //!
 //! The first hole of a session is *lost* when one of these is true; each is judged when a packet
 //! arrives, and by nothing but the packets and their arrival times, so that the same input always
-//! loses the same messages:
+//! loses the same messages (a live line that is silent moves the time, too: [`Arbiter::pass`]):
 //!
 //! - every line that is alive has brought more than `reorder_max` packets from beyond the hole
-//!   since it became the first one (a line is alive when its last packet is less than `alive_ns`
-//!   old),
-//! - `wait_ns` have passed since the hole became the first one,
+//!   (a line is alive when its last packet is less than `alive_ns` old),
+//! - `wait_ns` have passed since the first packet came from beyond it,
 //! - the hold has no free slot left,
 //! - the input ends.
 //!
-//! The wait starts anew when a packet shows the hole to be smaller, or a heartbeat says that
-//! nothing is missing: so a forged packet somewhat ahead is outlived by the true ones.
+//! Holes wait beside each other, not one after the other. The wait starts anew when a packet comes in
+//! order or shows the hole to be smaller, or a heartbeat says that nothing is missing: so a forged
+//! packet somewhat ahead is outlived by the true ones.
 //!
 //! Where messages can be asked for elsewhere ([`GapRule::recovery`]), a hole of not too many messages
 //! is not lost by the first two rules before [`Arbiter::give_up`] said that nobody has it. Who has
@@ -49,7 +49,7 @@ mod session;
 use hold::Hold;
 pub use line::LineStats;
 pub use session::SessionStats;
-use session::{Held, NO_HOLE, Session};
+use session::{Early, Held, NO_HOLE, Session};
 
 /// How many sessions there can be. Each is small; a forged packet can make one.
 pub const SESSIONS_MAX: usize = 256;
@@ -319,8 +319,26 @@ impl Arbiter {
         line.stats.first_copies += fresh;
         line.stats.duplicates += u64::from(whole.min(turn.skip));
         line.received(turn.sequence, end, &session.given_up);
-        // What waits may be next now, or wait for a smaller hole.
-        self.has_work |= !session.held.is_empty();
+        if !session.held.is_empty() {
+            // What waits may be next now, or wait for a smaller hole.
+            self.has_work = true;
+            if fresh > 0 {
+                session.early.clear();
+            }
+        }
+    }
+
+    /// So late is it, and nothing came: for live lines that are silent.
+    pub fn pass(&mut self, now: Ts) {
+        if self.now.is_none_or(|before| before < now) {
+            self.now = Some(now);
+        }
+    }
+
+    /// Whether something waits for the time to pass.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.deadline != Ts::MAX
     }
 
     /// Whether [`Arbiter::release`] may have something.
@@ -545,6 +563,7 @@ impl Arbiter {
             if count == 0 && header.sequence == session.expected {
                 // This line says that nothing is missing yet.
                 session.hole.since = session.hole.since.and(now);
+                session.early.clear();
             }
             let line = &mut session.lines[usize::from(packet.line)];
             line.stats.messages += u64::from(count);
@@ -587,13 +606,17 @@ impl Arbiter {
         session.agreeing = session.agreeing.saturating_add(1);
         let line = &mut session.lines[usize::from(packet.line)];
         line.stats.messages += u64::from(count);
-        line.beyond = line.beyond.saturating_add(1);
         line.received(header.sequence, end, &session.given_up);
         if is_known {
             line.stats.duplicates += u64::from(count);
         } else {
             session.insert(held);
         }
+        session.came_early(Early {
+            sequence: header.sequence,
+            line: packet.line,
+            at: now,
+        });
         session.note_hole(now);
         self.has_work = true;
         self.hold_is_filling(index);
@@ -630,6 +653,7 @@ impl Arbiter {
         loop {
             let Some(&front) = session.held.front() else {
                 session.hole = NO_HOLE;
+                session.early.clear();
                 session.must_give_up = false;
                 return Step::Nothing;
             };

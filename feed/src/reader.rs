@@ -526,10 +526,23 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                 }
             }
             Polled::Trouble(trouble) => self.intake.trouble(&trouble),
-            Polled::Empty => return Ok(false),
+            Polled::Empty => {
+                if self.arbiter.is_waiting() {
+                    self.pass();
+                }
+                return Ok(false);
+            }
             Polled::End => self.finish(),
         }
         Ok(true)
+    }
+
+    /// Nothing came, and something waits: a live feed's silence counts, too.
+    #[cold]
+    fn pass(&mut self) {
+        if let Some(now) = self.source.now() {
+            self.arbiter.pass(now);
+        }
     }
 
     /// Takes one thing that the arbiter has ready; says whether there was one.
@@ -579,6 +592,9 @@ impl<S: Source, P: Protocol> Reader<S, P> {
                     format_args!("sequence {sequence} is far ahead, and no packet confirms it");
                 self.intake.anomaly(Anomaly::BadPacket, place, what);
             }
+        }
+        if self.end_at_session_end && self.arbiter.is_ended() {
+            self.finish();
         }
         true
     }

@@ -409,6 +409,40 @@ fn a_gap_is_told_apart_from_one_that_the_other_line_fills() {
     assert_eq!((a.first_copies, b.first_copies, b.duplicates), (4, 2, 3));
 }
 
+/// Holes that came beside each other are given up beside each other.
+#[test]
+fn holes_do_not_wait_for_each_other() {
+    let mut script = vec![sent(0, 0, 1, 2)];
+    script.extend((1..=5).map(|n| sent(n as i64, 0, 2 * n + 1, 2 * n + 2)));
+    script.push(sent(26, 0, 12, 13));
+    let mut bench = Bench::new(GapRule::default());
+    script.iter().for_each(|sent| bench.send(SESSION, sent));
+    let gaps = (1..=5).flat_map(|n| [Out::Gap(2 * n, 1), Out::Message(2 * n + 1)]);
+    let want: Vec<Out> = [Out::Message(1)].into_iter().chain(gaps).collect();
+    assert_eq!(bench.out, [want, numbers(12..13)].concat());
+}
+
+/// Where nothing comes any more, time passes all the same.
+#[test]
+fn a_silent_line_does_not_hold_back_what_came() {
+    let mut bench = Bench::new(GapRule::default());
+    for sent in [sent(0, 0, 1, 2), sent(1, 0, 3, 4)] {
+        bench.send(SESSION, &sent);
+    }
+    assert_eq!(bench.out, numbers(1..2));
+    assert!(bench.arbiter.is_waiting());
+    bench.arbiter.pass(Ts(20_999_999));
+    bench.release();
+    assert_eq!(bench.out, numbers(1..2));
+    bench.arbiter.pass(Ts(21_000_000));
+    bench.release();
+    assert_eq!(
+        bench.out,
+        [Out::Message(1), Out::Gap(2, 1), Out::Message(3)]
+    );
+    assert!(!bench.arbiter.is_waiting());
+}
+
 #[test]
 fn a_heartbeat_shows_a_gap() {
     let script = [sent(0, 0, 1, 3), sent(1, 0, 5, 5), sent(30, 0, 5, 5)];

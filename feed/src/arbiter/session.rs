@@ -55,6 +55,9 @@ pub(super) struct Session {
     /// What came too early, by number.
     pub(super) held: VecDeque<Held>,
     pub(super) hole: Hole,
+    /// What came from beyond the first hole since a packet was last in order, the newest of it: what
+    /// the next holes have waited for already.
+    pub(super) early: VecDeque<Early>,
     pub(super) aside: Option<Held>,
     pub(super) dropped: VecDeque<Held>,
     /// The number after the last one, once the session's end was announced.
@@ -83,6 +86,14 @@ pub(super) const NO_HOLE: Hole = Hole {
     front: 0,
     since: None,
 };
+
+/// A packet that came too early.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Early {
+    pub(super) sequence: u64,
+    pub(super) line: u8,
+    pub(super) at: Option<Ts>,
+}
 
 /// A packet in the hold. A heartbeat that announces a gap is one of no messages and no slot.
 #[derive(Clone, Copy, Debug)]
@@ -114,6 +125,7 @@ impl Session {
             agreeing: 0,
             held: VecDeque::with_capacity(hold_packets),
             hole: NO_HOLE,
+            early: VecDeque::with_capacity(hold_packets),
             aside: None,
             dropped: VecDeque::new(),
             end: None,
@@ -201,24 +213,43 @@ impl Session {
         self.dropped.push_back(held);
     }
 
-    /// Starts the hole's time anew if it is another one than before.
+    /// A packet came from beyond the first hole.
+    pub(super) fn came_early(&mut self, early: Early) {
+        let line = &mut self.lines[usize::from(early.line)];
+        line.beyond = line.beyond.saturating_add(1);
+        if self.early.len() == self.early.capacity() {
+            self.early.pop_front();
+        }
+        self.early.push_back(early);
+    }
+
+    /// Starts the hole's time anew if it is another one than before: where it became smaller, now;
+    /// where it was behind one that is gone, when the first packet came from beyond it.
     pub(super) fn note_hole(&mut self, now: Option<Ts>) {
         let Some(front) = self.held.front() else {
             return;
         };
-        if (self.hole.expected, self.hole.front) != (self.expected, front.sequence) {
-            let is_same_start = self.hole.expected == self.expected;
-            self.hole = Hole {
-                expected: self.expected,
-                front: front.sequence,
-                since: now,
-            };
+        if (self.hole.expected, self.hole.front) == (self.expected, front.sequence) {
+            return;
+        }
+        let mut since = now;
+        if self.hole.expected != self.expected {
+            self.early.retain(|early| early.sequence > self.expected);
+            if let Some(first) = self.early.front() {
+                since = first.at;
+            }
             for line in &mut self.lines {
-                if !is_same_start {
-                    line.beyond = 0;
-                }
+                line.beyond = 0;
+            }
+            for early in &self.early {
+                self.lines[usize::from(early.line)].beyond += 1;
             }
         }
+        self.hole = Hole {
+            expected: self.expected,
+            front: front.sequence,
+            since,
+        };
     }
 
     /// Its first hole, if that can be asked for.

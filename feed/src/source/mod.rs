@@ -198,6 +198,11 @@ pub trait Source {
     fn recover(&mut self, _missing: Option<&Missing>, _only_answers: bool) -> Asked {
         Asked::GivenUp
     }
+    /// The time on the clock that stamps arrivals, where that goes on without packets: after
+    /// [`Polled::Empty`] none is left that arrived before. `None` where only packets move the time.
+    fn now(&self) -> Option<Ts> {
+        None
+    }
     /// How many packets of each line the system dropped because we did not keep up; empty where it
     /// cannot.
     fn dropped(&self) -> Vec<u64> {

@@ -1,5 +1,7 @@
 //! Whatever live source the settings name, as one type.
 
+use bus::Ts;
+
 use super::{Line, Multicast, Polled, Soup, Source, SourceError};
 use crate::retransmit::{AskCounts, Asked, Missing};
 
@@ -32,6 +34,13 @@ impl Source for Network {
         match self {
             Network::Multicast(multicast) => multicast.recover(missing, only_answers),
             Network::Soup(soup) => soup.recover(missing, only_answers),
+        }
+    }
+
+    fn now(&self) -> Option<Ts> {
+        match self {
+            Network::Multicast(multicast) => multicast.now(),
+            Network::Soup(soup) => soup.now(),
         }
     }
 

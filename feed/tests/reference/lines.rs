@@ -37,15 +37,21 @@ pub(crate) fn arbitrate(rule: &GapRule, script: &[Sent]) -> Vec<Out> {
     let mut hole = None;
     let mut since = 0;
     let mut lines: Vec<Option<Line>> = vec![None, None, None];
+    // What came too early since something was last in order: when, on which line, its number.
+    let mut early: Vec<(i64, u8, u64)> = Vec::new();
     for sent in script {
         let now = sent.ts;
         let line = lines[usize::from(sent.line)].get_or_insert_default();
         line.last = now;
         if sent.first > expected {
             line.beyond += 1;
+            early.push((now, sent.line, sent.first));
+        } else if sent.end > expected {
+            early.clear();
         }
         if sent.first == sent.end && sent.first == expected {
             since = now;
+            early.clear();
         }
         have.extend((sent.first..sent.end).filter(|n| *n >= expected));
         // A heartbeat says nothing new below what is known to exist.
@@ -68,13 +74,21 @@ pub(crate) fn arbitrate(rule: &GapRule, script: &[Sent]) -> Vec<Out> {
                 .copied();
             let Some(front) = front else {
                 hole = None;
+                early.clear();
                 break;
             };
-            if hole.map(|(start, _)| start) != Some(expected) {
-                lines.iter_mut().flatten().for_each(|line| line.beyond = 0);
-            }
             if hole != Some((expected, front)) {
                 since = now;
+            }
+            if hole.map(|(start, _)| start) != Some(expected) {
+                early.retain(|(_, _, first)| *first > expected);
+                since = early.first().map_or(now, |(ts, ..)| *ts);
+                for (number, line) in (0u8..).zip(&mut lines) {
+                    let passed = early.iter().filter(|(_, line, _)| *line == number);
+                    if let Some(line) = line {
+                        line.beyond = passed.count() as u32;
+                    }
+                }
             }
             hole = Some((expected, front));
             let alive = lines
