@@ -220,7 +220,8 @@ impl Index {
     }
 }
 
-fn dir(origin: &Origin<'_>) -> PathBuf {
+/// Where the index of a run stands.
+pub fn dir(origin: &Origin<'_>) -> PathBuf {
     origin.dir.path().join("index")
 }
 

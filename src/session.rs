@@ -97,13 +97,21 @@ impl TradingDay {
     }
 
     /// A time of that day, `09:31` or `10:31:07.123456789`, of any day with its date in front, or as
-    /// RFC 3339, which says its own zone.
+    /// RFC 3339 or RFC 9557, which say their own zone. A zone without a date is refused.
     pub fn parse(&self, text: &str) -> Result<Ts, String> {
-        if let Ok(moment) = text.parse::<Timestamp>() {
+        let own_zone = text.parse::<Timestamp>().ok();
+        let own_zone = own_zone.or_else(|| Some(text.parse::<Zoned>().ok()?.timestamp()));
+        if let Some(moment) = own_zone {
             return Ok(Ts(moment.as_nanosecond() as i64));
         }
         let bad =
             || format!("`{text}` is not a time (like \"09:31:00.5\" or \"2026-01-05 09:31\")");
+        // What is parsed below would leave a zone out.
+        let time = text.rsplit(['T', 't', ' ']).next().unwrap_or(text);
+        let is_date = time.len() == 10 && time.parse::<Date>().is_ok();
+        if time.contains(['+', '-', '[', 'Z', 'z']) && !is_date {
+            return Err(format!("{}; a zone wants the date in front", bad()));
+        }
         // A `Time` would be read from a text with a date too, and the date left out.
         let civil = match text.parse::<DateTime>() {
             Ok(civil) => civil,
@@ -186,6 +194,25 @@ mod tests {
         assert_eq!(moved_ns, 47 * 3600 * Ts::SECOND_NS);
         assert!(before.later(u32::MAX).is_err());
         assert!(winter.parse("half past nine").is_err());
+        for same in [
+            "2026-01-05T15:30:00[Europe/Berlin]",
+            "2026-01-05T15:30+01:00[+01:00]",
+        ] {
+            assert_eq!(winter.parse(same), Ok(open), "{same}");
+        }
+        assert_eq!(
+            winter.parse("2026-01-05"),
+            Ok(winter.parse("00:00").unwrap())
+        );
+        for without_date in [
+            "14:30:00+00:00",
+            "14:30Z",
+            "09:30[Europe/Berlin]",
+            "09:30-05",
+        ] {
+            let said = winter.parse(without_date).unwrap_err();
+            assert!(said.ends_with("a zone wants the date in front"), "{said}");
+        }
         assert!(TradingDay::new("2026-01-05", "Mars/Base").is_err());
         assert!(TradingDay::new("20260199", "America/New_York").is_err());
     }

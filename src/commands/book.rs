@@ -6,7 +6,7 @@ use bus::log::{LogReader, Record};
 use bus::{Kind, Level, Phase, Price, Qty, Side, Ts};
 use tapeline::run_dir::{Manifest, Piece, RunDir, State};
 use tapeline::savepoint::Origin;
-use tapeline::seek::{At, EVENTS_MIN, Index};
+use tapeline::seek::{self, At, EVENTS_MIN, Index};
 use tapeline::session::TradingDay;
 use tapeline::term::Style;
 
@@ -120,10 +120,15 @@ fn restored(
     Ok(None)
 }
 
+/// Whether a run is complete and kept its number of shards.
+fn can_have_index(manifest: &Manifest) -> bool {
+    manifest.state == State::Complete && manifest.parts.len() <= 1
+}
+
 /// The index of a run's books, made now if it has none and `is_asked`; none of one that is not
 /// complete, or changed its number of shards.
 fn index(origin: &Origin<'_>, manifest: &Manifest, is_asked: bool, talk: Talk) -> Option<Index> {
-    if manifest.state != State::Complete || manifest.parts.len() > 1 {
+    if !can_have_index(manifest) {
         return None;
     }
     let found = Index::open(origin);
@@ -181,11 +186,17 @@ fn all(
     talk: Talk,
 ) -> Result<(), Failure> {
     let Some(index) = index(origin, manifest, true, talk) else {
-        return Err(Failure::usage(format!(
-            "{}: best prices of all symbols are shown of a complete run that kept its number of \
-             shards; name a symbol",
-            origin.dir.path().display()
-        )));
+        let run = origin.dir.path().display();
+        // Why none was made is said already.
+        return Err(match can_have_index(manifest) {
+            true => Failure::io(format!(
+                "{run}: best prices of all symbols want an index in the run's directory; name a symbol"
+            )),
+            false => Failure::usage(format!(
+                "{run}: best prices of all symbols are shown of a complete run that kept its number \
+                 of shards; name a symbol"
+            )),
+        });
     };
     let at_or_end = at.unwrap_or(Ts::MAX);
     if let Some(at) = at
@@ -199,7 +210,12 @@ fn all(
     let mut shards = Vec::new();
     for shard in 0..origin.shards() {
         let found = index.books(origin, shard, None, at_or_end);
-        shards.push(found.map_err(Failure::io)?);
+        shards.push(found.map_err(|error| {
+            Failure::io(format!(
+                "the index cannot be used: {error}; without {} it is made anew",
+                seek::dir(origin).display()
+            ))
+        })?);
     }
     let mut symbols: Vec<_> = index.symbols().collect();
     symbols.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));

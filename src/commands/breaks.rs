@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ const RING_EVENTS: usize = 4096;
 const LAST_EVENTS: usize = 8;
 /// So many levels of a book are shown where nobody says how many.
 const LEVELS: usize = 5;
+/// How long a command is waited for before a signal is looked for.
+const LISTEN: Duration = Duration::from_millis(50);
 /// How long to rest before an input at a pace is asked again.
 const REST: Duration = Duration::from_micros(100);
 
@@ -117,6 +120,7 @@ pub fn watch(args: &cli::Replay, condition: &str, talk: Talk, stop: &Stop) -> Re
         from: from.unwrap_or(Ts::MIN),
         is_by_hand,
         is_prompted: is_by_hand && std::io::stdin().is_terminal() && !talk.json,
+        lines: None,
         core,
         events,
         last: HashMap::new(),
@@ -208,6 +212,19 @@ fn wish(line: &str) -> Result<Wish, String> {
     }
 }
 
+/// The lines of stdin, from a thread that alone is held up by them.
+fn typed() -> mpsc::Receiver<std::io::Result<String>> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
 /// What is concluded is kept by the core itself.
 struct Unheard;
 
@@ -237,6 +254,8 @@ struct Watch<'a> {
     from: Ts,
     is_by_hand: bool,
     is_prompted: bool,
+    /// What is typed, once somebody was asked.
+    lines: Option<mpsc::Receiver<std::io::Result<String>>>,
     core: Core,
     events: Receiver,
     last: HashMap<u32, VecDeque<Event>>,
@@ -390,19 +409,32 @@ impl Watch<'_> {
         found.ok_or_else(|| format!("{name}: nothing was heard of such a symbol so far"))
     }
 
+    /// The next line that is typed, or none at the end of them. A signal ends the wait.
+    fn line(&mut self) -> Result<Option<String>, Failure> {
+        let lines = self.lines.get_or_insert_with(typed);
+        loop {
+            if self.stop.is_set() {
+                return Err(Failure::interrupted("stopped by a signal"));
+            }
+            match lines.recv_timeout(LISTEN) {
+                Ok(line) => return line.map(Some).map_err(Failure::io),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
+    }
+
     /// Does what is asked for until that is to go on; none for the end.
     fn ask(&mut self, symbol: u32, before: &mut Wish) -> Result<Option<Until>, Failure> {
-        let mut lines = std::io::stdin().lock();
         loop {
             if self.is_prompted {
                 let mut out = std::io::stdout().lock();
                 // A terminal that is gone has no more lines either.
                 let _ = write!(out, "(tapeline) ").and_then(|()| out.flush());
             }
-            let mut line = String::new();
-            if lines.read_line(&mut line).map_err(Failure::io)? == 0 {
+            let Some(line) = self.line()? else {
                 return Ok(None);
-            }
+            };
             let found = match line.trim().is_empty() {
                 true => Ok(before.clone()),
                 false => wish(&line),

@@ -21,10 +21,19 @@ pub fn sample(args: &Sample, talk: Talk) -> Result<(), Failure> {
             }
         }
     }
-    let truth = write(args)?;
-    truth
-        .write(&truth_path)
-        .map_err(|e| Failure::io(format!("{}: {e}", truth_path.display())))?;
+    let is_new = !args.output.exists();
+    let written = write(args).and_then(|truth| {
+        let failed = |e| Failure::io(format!("{}: {e}", truth_path.display()));
+        truth.write(&truth_path).map_err(failed)?;
+        Ok(truth)
+    });
+    let truth = written.inspect_err(|_| {
+        // A piece of a session looks like a whole one.
+        if is_new {
+            let _ = std::fs::remove_file(&args.output);
+            let _ = std::fs::remove_file(&truth_path);
+        }
+    })?;
     let bytes = std::fs::metadata(&args.output).map_or(0, |meta| meta.len());
     if talk.json {
         let lost: u64 = truth

@@ -45,6 +45,16 @@ pub fn serve_feed(args: &ServeFeed, talk: Talk) -> Result<(), Failure> {
     let capture = Capture::open(&args.files, options).map_err(Failure::io)?;
     let is_any = |format: Format| capture.files().iter().any(|file| file.format == format);
     let is_itch = is_any(Format::Itch);
+    if let Some(other) = capture
+        .files()
+        .iter()
+        .find(|file| is_itch && file.format != Format::Itch)
+    {
+        return Err(Failure::usage(format!(
+            "{}: it has packets, and another file has none: serve one after the other",
+            other.path.display()
+        )));
+    }
     let has_groups = !is_itch && !is_any(Format::SoupBinTcp);
     if !has_groups && args.line.is_empty() && args.soup.is_none() {
         return Err(Failure::usage(

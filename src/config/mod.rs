@@ -162,8 +162,33 @@ impl Config {
         Ok(config)
     }
 
+    /// That no two say rows of one table under one name.
+    fn check_names(&self) -> Result<(), String> {
+        let (rules, monitors) = (&self.rules.0, &self.monitors.0);
+        let taken = |key: &str, name: &str, by: &str| {
+            Err(format!(
+                "{key}.{name}: the name is that of {by}, in the same table"
+            ))
+        };
+        let of_rules = rules.keys().map(|name| ("rules", name));
+        let of_monitors = monitors.keys().map(|name| ("monitors", name));
+        for (key, name) in of_rules.chain(of_monitors) {
+            if name == "spread" {
+                return taken(key, name, "the spread alerts");
+            }
+        }
+        if let Some(name) = monitors.keys().find(|name| rules.contains_key(*name)) {
+            return taken("monitors", name, "a rule");
+        }
+        if self.regimes.0.contains_key("volatility") {
+            return taken("regimes", "volatility", "the volatility regimes");
+        }
+        Ok(())
+    }
+
     /// What no single field can know.
     pub fn check(&self) -> Result<(), String> {
+        self.check_names()?;
         self.run.check()?;
         positive("time.tick", self.time.tick.0)?;
         positive("time.max_future", self.time.max_future.0)?;
@@ -296,6 +321,36 @@ mod tests {
         Config::parse(text, Path::new("t.toml"))
             .unwrap_err()
             .to_string()
+    }
+
+    #[test]
+    fn two_that_share_a_table_have_names_of_their_own() {
+        let rule = |name| format!("[rules.{name}]\nwhen = \"spread_bps > 5\"\n");
+        let monitor = |name| format!("[monitors.{name}]\nkind = \"crossed\"\n");
+        let garch = |name| format!("[regimes.{name}]\nmodel = \"garch\"\n");
+        for (text, of) in [
+            (
+                rule("spread"),
+                "rules.spread: the name is that of the spread alerts",
+            ),
+            (
+                monitor("spread"),
+                "monitors.spread: the name is that of the spread alerts",
+            ),
+            (
+                rule("x") + &monitor("x"),
+                "monitors.x: the name is that of a rule",
+            ),
+            (
+                garch("volatility"),
+                "regimes.volatility: the name is that of the volatility regimes",
+            ),
+        ] {
+            let said = error(&text);
+            assert!(said.contains(of), "{said}");
+        }
+        let text = rule("x") + &monitor("y");
+        Config::parse(&text, Path::new("t.toml")).unwrap();
     }
 
     #[test]

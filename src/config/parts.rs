@@ -146,9 +146,11 @@ fn declared(name: &str, window: &Window) -> DeclaredConfig {
     }
 }
 
-/// A symbol's name as events have it; it was checked that it fits.
+/// A symbol's name as events have it, in upper case as on the command line; it was checked that it
+/// fits.
 fn letters(name: &str) -> [u8; 8] {
     let mut letters = [b' '; 8];
     letters[..name.len()].copy_from_slice(name.as_bytes());
+    letters.make_ascii_uppercase();
     letters
 }

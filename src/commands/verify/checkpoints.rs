@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use book::Books;
+use book::{Books, BooksConfig};
 use bus::fixed::decimal_text;
 use bus::log::Record;
 use bus::{Event, Kind, Level, Price, Side};
@@ -95,6 +95,7 @@ pub fn compare(
     let waiting = waiting(checkpoints, &symbols).map_err(fail)?;
     let mut walk = Walk {
         books: Books::new(books_of(pieces, config)).map_err(Failure::io)?,
+        fresh: books_of(pieces, config),
         waiting,
         changes: BTreeMap::new(),
         checkpoints: 0,
@@ -198,6 +199,8 @@ fn waiting(
 
 struct Walk {
     books: Books,
+    /// What books are begun with.
+    fresh: BooksConfig,
     waiting: BTreeMap<u32, Vec<Waiting>>,
     /// By symbol, its messages that were no trades, the last one met, and where that was.
     changes: BTreeMap<u32, Met>,
@@ -216,7 +219,13 @@ struct Met {
 
 impl Walk {
     fn all(&mut self, pieces: &[Piece]) -> Result<Option<Divergence>, Failure> {
+        // Each log has books of its own, as its shard had: some feeds give an order's number again once it is free,
+        // to any symbol. Where a run changed its number of shards, the same books go through all logs.
+        let is_one = pieces.iter().all(|piece| piece.part == 0);
         for (index, piece) in pieces.iter().enumerate() {
+            if is_one && index > 0 {
+                self.books = Books::new(self.fresh).map_err(Failure::io)?;
+            }
             for item in piece.records().map_err(Failure::io)? {
                 let (cell, Record::Event(event)) = item.map_err(Failure::io)? else {
                     continue;
@@ -230,21 +239,30 @@ impl Walk {
                 }
                 self.books.apply(&event);
             }
+            if is_one || index + 1 == pieces.len() {
+                let found = self.at_end();
+                if found.is_some() {
+                    return Ok(found);
+                }
+                self.changes.clear();
+            }
         }
-        let symbols: Vec<u32> = self.waiting.keys().copied().collect();
-        for symbol in symbols {
-            let Some(met) = self.changes.get(&symbol).copied() else {
-                continue;
-            };
+        Ok(None)
+    }
+
+    /// The last message of those symbols that were met has been.
+    fn at_end(&mut self) -> Option<Divergence> {
+        let met: Vec<(u32, Met)> = self.changes.iter().map(|(s, met)| (*s, *met)).collect();
+        for (symbol, met) in met {
             let found = self.meet(symbol, met, |place| match place {
                 Place::Time(_) | Place::End => true,
                 Place::Changes(changes) => changes == met.changes,
             });
             if found.is_some() {
-                return Ok(found);
+                return found;
             }
         }
-        Ok(None)
+        None
     }
 
     /// An event of a symbol is next. With the first one of a message those checkpoints are due that are
