@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use bytemuck::Zeroable;
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions, MmapRaw};
@@ -166,13 +167,17 @@ impl Deref for FileMap {
 /// Words of a file that all processes which map it see at once, and that outlive them.
 #[derive(Debug)]
 pub struct SharedWords {
+    // Dropped before the mapping is.
+    _guarded: Option<Guarded>,
     map: MmapRaw,
     count: usize,
 }
 
 /// Maps the first `count` words of a file, which must have them.
 ///
-/// Whoever cuts the file short ends each process that then looks, by SIGBUS.
+/// Where the file is cut short afterwards, all words are 0 from the first look on that finds one
+/// gone, and are no longer shared. That holds of the first [`GUARDED_MAX`] of a process; with more,
+/// such a look ends it by SIGBUS.
 pub fn share_words(file: &File, count: usize) -> io::Result<SharedWords> {
     let (found, want) = (file.metadata()?.len(), count * size_of::<u64>());
     if found < want as u64 {
@@ -180,7 +185,103 @@ pub fn share_words(file: &File, count: usize) -> io::Result<SharedWords> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let map = MmapOptions::new().len(want).map_raw(file)?;
-    Ok(SharedWords { map, count })
+    Ok(SharedWords {
+        _guarded: Guarded::new(map.as_ptr().addr(), want),
+        map,
+        count,
+    })
+}
+
+/// So many mappings can be guarded at a time.
+pub const GUARDED_MAX: usize = 64;
+
+/// Where the guarded mappings begin, 0 for none, and how many bytes each has.
+static GUARDED: [(AtomicUsize, AtomicUsize); GUARDED_MAX] =
+    [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; GUARDED_MAX];
+
+/// What was done about SIGBUS before. None where ours could not be installed.
+static BEFORE: OnceLock<Option<libc::sigaction>> = OnceLock::new();
+
+/// A place in [`GUARDED`], free again when this is dropped.
+#[derive(Debug)]
+struct Guarded {
+    place: usize,
+}
+
+impl Guarded {
+    /// The mapping is that of the caller, who drops this before it unmaps.
+    fn new(start: usize, len: usize) -> Option<Guarded> {
+        BEFORE.get_or_init(install).as_ref()?;
+        for (place, (at, bytes)) in GUARDED.iter().enumerate() {
+            // Nobody looks at the length of a place that is only taken.
+            let taken = at.compare_exchange(0, TAKEN, Ordering::AcqRel, Ordering::Relaxed);
+            if taken.is_ok() {
+                bytes.store(len, Ordering::Relaxed);
+                at.store(start, Ordering::Release);
+                return Some(Guarded { place });
+            }
+        }
+        None
+    }
+}
+
+/// No mapping begins here.
+const TAKEN: usize = usize::MAX;
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        GUARDED[self.place].0.store(0, Ordering::Release);
+    }
+}
+
+fn install() -> Option<libc::sigaction> {
+    // SAFETY: all of these are C structures for which zeros are a value, both are given whole, and
+    // the handler has the signature that SA_SIGINFO asks for.
+    unsafe {
+        let mut ours: libc::sigaction = std::mem::zeroed();
+        let mut before: libc::sigaction = std::mem::zeroed();
+        ours.sa_sigaction = on_bus_error as *const () as usize;
+        ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        libc::sigemptyset(&mut ours.sa_mask);
+        (libc::sigaction(libc::SIGBUS, &ours, &mut before) == 0).then_some(before)
+    }
+}
+
+/// A page that a file no longer has was touched: zeros take the place of the words it is of. Anything
+/// else is for whoever was asked before, when the touch is tried again.
+extern "C" fn on_bus_error(
+    _signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    _context: *mut libc::c_void,
+) {
+    // SAFETY: the kernel gives a handler with SA_SIGINFO what happened, and for SIGBUS where. A
+    // mapping in the list is alive: its owner takes it out of the list before it unmaps, and this
+    // thread is looking at it. To map over it leaves addresses and length as they are. Nothing here
+    // allocates or locks; `mmap` and `sigaction` are system calls and no more.
+    unsafe {
+        let at = (*info).si_addr().addr();
+        for (start, bytes) in &GUARDED {
+            let (start, bytes) = (start.load(Ordering::Acquire), bytes.load(Ordering::Relaxed));
+            if start == 0 || start == TAKEN || at.wrapping_sub(start) >= bytes {
+                continue;
+            }
+            let mapped = libc::mmap(
+                std::ptr::without_provenance_mut(start),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+                -1,
+                0,
+            );
+            if mapped != libc::MAP_FAILED {
+                return;
+            }
+        }
+        match BEFORE.get() {
+            Some(Some(before)) => libc::sigaction(libc::SIGBUS, before, std::ptr::null_mut()),
+            _ => libc::raise(libc::SIGKILL),
+        };
+    }
 }
 
 impl SharedWords {
@@ -197,8 +298,8 @@ impl Deref for SharedWords {
         // SAFETY: the mapping is page-aligned, `count` words long, and lives as long as `self`.
         // Every pattern of bits is a value of the type, and that others, in this process or in
         // another one, change the words meanwhile is what an atomic allows: this process reaches
-        // them through this slice only, and the bytes are never borrowed as anything else. A file
-        // that became shorter ends the process instead of giving it something else to read.
+        // them through this slice only, and the bytes are never borrowed as anything else. Where
+        // the file became shorter, zeros are mapped in its place, at the same addresses.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.count) }
     }
 }
@@ -258,6 +359,35 @@ pub fn prefetch_line<T>(items: &[T], index: usize, line: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The process lives, and what other files hold is untouched.
+    #[test]
+    fn words_of_a_file_that_was_cut_short_are_zeros() {
+        let path = |name: &str| std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        let (cut, whole) = (path("words-cut"), path("words-whole"));
+        let shared = [&cut, &whole].map(|path| {
+            std::fs::write(path, [7; 4096]).unwrap();
+            let file = File::options().read(true).write(true).open(path).unwrap();
+            let words = share_words(&file, 512).unwrap();
+            (file, words)
+        });
+        let [(cut_file, cut_words), (_, whole_words)] = &shared;
+        assert_eq!(
+            cut_words[511].load(Ordering::Acquire),
+            0x0707_0707_0707_0707
+        );
+        cut_file.set_len(0).unwrap();
+        assert_eq!(cut_words[511].load(Ordering::Acquire), 0);
+        cut_words[0].store(1, Ordering::Release);
+        assert_eq!(cut_words[0].load(Ordering::Acquire), 1);
+        assert_eq!(
+            whole_words[0].load(Ordering::Acquire),
+            0x0707_0707_0707_0707
+        );
+        for path in [cut, whole] {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
 
     #[test]
     fn an_array_starts_zeroed_and_keeps_what_is_written() {

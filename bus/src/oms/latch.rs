@@ -701,6 +701,17 @@ mod tests {
     }
 
     #[test]
+    fn a_latch_that_is_cut_short_under_an_engine_stops_it() {
+        let place = Place::new("cut");
+        let engine = place.seen().unwrap();
+        assert!(engine.is_open());
+        let file = fs::File::options().write(true).open(&place.0).unwrap();
+        file.set_len(0).unwrap();
+        assert!(!engine.is_open() && engine.stops(AAPL, None));
+        assert_eq!(engine.gate(), Gate::Damaged);
+    }
+
+    #[test]
     fn what_is_damaged_missing_or_half_changed_lets_nothing_through() {
         let fresh = Latch::fresh();
         // Every byte that counts, one after the other.
