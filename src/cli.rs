@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use tapeline::config::{InDoubt, Size, Span, Speed};
+use tapeline::config::{InDoubt, OrderMode, Size, Span, Speed};
 use tapeline::lab::units::Rate;
 
 pub use bench::*;
@@ -267,6 +267,14 @@ pub struct Replay {
     /// `lobster`, `dbn`, `mdp3`, `pitch`, `binance`, `tardis`, `coinbase` or `bitstamp`.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<String>,
+    /// `shadow`: everything but the wire, orders end in a file. `live`: orders leave, and each
+    /// session is named with --confirm. Instead of what `orders.mode` says.
+    #[arg(long, value_parser = order_mode)]
+    pub mode: Option<OrderMode>,
+    /// With orders.mode or --mode `live`: a session that orders may go to, SENDER-TARGET, or the
+    /// address of orders.tcp. All of them are to be named.
+    #[arg(long, value_name = "SESSION")]
+    pub confirm: Vec<String>,
     /// Exit with 3 if anything is wrong with the input.
     #[arg(long)]
     pub strict: bool,
@@ -292,9 +300,25 @@ pub struct Run {
     /// of what orders.in_doubt says.
     #[arg(long, requires = "resume", value_parser = in_doubt)]
     pub in_doubt: Option<InDoubt>,
+    /// `shadow`: everything but the wire, orders end in a file. `live`: orders leave, and each
+    /// session is named with --confirm. Instead of what `orders.mode` says.
+    #[arg(long, value_parser = order_mode)]
+    pub mode: Option<OrderMode>,
+    /// With orders.mode or --mode `live`: a session that orders may go to, SENDER-TARGET, or the
+    /// address of orders.tcp. All of them are to be named.
+    #[arg(long, value_name = "SESSION")]
+    pub confirm: Vec<String>,
     /// Exit with 3 if anything is wrong with the input.
     #[arg(long)]
     pub strict: bool,
+}
+
+fn order_mode(text: &str) -> Result<OrderMode, String> {
+    match text {
+        "shadow" => Ok(OrderMode::Shadow),
+        "live" => Ok(OrderMode::Live),
+        _ => Err("want shadow or live".into()),
+    }
 }
 
 fn in_doubt(text: &str) -> Result<InDoubt, String> {

@@ -11,7 +11,7 @@ use bus::{Anomaly, Ts};
 use feed::protocol::Wire;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Network, Paced, Polled, Soup, Source};
-use tapeline::config::{Config, InDoubt, Speed, soup};
+use tapeline::config::{Config, InDoubt, OrderMode, Speed, soup};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
 use tapeline::reference::Reference;
 use tapeline::results::{self, Results};
@@ -251,6 +251,7 @@ pub fn settings(args: &cli::Replay) -> Result<Config, Failure> {
 /// What the command line asks for.
 pub fn plan(args: &cli::Replay) -> Result<Plan, Failure> {
     let mut config = settings(args)?;
+    aim(&mut config, args.mode, &args.confirm)?;
     if args.files.is_empty() {
         return Err(Failure::usage(
             "which captures? `tapeline replay FILE... -o runs/r1`",
@@ -373,6 +374,49 @@ fn begin(
     write().map_err(Failure::io)
 }
 
+/// Who gets orders, as the settings and the command line say together.
+fn aim(config: &mut Config, mode: Option<OrderMode>, confirmed: &[String]) -> Result<(), Failure> {
+    let said = config.orders.mode;
+    if said == Some(OrderMode::Shadow) && mode == Some(OrderMode::Live) {
+        return Err(Failure::usage(
+            "orders.mode is `shadow`, and --mode live would send orders: change the settings",
+        ));
+    }
+    config.orders.mode = mode.or(said);
+    match config.orders.mode {
+        None if confirmed.is_empty() => Ok(()),
+        Some(OrderMode::Shadow) if confirmed.is_empty() => {
+            config.orders.shadowed();
+            Ok(())
+        }
+        None | Some(OrderMode::Shadow) => Err(Failure::usage(
+            "--confirm goes with orders.mode or --mode `live`",
+        )),
+        Some(OrderMode::Live) => {
+            let mut there = config.orders.counterparties(config.run.shards);
+            let mut named = confirmed.to_vec();
+            there.sort();
+            named.sort();
+            if there.is_empty() {
+                return Err(Failure::usage(
+                    "the mode is `live`, but there is no orders.fix or orders.tcp for orders to go to",
+                ));
+            }
+            if there != named {
+                let there = there.join(" --confirm ");
+                let named = match named.is_empty() {
+                    true => "nothing is confirmed".into(),
+                    false => format!("confirmed is {}", named.join(", ")),
+                };
+                return Err(Failure::usage(format!(
+                    "the mode is `live`, and {named}; want --confirm {there}"
+                )));
+            }
+            Ok(())
+        }
+    }
+}
+
 /// Makes the configuration's paths absolute: a run can be resumed from anywhere, and must find its
 /// kill file there.
 fn at_rest(config: &mut Config) -> Result<(), Failure> {
@@ -401,6 +445,8 @@ struct Changes<'a> {
     cpus: &'a [usize],
     speed: Option<Speed>,
     in_doubt: Option<InDoubt>,
+    mode: Option<OrderMode>,
+    confirmed: &'a [String],
 }
 
 /// Opens a run to go on with it; `None` if there is nothing to go on with, because it is complete.
@@ -439,6 +485,13 @@ fn reopen(
     }
     config.run.speed = changes.speed.unwrap_or(config.run.speed);
     config.orders.in_doubt = changes.in_doubt.unwrap_or(config.orders.in_doubt);
+    // What may be out already was meant for whom it was meant for.
+    if changes.mode.is_some() && changes.mode != config.orders.mode {
+        return Err(Failure::usage(
+            "--mode: a run goes on in the mode that it began in",
+        ));
+    }
+    aim(&mut config, changes.mode, changes.confirmed)?;
     config.check().map_err(Failure::usage)?;
     let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
     let parts = manifest.parts.clone();
@@ -524,6 +577,8 @@ pub fn resume(
         cpus: &args.cpus,
         speed: args.speed,
         in_doubt: args.in_doubt,
+        mode: args.mode,
+        confirmed: &args.confirm,
     };
     let (_, manifest) = RunDir::open(path).map_err(Failure::usage)?;
     for input in &manifest.inputs {
@@ -565,6 +620,8 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
                 cpus: &[],
                 speed: None,
                 in_doubt: args.in_doubt,
+                mode: args.mode,
+                confirmed: &args.confirm,
             };
             let Some(resumed) = reopen(path, "live", &changes, talk)? else {
                 return Ok(());
@@ -684,6 +741,7 @@ fn listen(config: &Config, wire: Wire, talk: Talk) -> Result<Multicast, Failure>
 fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure> {
     let path = args.config.as_ref().expect("required unless resumed");
     let mut config = Config::read(path).map_err(Failure::usage)?;
+    aim(&mut config, args.mode, &args.confirm)?;
     at_rest(&mut config)?;
     if config.source.lines.is_empty() && config.source.soup.server.is_none() {
         return Err(Failure::usage(format!(

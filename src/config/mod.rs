@@ -32,7 +32,7 @@ pub use market::{
 };
 pub use models::{ModelName, Regimes};
 pub use monitors::{Monitor, MonitorKind, Monitors};
-pub use orders::{InDoubt, Orders, Risk, Throttle, Together, TooFast};
+pub use orders::{InDoubt, OrderMode, Orders, Risk, Throttle, Together, TooFast};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use snapshot::Snapshot;
 pub use soup::Soup;

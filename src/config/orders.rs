@@ -209,9 +209,23 @@ pub struct Orders {
     pub target: String,
     /// What to do with orders of which nobody knows, after a crash, whether they left.
     pub in_doubt: InDoubt,
+    /// Whether they are meant for a counterparty. Without it, they go where the rest of this says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<OrderMode>,
     /// Send them through FIX sessions, one of each shard, instead of to a file or an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
+}
+
+/// Whether orders are meant for a counterparty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrderMode {
+    /// Everything but the wire: orders end in a file, and no connection is made.
+    Shadow,
+    /// They go to the counterparties that the settings name, and whoever starts the run names each
+    /// of them once more.
+    Live,
 }
 
 /// What to do with orders of which nobody knows, after a crash, whether they left.
@@ -400,6 +414,28 @@ impl Orders {
         self.sender.replace(SHARD, &shard.to_string())
     }
 
+    /// Who gets the orders of so many shards: a name for each session, or the address.
+    pub fn counterparties(&self, shards: usize) -> Vec<String> {
+        let session = |shard: usize| format!("{}-{}", self.sender(shard), self.target);
+        match (&self.fix, &self.tcp) {
+            (Some(_), _) => (0..shards).map(session).collect(),
+            (None, Some(address)) => vec![address.clone()],
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// What is left of this without the wire. Ids and all decisions are the same.
+    pub fn shadowed(&mut self) {
+        self.mode = Some(OrderMode::Shadow);
+        self.file = true;
+        self.tcp = None;
+        self.fix = None;
+        // There is nobody to ask: what left is in the file.
+        if self.in_doubt == InDoubt::Query {
+            self.in_doubt = InDoubt::Possresend;
+        }
+    }
+
     /// What no single field can know.
     pub(super) fn check(&self, shards: usize) -> Result<(), String> {
         if self.in_doubt == InDoubt::Query && self.tcp.is_none() && self.fix.is_none() {
@@ -454,6 +490,7 @@ impl Default for Orders {
             sender: "TAPELINE".into(),
             target: "OMS".into(),
             in_doubt: InDoubt::Possresend,
+            mode: None,
             fix: None,
         }
     }
