@@ -31,6 +31,7 @@ use bus::oms::{Gateway, Several};
 use bus::ring::{self, Receiver, Sender};
 use crossbeam_utils::CachePadded;
 use feed::glimpse::Link;
+use feed::moldudp64::SessionId;
 use feed::protocol::{
     Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis, Wire,
 };
@@ -88,6 +89,8 @@ pub struct Job<'a> {
     pub resume: bool,
     /// Whether the input is live.
     pub is_live: bool,
+    /// The session that a live run which goes on has followed so far, and the number it would have had next.
+    pub goes_on: Option<(SessionId, u64)>,
     /// What its messages are.
     pub wire: Wire,
     /// By how much all times are later than the input says. The trading day is the later one.

@@ -82,6 +82,9 @@ pub fn conclude(
     manifest.counts = counts(&outcome.reader, &outcome.shards, &symbols);
     manifest.lines = lines(&outcome.reader);
     manifest.gaps = gaps(&outcome.reader);
+    if manifest.mode == "live" {
+        manifest.sessions = sessions(&outcome.reader);
+    }
     manifest.retransmission = outcome.reader.recovery.map(retransmission);
     manifest.snapshot = outcome.reader.heal.as_ref().map(snapshots);
     manifest.quarantine = quarantined(&outcome.reader);
@@ -374,6 +377,18 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         killed: total(|shard| shard.counts.killed),
         resent: total(|shard| shard.counts.resent),
     }
+}
+
+/// How far each session came, of those whose names are text.
+fn sessions(reader: &ReaderStats) -> BTreeMap<String, u64> {
+    let named = reader.sessions.iter().filter_map(|session| {
+        let name = std::str::from_utf8(&session.id.0).ok()?;
+        let is_text = name
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        is_text.then(|| (name.to_owned(), session.next))
+    });
+    named.collect()
 }
 
 /// Message counts by the type's letter, or its number where that is none.

@@ -108,6 +108,10 @@ pub struct Manifest {
     pub lines: Vec<Line>,
     /// Messages that no line brought: first sequence and count.
     pub gaps: Vec<Gap>,
+    /// The sessions that a live run followed, by their names of ten letters: the number of the first message
+    /// that it did not see. Not there while it runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sessions: BTreeMap<String, u64>,
     /// What was asked for because no line brought it, where that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retransmission: Option<Retransmission>,

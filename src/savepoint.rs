@@ -5,6 +5,7 @@
 //! directory can go on from it. Both are made from the logs alone, by replay, so that a running
 //! shard is not stopped for either.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -572,6 +573,8 @@ pub fn restore(
     let manifest = Manifest {
         parts,
         state: run_dir::State::Stopped,
+        // Those say how far the run came, and this one begins before.
+        sessions: BTreeMap::new(),
         ..manifest.clone()
     };
     // Until the manifest is there, it is no run.

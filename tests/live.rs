@@ -395,6 +395,103 @@ fn a_session_over_tcp_gives_what_its_replay_gives() {
     said.says(&["source.soup.server and source.lines: want one of them"]);
 }
 
+/// Takes a connection and its login; the number that it asks for.
+fn log_in(server: &TcpListener) -> (TcpStream, u64) {
+    let (mut stream, _) = server.accept().expect("a client connects");
+    let mut bytes = Vec::new();
+    loop {
+        let mut some = [0; 256];
+        let count = stream.read(&mut some).expect("a login comes");
+        assert!(count > 0, "it closed before its login");
+        bytes.extend(&some[..count]);
+        if let Some(len) = bus::soupbintcp::whole(&bytes).expect("packets") {
+            match Packet::parse(&bytes[2..len]) {
+                Ok(Packet::Login(login)) => return (stream, login.sequence),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// What a server sent between the stop of a run and its next login is lost, counted with its numbers.
+#[test]
+fn what_a_stopped_run_did_not_hear_of_its_session_is_counted_as_lost() {
+    let _alone = alone();
+    let folder = Folder::new("live-soup-resume");
+    let (file, text) = (folder.join("session.itch"), String::from);
+    let sample = "sample itch --symbols 4 --seconds 2 --rate 500 --seed 12 -o".split(' ');
+    tapeline(sample.map(OsString::from).chain([file.clone().into()])).expect(0);
+    let bytes = std::fs::read(&file).unwrap();
+    let messages: Vec<&[u8]> = Blocks::new(&bytes).collect();
+    let (heard, lost) = (400, 50);
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has TCP");
+    let config = folder.write(
+        "live.toml",
+        format!(
+            "[source]\ndate = \"2026-01-05\"\n[source.soup]\nserver = \"{}\"\nsequence = 1\n\
+             retry = \"1ms\"\nretry_max = \"50ms\"\n",
+            server.local_addr().unwrap()
+        ),
+    );
+    let say = |stream: &mut TcpStream, sequence: usize, messages: &[&[u8]], ends: bool| {
+        let mut bytes = Vec::new();
+        let session = *b"    DAY001";
+        let sequence = sequence as u64;
+        Packet::Accepted { session, sequence }.put(&mut bytes);
+        for message in messages {
+            Packet::Sequenced(message).put(&mut bytes);
+        }
+        if ends {
+            Packet::EndOfSession.put(&mut bytes);
+        }
+        stream.write_all(&bytes).expect("the client reads");
+    };
+    let run = folder.join("live");
+    let mut command = program();
+    let mut listening =
+        Started::new(command.args(args![text("run"), text("-c"), config, text("-o"), run]));
+    let (mut stream, asked) = log_in(&server);
+    assert_eq!(asked, 1);
+    say(&mut stream, 1, &messages[..heard], false);
+    drop(stream);
+    // It asks for the next one once it has all that was sent.
+    let (stream, asked) = log_in(&server);
+    assert_eq!(asked, heard as u64 + 1);
+    listening.interrupt();
+    listening.wait_for_end().expect(130);
+    drop(stream);
+    let stopped = manifest(&run);
+    assert_eq!(stopped["sessions"]["    DAY001"], heard + 1, "{stopped}");
+    assert_eq!(stopped["counts"]["lost_messages"], 0);
+
+    let mut command = program();
+    let words = args![text("run"), text("--strict"), text("--resume"), run];
+    let mut listening = Started::new(command.args(words));
+    let (mut stream, asked) = log_in(&server);
+    assert_eq!(asked, 0);
+    let next = heard + lost;
+    say(&mut stream, next + 1, &messages[next..], true);
+    listening
+        .wait_for_end()
+        .expect(3)
+        .says(&["anomalies in the input"]);
+    let resumed = manifest(&run);
+    assert_eq!(
+        resumed["counts"]["lost_messages"], lost,
+        "{}",
+        resumed["gaps"]
+    );
+    assert_eq!(
+        resumed["gaps"][0]["first"],
+        heard + 1,
+        "{}",
+        resumed["gaps"]
+    );
+    assert_eq!(resumed["gaps"].as_array().unwrap().len(), 1);
+    assert!(resumed["counts"]["stale_symbols"].as_u64().unwrap() > 0);
+    support::run(program().arg("shadow").arg(&run)).expect(0);
+}
+
 #[test]
 fn sigint_ends_a_run_that_waits_for_an_answer_and_nonsense_is_none() {
     let _alone = alone();

@@ -126,6 +126,7 @@ fn run(stream: &Stream, folder: &Path) -> Outcome {
         }],
         resume: false,
         is_live: false,
+        goes_on: None,
         wire: Wire::Itch,
         moved_ns: 0,
     };

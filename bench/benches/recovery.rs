@@ -100,6 +100,7 @@ fn replay(stream: &Stream, folder: &Path) -> (Duration, Core, PathBuf) {
         }],
         resume: false,
         is_live: false,
+        goes_on: None,
         wire: Wire::Itch,
         moved_ns: 0,
     };

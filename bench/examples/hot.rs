@@ -533,6 +533,7 @@ fn whole(config: &Config, file: &str, folder: &Path) {
         }],
         resume: false,
         is_live: false,
+        goes_on: None,
         wire: Wire::Itch,
         moved_ns: 0,
     };

@@ -71,6 +71,9 @@ pub struct GapRule {
     pub jump_max: u64,
     /// Whether what came before a session was joined counts as lost: it does where orders leave.
     pub is_join_loss: bool,
+    /// A session that was followed before, and the number of the first message that did not come then: what is
+    /// missing from there on is lost like anything else.
+    pub goes_on: Option<(SessionId, u64)>,
     /// Whether missing messages can be asked for.
     pub recovery: Option<RecoveryRule>,
 }
@@ -97,6 +100,7 @@ impl Default for GapRule {
             hold_packet_bytes: 9216,
             jump_max: 1_000_000,
             is_join_loss: false,
+            goes_on: None,
             recovery: None,
         }
     }
@@ -513,8 +517,12 @@ impl Arbiter {
         if self.sessions.len() == SESSIONS_MAX {
             return Err(Bad::Sessions);
         }
-        self.sessions
-            .push(Session::new(header.session, self.rule.hold_packets));
+        let mut session = Session::new(header.session, self.rule.hold_packets);
+        let before = self.rule.goes_on.filter(|(id, _)| *id == header.session);
+        if let Some((_, next)) = before {
+            (session.expected, session.is_joining) = (next, false);
+        }
+        self.sessions.push(session);
         self.current = self.sessions.len() - 1;
         Ok(self.current)
     }

@@ -243,6 +243,7 @@ fn scripts_come_out_as_the_twin_says() {
             hold_packet_bytes: 128,
             jump_max: 1_000_000,
             is_join_loss: false,
+            goes_on: None,
             recovery: None,
         };
         let script = script(&mut random, &weather, 400);
@@ -529,6 +530,34 @@ fn a_join_in_the_middle_is_put_in_order_and_is_no_loss() {
     let bench = run(rule, &script);
     assert_eq!(bench.out, [vec![Out::Gap(1, 49)], numbers(50..55)].concat());
     assert_eq!(bench.arbiter.sessions()[0].lost, 49);
+}
+
+#[test]
+fn a_session_that_goes_on_lacks_what_came_since_and_no_more() {
+    let script = [
+        sent(0, 0, 52, 53),
+        sent(0, 1, 50, 51),
+        sent(0, 1, 51, 54),
+        sent(1, 0, 53, 55),
+    ];
+    let on = |session: SessionId, next: u64| {
+        let goes_on = Some((session, next));
+        let bench = run(
+            GapRule {
+                goes_on,
+                ..GapRule::default()
+            },
+            &script,
+        );
+        (bench.out.clone(), bench.arbiter.sessions()[0].lost)
+    };
+    let lost = |first, count| [vec![Out::Gap(first, count)], numbers(50..55)].concat();
+    assert_eq!(on(SESSION, 20), (lost(20, 30), 30));
+    assert_eq!(on(SESSION, 50), (numbers(50..55), 0));
+    // What it had already comes again, as far as it does.
+    assert_eq!(on(SESSION, 52), (numbers(52..55), 0));
+    // Another session is joined like any.
+    assert_eq!(on(SessionId(*b"000010059C"), 20), (numbers(50..55), 0));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `tapeline replay` and `tapeline run`
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::time::Instant;
 use bus::clock::{Clock, MachineClock};
 use bus::state::Versions;
 use bus::{Anomaly, Ts};
+use feed::moldudp64::SessionId;
 use feed::protocol::Wire;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Network, Paced, Polled, Soup, Source};
@@ -515,7 +517,10 @@ fn reopen(
     }
     manifest.state = State::Running;
     manifest.resumed += 1;
+    // What a crash leaves does not say how far the sessions came.
+    let sessions = std::mem::take(&mut manifest.sessions);
     dir.write_manifest(&manifest).map_err(Failure::io)?;
+    manifest.sessions = sessions;
     Ok(Some(Resumed {
         dir,
         manifest,
@@ -667,6 +672,12 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         live, wire, &clock, dir, config, day, manifest, mode, talk, &stop,
     )?;
     run.report(args.strict, talk)
+}
+
+/// The session that a run followed before it was stopped, and the number of the message that it did not see.
+fn goes_on(sessions: &BTreeMap<String, u64>) -> Option<(SessionId, u64)> {
+    let (name, next) = sessions.iter().next().filter(|_| sessions.len() == 1)?;
+    Some((SessionId(name.as_bytes().try_into().ok()?), *next))
 }
 
 /// The protocol of a live run; an error says why it cannot be one.
@@ -963,6 +974,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay, venue: Venue) -> Mani
         }],
         kept_from_ns: None,
         resumed: 0,
+        sessions: BTreeMap::new(),
         latch: true,
         log_backend: String::new(),
         host: run_dir::host(),
@@ -1079,6 +1091,11 @@ fn finish_run<S: Timed + Send>(
         parts: &manifest.parts,
         resume: matches!(mode, Mode::Resume | Mode::LiveResume),
         is_live: mode.is_live(),
+        goes_on: match mode {
+            // Elsewhere what is missing could be asked for, out of time.
+            Mode::LiveResume if config.source.soup.server.is_some() => goes_on(&manifest.sessions),
+            Mode::LiveResume | Mode::Live | Mode::Replay | Mode::Resume => None,
+        },
         wire,
         moved_ns: options.moved_ns,
     };

@@ -250,6 +250,7 @@ impl Pass<'_> {
             parts: &parts,
             resume: false,
             is_live: false,
+            goes_on: None,
             wire: Wire::Itch,
             moved_ns: 0,
         };

@@ -268,6 +268,7 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
     }
     // A live run that goes on says so with a gap of its own.
     reader.gaps.is_join_loss &= !(job.is_live && job.resume);
+    reader.gaps.goes_on = job.goes_on;
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
     if job.is_live && config.run.model == Model::RunToCompletion {
         // To completion, before the next is asked for.

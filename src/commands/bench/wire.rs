@@ -373,6 +373,7 @@ fn job<'a>(
         parts,
         resume: false,
         is_live,
+        goes_on: None,
         wire: feed::protocol::Wire::Itch,
         moved_ns: 0,
     }
