@@ -580,7 +580,8 @@ pub struct Verify {
     /// A truth file that `tapeline sample` wrote, or `reference`: the run's events once more
     /// through books and through a second, plain implementation of them, compared after each event;
     /// or `lobster:DIR`: the rows of LOBSTER's order book file, compared after each message; or
-    /// `mbp10:FILE.dbn`: Databento's ten levels of the same market, compared after each event; or a
+    /// `mbp10:FILE.dbn`: Databento's ten levels of the same market, compared after each event; or
+    /// `snapshots`: the feed's own, compared with what changes have made up to their numbers; or a
     /// JSON file of books that somebody else built, compared at each of its checkpoints.
     #[arg(long, value_name = "ORACLE")]
     pub against: PathBuf,

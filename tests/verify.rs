@@ -734,3 +734,217 @@ fn the_truths_of_real_captures_are_met_at_all_their_checkpoints() {
         );
     }
 }
+
+/// Lines of a Binance book: a snapshot, changes, and snapshots behind changes that they know of or not. With
+/// `wrong`, the change of this number says one unit more than the venue's book has.
+fn binance_lines(seed: u64, wrong: Option<u64>) -> String {
+    let mut random = Random(seed);
+    let mut book: BTreeMap<(bool, i64), u64> = BTreeMap::new();
+    for step in 1..=20 {
+        book.insert((true, 10_000 - step), 5);
+        book.insert((false, 10_000 + step), 5);
+    }
+    let text = |book: &BTreeMap<(bool, i64), u64>, bids: bool| {
+        let mut side: Vec<_> = book.iter().filter(|((own, _), _)| *own == bids).collect();
+        side.sort_by_key(|((_, price), _)| if bids { -price } else { *price });
+        let level = |(key, qty): &(&(bool, i64), &u64)| {
+            format!("[\"{}.{:02}\",\"{qty}\"]", key.1 / 100, key.1 % 100)
+        };
+        side.iter().map(level).collect::<Vec<_>>().join(",")
+    };
+    let mut lines = String::new();
+    let mut ns = 1_700_000_000_000_000_000u64;
+    let mut say = |json: String| {
+        ns += 1_000_000;
+        lines.push_str(&format!("{ns} {json}\n"));
+    };
+    let snapshot = |last: u64, book: &BTreeMap<(bool, i64), u64>| {
+        let (bids, asks) = (text(book, true), text(book, false));
+        format!(
+            "{{\"lastUpdateId\":{last},\"symbol\":\"ETHUSDT\",\"bids\":[{bids}],\"asks\":[{asks}]}}"
+        )
+    };
+    say(snapshot(100, &book));
+    let mut last = 100;
+    let mut states = vec![(last, book.clone())];
+    for number in 1..400u64 {
+        // Each message is three changes, of which the last one is told.
+        let first = last + 1;
+        last += 3;
+        let bids = random.within(0..2) == 0;
+        let away = 1 + random.within(0..20) as i64;
+        let price = if bids { 10_000 - away } else { 10_000 + away };
+        let qty = random.within(0..9);
+        match qty {
+            0 => drop(book.remove(&(bids, price))),
+            _ => drop(book.insert((bids, price), qty)),
+        }
+        let said = qty + u64::from(wrong == Some(number));
+        let level = format!("[\"{}.{:02}\",\"{said}\"]", price / 100, price % 100);
+        let (b, a) = if bids {
+            (level, String::new())
+        } else {
+            (String::new(), level)
+        };
+        let ms = 1_700_000_000_000 + number;
+        say(format!(
+            "{{\"e\":\"depthUpdate\",\"E\":{ms},\"s\":\"ETHUSDT\",\"U\":{first},\"u\":{last},\"b\":[{b}],\"a\":[{a}]}}"
+        ));
+        states.push((last, book.clone()));
+        if number % 20 == 0 {
+            // As it was some messages ago, as over another connection; and in the midst of a message.
+            let (last, book) = &states[states.len() - 1 - random.within(0..5) as usize];
+            say(snapshot(*last, book));
+            say(snapshot(last - 1, book));
+        }
+    }
+    lines
+}
+
+#[test]
+fn snapshots_of_the_feed_itself_are_met_at_their_own_numbers() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-snapshots");
+    let file = folder.write("right.json", binance_lines(5, None));
+    for (name, config) in [("one", ""), ("two", "[run]\nshards = 2\n")] {
+        let run = replay(&folder, name, &file, config);
+        let said = verify(&run, "snapshots").expect(0).json();
+        let counts = (&said["snapshots"], &said["compared"]);
+        assert_eq!(counts, (&39.into(), &19.into()), "{said}");
+        assert_eq!(
+            said["not_compared"],
+            json!({"begins": 1, "within_changes": 19}),
+            "{said}"
+        );
+        assert!(said["levels"].as_u64().unwrap() > 19 * 20, "{said}");
+    }
+    let file = folder.write("wrong.json", binance_lines(5, Some(170)));
+    let run = replay(&folder, "wrong", &file, "");
+    let said = verify(&run, "snapshots").expect(4).json();
+    let found = &said["first_divergence"];
+    let what = found["what"].as_str().unwrap();
+    assert!(
+        what.starts_with("level of ETHUSDT, snapshot as of "),
+        "{what}"
+    );
+    assert!(what.contains("the checkpoint before"), "{what}");
+    // The changes up to there, of which 170 is one.
+    let message = found["message"].as_u64().unwrap();
+    assert!((200..330).contains(&message), "{said}");
+    let number = |name: &str| found[name].as_array().unwrap().len();
+    assert_eq!((number("before"), number("behind")), (5, 4), "{said}");
+    assert!(found["book"] != found["oracle"], "{said}");
+    // An input that is another one now, and one without snapshots.
+    std::fs::write(folder.join("wrong.json"), "").unwrap();
+    verify(&run, "snapshots")
+        .expect(2)
+        .says(&["wrong.json: 0 bytes, and the run read"]);
+    let plain = a_run(&folder, "plain", "--symbols 1 --seed 3", "");
+    verify(&plain, "snapshots")
+        .expect(2)
+        .says(&["the run's input is ITCH, which shows no books as a whole"]);
+}
+
+/// A packet of MDP 3.0 with one message of one group of three bytes' dimensions.
+fn cme_packet(sequence: u32, id: u16, block: &[u8], each: u16, entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for word in [block.len() as u16, id, 1, 9] {
+        message.extend(word.to_le_bytes());
+    }
+    message.extend(block);
+    message.extend(each.to_le_bytes());
+    message.push(entries.len() as u8);
+    for entry in entries {
+        message.extend(entry);
+        message.resize(message.len() + usize::from(each) - entry.len(), 0);
+    }
+    let mut bytes = sequence.to_le_bytes().to_vec();
+    bytes.extend((1_536_760_535_000_000_000u64 + u64::from(sequence)).to_le_bytes());
+    bytes.extend((message.len() as u16 + 2).to_le_bytes());
+    bytes.extend(message);
+    bytes
+}
+
+/// Levels of two instruments of a channel from its first packet on, changed one by one, and snapshots of them as
+/// they were some packets ago. With `wrong`, this packet says one lot more than the exchange's book has.
+fn cme_capture(wrong: Option<u32>) -> Vec<u8> {
+    let mut random = Random(9);
+    let mut lots = [[0i32; 3]; 2];
+    let mut states = vec![lots];
+    let mut numbers = [0u32; 2];
+    let mut bytes = wire::pcap_header(65_535, 1);
+    let mut ns = wire::OPEN_NS;
+    let mut send = |packet: Vec<u8>| {
+        ns += 1_000_000;
+        bytes.extend(wire::record(ns, &wire::frame(1, &packet)));
+    };
+    for sequence in 1..=600u32 {
+        let (index, level) = match sequence {
+            1..=6 => ((sequence as usize - 1) / 3, (sequence as usize - 1) % 3),
+            _ => (random.within(0..2) as usize, random.within(0..3) as usize),
+        };
+        let qty = 1 + random.within(0..50) as i32;
+        lots[index][level] = qty;
+        numbers[index] += 1;
+        let mut block = (1_536_760_535_000_000_000u64 + u64::from(sequence))
+            .to_le_bytes()
+            .to_vec();
+        block.extend([0x80, 0, 0]);
+        let price = (10 - level as i64) * 1_000_000_000;
+        let mut entry = price.to_le_bytes().to_vec();
+        entry.extend((qty + i32::from(wrong == Some(sequence))).to_le_bytes());
+        entry.extend((77 + index as i32).to_le_bytes());
+        entry.extend(numbers[index].to_le_bytes());
+        entry.extend([0; 4]);
+        entry.extend([level as u8 + 1, u8::from(sequence > 6), b'0']);
+        send(cme_packet(sequence, 46, &block, 32, &[entry]));
+        states.push(lots);
+        if sequence > 10 && sequence % 15 == 0 {
+            let known_to = sequence - random.within(0..4) as u32;
+            for (index, lots) in states[known_to as usize].iter().enumerate() {
+                let mut block = vec![0; 59];
+                block[..4].copy_from_slice(&known_to.to_le_bytes());
+                block[8..12].copy_from_slice(&(77 + index as i32).to_le_bytes());
+                let entry = |(level, qty): (usize, &i32)| {
+                    let price = (10 - level as i64) * 1_000_000_000;
+                    let mut entry = price.to_le_bytes().to_vec();
+                    entry.extend(qty.to_le_bytes());
+                    entry.extend([0, 0, 0, 0, level as u8 + 1, 0, 0, 0, 0, b'0']);
+                    entry
+                };
+                let entries: Vec<Vec<u8>> = lots.iter().enumerate().map(entry).collect();
+                send(cme_packet(1, 52, &block, 22, &entries));
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_channels_loop_of_snapshots_shows_an_increment_that_was_wrong() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-loop");
+    let config = "[source]\ndate = \"2018-09-12\"\n";
+    let file = folder.write("right.pcap", cme_capture(None));
+    let run = replay(&folder, "right", &file, config);
+    let said = verify(&run, "snapshots").expect(0).json();
+    assert_eq!(said["snapshots"], 80, "{said}");
+    assert_eq!(said["compared"], 80, "{said}");
+    assert_eq!(
+        (&said["symbols"], &said["levels"]),
+        (&2.into(), &240.into()),
+        "{said}"
+    );
+    let file = folder.write("wrong.pcap", cme_capture(Some(297)));
+    let run = replay(&folder, "wrong", &file, config);
+    let said = verify(&run, "snapshots").expect(4).json();
+    let found = &said["first_divergence"];
+    assert_eq!(found["side"], "bid", "{said}");
+    let what = found["what"].as_str().unwrap();
+    assert!(
+        what.contains("snapshot as of ") && what.contains("the checkpoint before"),
+        "{what}"
+    );
+    let number = |name: &str| found[name].as_array().unwrap().len();
+    assert_eq!((number("before"), number("behind")), (5, 4), "{said}");
+}

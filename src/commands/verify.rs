@@ -5,6 +5,7 @@ mod divergence;
 mod lobster;
 mod mbp10;
 mod reference;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -16,7 +17,7 @@ use bus::log::LogReader;
 use bus::{Level, Price, Qty};
 use exchange::{Depth, SymbolTruth, Truth};
 use tapeline::config::Config;
-use tapeline::run_dir::{Piece, RunDir, SymbolResult};
+use tapeline::run_dir::{Manifest, Piece, RunDir, SymbolResult};
 use tapeline::series::Series;
 use tapeline::session::TradingDay;
 use tapeline::tables;
@@ -66,6 +67,11 @@ pub fn verify(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
             args.run.display()
         ))),
         Some("reference") => against_reference(&args.run, talk),
+        Some("snapshots") => {
+            let run = Whole::open(&args.run, talk)?;
+            let outcome = snapshots::compare(&run.manifest, &run.pieces, &run.config)?;
+            divergence::report(&outcome, &run.pieces, &run.day, talk)
+        }
         Some(text) if text.starts_with("lobster:") => {
             let folder = Path::new(&text["lobster:".len()..]);
             let run = Whole::open(&args.run, talk)?;
@@ -105,6 +111,7 @@ fn each_against_reference(path: &Path, talk: Talk) -> Result<(), Failure> {
 /// A run of which the log has everything.
 struct Whole {
     dir: RunDir,
+    manifest: Manifest,
     pieces: Vec<Piece>,
     config: Config,
     day: TradingDay,
@@ -128,6 +135,7 @@ impl Whole {
         }
         Ok(Whole {
             dir,
+            manifest,
             pieces,
             config,
             day,

@@ -32,7 +32,7 @@ use super::depth::Depth;
 use super::said::{About, BadLine, CODE_GOES_ON, Decimal, Message, Row, Said, Unit};
 use super::shown::Unfinished;
 use super::symbols::Symbols;
-use super::{Fault, Notes, Protocol};
+use super::{Basis, Fault, Notes, Protocol, Snapshot, Told};
 use crate::source::Framing;
 
 const CODES: &[u8] = b"DSTAQO+";
@@ -160,6 +160,52 @@ impl Protocol for Binance {
             self.unfinished.mark(symbol, made, true);
         }
         result
+    }
+
+    fn told(&self, message: &[u8]) -> Told {
+        let Some(message) = Message::new(message).filter(|message| !message.has_more()) else {
+            return Told::Nothing;
+        };
+        let open = self
+            .open
+            .as_ref()
+            .filter(|_| message.code() == CODE_GOES_ON);
+        let is_snapshot = match message.code() {
+            b'D' => false,
+            b'S' => true,
+            _ => match open {
+                Some(open) => open.is_snapshot,
+                None => return Told::Nothing,
+            },
+        };
+        let symbol = self.symbols.known(message.name());
+        let last = message.last();
+        if !is_snapshot {
+            let first = message.before().saturating_add(1);
+            return Told::Changes {
+                group: symbol,
+                first,
+                last,
+            };
+        }
+        let rows = open.into_iter().flat_map(|open| open.rows.iter().copied());
+        let rows = rows.chain(message.rows());
+        let has = self.books.get(symbol as usize).and_then(|book| book.last);
+        Told::Snapshot(Snapshot {
+            symbol,
+            group: symbol,
+            number: last,
+            basis: match has {
+                None => Basis::Begins,
+                Some(has) if has < last => Basis::Ahead,
+                Some(_) => Basis::Whole,
+            },
+            part: 1,
+            parts: 1,
+            rows: rows.map(|row| (row.side, row.price, row.qty)).collect(),
+            are_orders: false,
+            levels_max: None,
+        })
     }
 }
 

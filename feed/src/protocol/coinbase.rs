@@ -21,7 +21,7 @@ use serde::Deserialize;
 use super::binance::text_of;
 use super::plain::{CHANGES, Plain, SNAPSHOT, Snapshots};
 use super::said::{About, BadLine, Decimal, Message, Row, Said};
-use super::{Fault, Notes, Protocol};
+use super::{Fault, Notes, Protocol, Told};
 use crate::source::Framing;
 
 const CODES: &[u8] = b"LSTPKO+";
@@ -67,6 +67,10 @@ impl Protocol for Coinbase {
         out: &mut Vec<Event>,
     ) -> Result<(), Fault> {
         self.0.translate(message, event, out)
+    }
+
+    fn told(&self, message: &[u8]) -> Told {
+        self.0.told(message)
     }
 }
 

@@ -49,7 +49,7 @@ use super::dbn::short_name;
 use super::mdp3_table::{At, Fields, Group, TEMPLATES, Template};
 use super::shown::Shown;
 use super::symbols::Symbols;
-use super::{Fault, Notes, Protocol};
+use super::{Basis, Fault, Notes, Protocol, Snapshot, Told};
 use crate::mdp3::{PREFIX_BYTES, port_of};
 use crate::moldudp64::SessionId;
 use crate::source::Framing;
@@ -491,6 +491,24 @@ impl Protocol for Mdp3 {
             self.end_event(channel, event, out);
         }
         result
+    }
+
+    fn told(&self, message: &[u8]) -> Told {
+        let Ok(message) = Message::parse(message) else {
+            return Told::Nothing;
+        };
+        match message.code {
+            b'W' | b'w' => self.shown_by(&message),
+            b'F' | b'C' | b'P' => Told::Nothing,
+            _ => {
+                let number = message.sequence.into();
+                Told::Changes {
+                    group: message.channel.into(),
+                    first: number,
+                    last: number,
+                }
+            }
+        }
     }
 
     fn lost(&mut self, session: SessionId, out: &mut Vec<Event>) -> bool {
@@ -1098,6 +1116,57 @@ impl Mdp3 {
         let is_news =
             instrument.whole != self.epoch && instrument.seen <= known_to && missed_to <= known_to;
         Ok(is_news.then_some((symbol, known_to)))
+    }
+
+    /// What a snapshot says of an instrument's book.
+    fn shown_by(&self, message: &Message<'_>) -> Told {
+        let (block, fields) = (&message.block, message.block.fields);
+        let security = block.i32(fields.security_id);
+        let number = block.u32(fields.last_msg_seq_num_processed);
+        let (Some(security), Some(number)) = (security, number) else {
+            return Told::Nothing;
+        };
+        let symbol = self.symbols.known(u64::from(security as u32));
+        let none = NEW;
+        let instrument = self.instruments.get(symbol as usize).unwrap_or(&none);
+        let are_orders = message.code == b'w';
+        let rows = message.entries().filter_map(|entry| {
+            let fields = entry.fields;
+            let side = side_of(entry.byte(fields.md_entry_type)?)?;
+            let qty = match are_orders {
+                true => fields.md_display_qty,
+                false => fields.md_entry_size,
+            };
+            let row = (side, entry.price(), Qty(entry.qty(qty)));
+            (is_held(row.1) && row.2.0 > 0).then_some(row)
+        });
+        Told::Snapshot(Snapshot {
+            symbol,
+            group: instrument.channel.into(),
+            number: number.into(),
+            basis: self.basis(instrument, number, are_orders),
+            part: block.u32(fields.current_chunk).unwrap_or(1),
+            parts: block.u32(fields.no_chunks).unwrap_or(1),
+            rows: rows.collect(),
+            are_orders,
+            levels_max: (!are_orders).then_some(instrument.depth),
+        })
+    }
+
+    /// What an instrument's book is made of when a snapshot of it comes.
+    fn basis(&self, instrument: &Instrument, number: u32, are_orders: bool) -> Basis {
+        // Where nothing was missed since the channel's first packet, no snapshot is needed.
+        let is_whole = instrument.whole == self.epoch || self.epoch == 1;
+        if !is_whole || instrument.channel == 0 || are_orders && !instrument.has_orders {
+            return Basis::Begins;
+        }
+        let of_channel = |channel: &&Channel| channel.port == instrument.channel;
+        let channel = self.channels.iter().find(of_channel);
+        let reached = channel.map_or(0, |channel| channel.sequence);
+        match instrument.whole != self.epoch && reached < number {
+            true => Basis::Ahead,
+            false => Basis::Whole,
+        }
     }
 
     /// All levels of an instrument.

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use bus::fixed::Scaled;
-use bus::{Anomaly, Event, Ts};
+use bus::{Anomaly, Event, Price, Qty, Side, Ts};
 
 use crate::moldudp64::SessionId;
 use crate::source::Framing;
@@ -216,11 +216,74 @@ pub trait Protocol {
         Ok(())
     }
 
+    /// What a message says of numbers and whole books, as far as it alone and those before it can tell. To be
+    /// asked right before [`Protocol::translate`] takes the same message, by whoever holds books against
+    /// the feed's own snapshots; nothing else asks.
+    fn told(&self, _message: &[u8]) -> Told {
+        Told::Nothing
+    }
+
     /// Messages of this session are lost. Where the feed itself shows each symbol's book as a whole again,
     /// adds that those lack something which may, and answers true; else nobody knows, and all may.
     fn lost(&mut self, _session: SessionId, _out: &mut Vec<Event>) -> bool {
         false
     }
+}
+
+/// What a message says for whoever holds books against the feed's own snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing.
+    Nothing,
+    /// Books of a group, whose changes are numbered together, come from before `first` to `last`.
+    Changes {
+        /// Which group.
+        group: u32,
+        /// The number of the first change.
+        first: u64,
+        /// The number of the last one.
+        last: u64,
+    },
+    /// A book as it is as a whole, or a part of that.
+    Snapshot(Snapshot),
+}
+
+/// A symbol's book as its feed says that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The symbol's number; 0 where it was not met before.
+    pub symbol: u32,
+    /// With whose changes its own are numbered.
+    pub group: u32,
+    /// The number of the last change that it knows of.
+    pub number: u64,
+    /// What the book is of which it says so.
+    pub basis: Basis,
+    /// Which part this is, from 1, and of how many.
+    pub part: u32,
+    /// How many parts there are.
+    pub parts: u32,
+    /// Side, price and quantity of each level, best first, or of each order; quantities in the symbol's
+    /// units. What no book can hold is left out.
+    pub rows: Vec<(Side, Price, Qty)>,
+    /// Whether the rows are orders.
+    pub are_orders: bool,
+    /// How many levels of a side are shown at most; all that are not worse than the worst where that is
+    /// not said.
+    pub levels_max: Option<usize>,
+}
+
+/// What a book was made of when a snapshot of it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// It is whole, and made of the changes up to the snapshot's number, if they came already, and on.
+    Whole,
+    /// It is not whole: this snapshot begins it, if it can.
+    Begins,
+    /// It lacks changes that this snapshot knows of, and takes over from it.
+    Ahead,
+    /// Nobody knows: neither changes nor snapshots have numbers.
+    Unnumbered,
 }
 
 /// Bits that ask the reader for more than passing the event on.

@@ -2,11 +2,11 @@
 
 use bus::{Event, Flags, Kind, Price, Qty, Side};
 
-use super::Fault;
 use super::depth::Depth;
 use super::said::{CODE_GOES_ON, Message, Unit};
 use super::shown::Unfinished;
 use super::symbols::Symbols;
+use super::{Basis, Fault, Snapshot, Told};
 
 /// So many levels of one message are kept until its last ones come.
 const LEVELS_MAX: usize = 1 << 22;
@@ -108,6 +108,33 @@ impl Plain {
             self.unfinished.mark(symbol, made, true);
         }
         result
+    }
+
+    /// See [`super::Protocol::told`]: of each snapshot that there is one.
+    pub(super) fn told(&self, message: &[u8]) -> Told {
+        let message = Message::new(message).filter(|message| message.code() == SNAPSHOT);
+        let Some(message) = message else {
+            return Told::Nothing;
+        };
+        let symbol = self.symbols.known(message.name());
+        let book = self.books.get(symbol as usize).copied().unwrap_or_default();
+        if book.is_in_snapshot && self.snapshots == Snapshots::InSeveral {
+            return Told::Nothing;
+        }
+        Told::Snapshot(Snapshot {
+            symbol,
+            group: symbol,
+            number: 0,
+            basis: match book.is_whole {
+                true => Basis::Unnumbered,
+                false => Basis::Begins,
+            },
+            part: 1,
+            parts: 1,
+            rows: Vec::new(),
+            are_orders: false,
+            levels_max: None,
+        })
     }
 
     fn show(

@@ -462,6 +462,10 @@ impl<'a> Message<'a> {
         u64::from_be_bytes(*self.bytes.first_chunk().expect("eight of the head"))
     }
 
+    pub(super) fn code(&self) -> u8 {
+        self.bytes[8]
+    }
+
     /// How many decimals a quantity's units stand for.
     pub(super) fn decimals(&self) -> u8 {
         self.bytes[9]

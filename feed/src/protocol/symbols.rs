@@ -16,6 +16,11 @@ pub(super) struct Symbols {
 }
 
 impl Symbols {
+    /// The number of a symbol that was met; 0 for any other.
+    pub(super) fn known(&self, key: u64) -> u32 {
+        self.numbers.get(&key).copied().unwrap_or(0)
+    }
+
     /// The symbol's number, and whether it is met for the first time.
     #[inline]
     pub(super) fn number(&mut self, key: u64) -> Result<(u32, bool), Fault> {

@@ -19,7 +19,7 @@ use bus::{Event, Side, Ts};
 
 use super::plain::{CHANGES, Plain, QUOTE, SNAPSHOT, Snapshots};
 use super::said::{About, BadLine, Decimal, Message, Row, Said};
-use super::{Fault, Notes, Protocol};
+use super::{Fault, Notes, Protocol, Told};
 use crate::source::Framing;
 
 const CODES: &[u8] = b"LSTQ+";
@@ -65,6 +65,10 @@ impl Protocol for Tardis {
         out: &mut Vec<Event>,
     ) -> Result<(), Fault> {
         self.0.translate(message, event, out)
+    }
+
+    fn told(&self, message: &[u8]) -> Told {
+        self.0.told(message)
     }
 }
 

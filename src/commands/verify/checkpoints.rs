@@ -40,15 +40,17 @@ const TRADE: u8 = b'T';
 
 /// One price of a checkpoint. The size is in 1e-9, since it may be divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Row {
-    price: Price,
-    size_e9: i128,
-    orders: Option<u64>,
+pub(super) struct Row {
+    pub(super) price: Price,
+    pub(super) size_e9: i128,
+    pub(super) orders: Option<u64>,
 }
 
 /// Where in the input a checkpoint is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
+    /// Behind the last message up to this number.
+    Message(u64),
     /// Behind the last message up to this time.
     Time(i64),
     /// Behind so many messages that are no trades.
@@ -58,17 +60,19 @@ enum Place {
 
 /// A symbol's book at a place.
 #[derive(Clone, Debug)]
-struct Checkpoint {
+pub(super) struct Checkpoint {
     /// What people call it.
-    name: String,
-    symbol: Option<String>,
-    place: Place,
+    pub(super) name: String,
+    pub(super) symbol: Option<String>,
+    pub(super) place: Place,
     /// The best prices of each side, and how many at most there would be.
-    sides: [Option<Vec<Row>>; 2],
-    shown: usize,
+    pub(super) sides: [Option<Vec<Row>>; 2],
+    pub(super) shown: usize,
+    /// The worst price of each side that is compared.
+    pub(super) worst: [Option<Price>; 2],
     /// All levels and orders of each side.
-    levels: [Option<u64>; 2],
-    orders: [Option<u64>; 2],
+    pub(super) levels: [Option<u64>; 2],
+    pub(super) orders: [Option<u64>; 2],
 }
 
 /// Whether a file says books at places of its input.
@@ -93,14 +97,7 @@ pub fn compare(
     }
     let symbols = symbols(pieces)?;
     let waiting = waiting(checkpoints, &symbols).map_err(fail)?;
-    let mut walk = Walk {
-        books: Books::new(books_of(pieces, config)).map_err(Failure::io)?,
-        fresh: books_of(pieces, config),
-        waiting,
-        changes: BTreeMap::new(),
-        checkpoints: 0,
-        compared: 0,
-    };
+    let mut walk = Walk::new(waiting, false, pieces, config)?;
     let divergence = walk.all(pieces)?;
     let left: usize = walk.waiting.values().map(Vec::len).sum();
     if divergence.is_none() && left > 0 {
@@ -126,14 +123,14 @@ pub fn compare(
 
 /// A run's symbol.
 #[derive(Clone, Debug)]
-struct Known {
-    number: u32,
-    decimals: u8,
+pub(super) struct Known {
+    pub(super) number: u32,
+    pub(super) decimals: u8,
     /// Whether anything but its name was said of it.
     has_events: bool,
 }
 
-fn symbols(pieces: &[Piece]) -> Result<BTreeMap<String, Known>, Failure> {
+pub(super) fn symbols(pieces: &[Piece]) -> Result<BTreeMap<String, Known>, Failure> {
     let mut names: BTreeMap<u32, (String, Known)> = BTreeMap::new();
     for piece in pieces {
         for item in piece.records().map_err(Failure::io)? {
@@ -158,10 +155,10 @@ fn symbols(pieces: &[Piece]) -> Result<BTreeMap<String, Known>, Failure> {
 
 /// A checkpoint that the log has not come to, and what is needed to compare it.
 #[derive(Debug)]
-struct Waiting {
-    checkpoint: Checkpoint,
-    name: String,
-    decimals: u8,
+pub(super) struct Waiting {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) name: String,
+    pub(super) decimals: u8,
 }
 
 /// The checkpoints of each symbol, in the order in which they are met from the back.
@@ -197,15 +194,20 @@ fn waiting(
     Ok(waiting)
 }
 
-struct Walk {
+pub(super) struct Walk {
     books: Books,
     /// What books are begun with.
     fresh: BooksConfig,
-    waiting: BTreeMap<u32, Vec<Waiting>>,
+    pub(super) waiting: BTreeMap<u32, Vec<Waiting>>,
+    /// Checkpoints are snapshots of the feed itself: each symbol's are in order from the back, and those of
+    /// books that lack something are passed over.
+    are_snapshots: bool,
     /// By symbol, its messages that were no trades, the last one met, and where that was.
     changes: BTreeMap<u32, Met>,
-    checkpoints: u64,
-    compared: u64,
+    pub(super) checkpoints: u64,
+    pub(super) compared: u64,
+    /// Checkpoints of books that were known to lack something.
+    pub(super) stale: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +220,25 @@ struct Met {
 }
 
 impl Walk {
-    fn all(&mut self, pieces: &[Piece]) -> Result<Option<Divergence>, Failure> {
+    pub(super) fn new(
+        waiting: BTreeMap<u32, Vec<Waiting>>,
+        are_snapshots: bool,
+        pieces: &[Piece],
+        config: &Config,
+    ) -> Result<Walk, Failure> {
+        Ok(Walk {
+            books: Books::new(books_of(pieces, config)).map_err(Failure::io)?,
+            fresh: books_of(pieces, config),
+            waiting,
+            are_snapshots,
+            changes: BTreeMap::new(),
+            checkpoints: 0,
+            compared: 0,
+            stale: 0,
+        })
+    }
+
+    pub(super) fn all(&mut self, pieces: &[Piece]) -> Result<Option<Divergence>, Failure> {
         // Each log has books of its own, as its shard had: some feeds give an order's number again once it is free,
         // to any symbol. Where a run changed its number of shards, the same books go through all logs.
         let is_one = pieces.iter().all(|piece| piece.part == 0);
@@ -255,7 +275,7 @@ impl Walk {
         let met: Vec<(u32, Met)> = self.changes.iter().map(|(s, met)| (*s, *met)).collect();
         for (symbol, met) in met {
             let found = self.meet(symbol, met, |place| match place {
-                Place::Time(_) | Place::End => true,
+                Place::Message(_) | Place::Time(_) | Place::End => true,
                 Place::Changes(changes) => changes == met.changes,
             });
             if found.is_some() {
@@ -272,6 +292,7 @@ impl Walk {
         if let Some(met) = met.filter(|met| met.seq != event.seq) {
             let ts = event.ts_event.0;
             let found = self.meet(event.symbol, met, |place| match place {
+                Place::Message(seq) => event.seq > seq,
                 Place::Time(ns) => ts > ns,
                 Place::Changes(changes) => changes == met.changes,
                 Place::End => false,
@@ -279,6 +300,17 @@ impl Walk {
             if found.is_some() {
                 return found;
             }
+        }
+        if met.is_none()
+            && self.are_snapshots
+            && let Some(waiting) = self.waiting.get_mut(&event.symbol)
+        {
+            // Nothing was said of the book before.
+            let is_early = |one: &mut Waiting| match one.checkpoint.place {
+                Place::Message(seq) => seq < event.seq,
+                Place::Time(_) | Place::Changes(_) | Place::End => false,
+            };
+            self.stale += std::iter::from_fn(|| waiting.pop_if(is_early)).count() as u64;
         }
         let met = self.changes.entry(event.symbol).or_insert(Met {
             changes: 0,
@@ -301,9 +333,17 @@ impl Walk {
     ) -> Option<Divergence> {
         let waiting = self.waiting.get_mut(&symbol)?;
         let is_due = |one: &mut Waiting| is_due(one.checkpoint.place);
-        let due: Vec<Waiting> = waiting.extract_if(.., is_due).collect();
-        let any = !due.is_empty();
+        let due: Vec<Waiting> = match self.are_snapshots {
+            true => std::iter::from_fn(|| waiting.pop_if(is_due)).collect(),
+            false => waiting.extract_if(.., is_due).collect(),
+        };
+        let mut any = false;
         for one in due {
+            if self.are_snapshots && self.books.is_stale(symbol) {
+                self.stale += 1;
+                continue;
+            }
+            any = true;
             self.checkpoints += 1;
             let found = self.checkpoint(symbol, &one);
             if let Some((side, level, what, book, oracle)) = found {
@@ -343,8 +383,14 @@ impl Walk {
         for (index, side) in [Side::Buy, Side::Sell].into_iter().enumerate() {
             let mut all: Vec<Level> = Vec::new();
             self.books.depth(symbol, side, usize::MAX, &mut all);
+            if let Some(worst) = checkpoint.worst[index] {
+                all.retain(|level| match side {
+                    Side::Buy => level.price >= worst,
+                    _ => level.price <= worst,
+                });
+            }
             if let Some(rows) = &checkpoint.sides[index] {
-                for level in 0..checkpoint.shown.max(rows.len()) {
+                for level in 0..checkpoint.shown.min(all.len()).max(rows.len()) {
                     let theirs = rows.get(level);
                     let has_orders = theirs.is_none_or(|row| row.orders.is_some());
                     let ours = all.get(level).map(|level| Row {
@@ -381,7 +427,7 @@ impl Walk {
 type Differs = (Side, Option<usize>, &'static str, String, String);
 
 /// A quantity of a symbol with so many decimals, in 1e-9, or finer ones cut off.
-fn size_e9(qty: i64, decimals: u8) -> i128 {
+pub(super) fn size_e9(qty: i64, decimals: u8) -> i128 {
     match decimals {
         0..=9 => i128::from(qty) * 10i128.pow(9 - u32::from(decimals)),
         _ => i128::from(qty) / 10i128.pow(u32::from(decimals) - 9),
@@ -480,6 +526,7 @@ fn checkpoint(name: String, value: &Value) -> Result<Checkpoint, String> {
         place,
         sides,
         shown: SHOWN,
+        worst: [None; 2],
         levels,
         orders: [whole("bid_orders")?, whole("ask_orders")?],
         name,
@@ -516,6 +563,7 @@ fn at_end(symbol: &str, value: &Value) -> Result<Option<Checkpoint>, String> {
         place: Place::End,
         sides,
         shown: 1,
+        worst: [None; 2],
         levels,
         orders: [None, None],
     }))
