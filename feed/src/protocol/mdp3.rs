@@ -36,17 +36,25 @@
 //! that it knows of already change nothing.
 //!
 //! Where packets of a channel are lost, each of its instruments may lack something, and so may those that
-//! are met only later: they are stale, whatever comes for them, until such a snapshot.
+//! are met only later: they are stale until such a snapshot, or, where their books are of price levels, until
+//! their own numbers say that they lost nothing (tag 83, RptSeq, which counts an instrument's entries over the
+//! templates of levels, trades, volume, limits and statistics alike). Messages of orders have no such number, so
+//! it proves nothing of a book of orders. A hole in an instrument's numbers makes it stale in any case, until a
+//! snapshot, which says the last number it knows of.
 //!
 //! A message's time is when the event was matched, that of the packet where it does not say. Prices
 //! are in 1e-7 in older templates, in 1e-9 in newer ones.
 
+mod message;
+
 use std::collections::HashMap;
+
+pub(crate) use message::is_template;
+use message::{Block, Entries, Message, letter};
 
 use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
 
 use super::dbn::short_name;
-use super::mdp3_table::{At, Fields, Group, TEMPLATES, Template};
 use super::shown::Shown;
 use super::symbols::Symbols;
 use super::{Basis, Fault, Notes, Protocol, Snapshot, Told};
@@ -54,20 +62,12 @@ use crate::mdp3::{PREFIX_BYTES, port_of};
 use crate::moldudp64::SessionId;
 use crate::source::Framing;
 
-/// What each message begins with: the prefix, then block length, template, schema and version.
-const HEADER_BYTES: usize = PREFIX_BYTES + 8;
-/// The number of CME's schema.
-const SCHEMA: u16 = 1;
-
 /// So many orders are remembered at most, over all instruments.
 const ORDERS_MAX: usize = 1 << 24;
 /// An order with more than so many others behind it goes to the end instead.
 const MOVES_MAX: usize = 1 << 10;
 /// How many levels a side has where nothing says.
 const DEPTH: usize = 10;
-
-/// The bit of the match event indicator that ends an event.
-const END_OF_EVENT: u8 = 0x80;
 
 /// What was done to a level or an order.
 mod action {
@@ -79,245 +79,6 @@ mod action {
     /// The best level and the others up to this.
     pub(super) const DELETE_FROM: u8 = 4;
     pub(super) const OVERLAY: u8 = 5;
-}
-
-/// Where in the table each template is, by its number; one past the end where it is not there.
-const PLACES: [u8; 256] = {
-    let mut places = [TEMPLATES.len() as u8; 256];
-    let mut place = 0;
-    while place < TEMPLATES.len() {
-        places[TEMPLATES[place].id as usize] = place as u8;
-        place += 1;
-    }
-    places
-};
-
-fn template(id: u16) -> Option<&'static Template> {
-    TEMPLATES.get(usize::from(*PLACES.get(usize::from(id))?))
-}
-
-/// Whether there is a template of this number.
-pub(crate) fn is_template(id: u16) -> bool {
-    template(id).is_some()
-}
-
-/// The template's letter for reports: older and newer ones of a kind have the same.
-const fn letter(id: u16) -> u8 {
-    match id {
-        32 | 46 => b'B',
-        43 | 47 => b'O',
-        42 | 48 => b'T',
-        37 => b'V',
-        33 | 49 => b'D',
-        34 | 50 => b'L',
-        35 | 51 => b'S',
-        38 | 52 => b'W',
-        44 | 53 => b'w',
-        27 | 54 => b'F',
-        29 | 56 => b'C',
-        41 | 55 => b'P',
-        30 => b'H',
-        39 => b'q',
-        4 => b'R',
-        12 => b'h',
-        15 => b'i',
-        16 => b'o',
-        _ => b'?',
-    }
-}
-
-/// Fields with their names.
-#[derive(Clone, Copy)]
-struct Block<'a> {
-    bytes: &'a [u8],
-    fields: &'static Fields,
-    version: u16,
-}
-
-impl Block<'_> {
-    #[inline]
-    fn get<const N: usize>(&self, at: At) -> Option<[u8; N]> {
-        if self.version < u16::from(at.since) {
-            return None;
-        }
-        let from = usize::from(at.offset);
-        let bytes = self.bytes.get(from..from + N)?;
-        Some(bytes.try_into().expect("as many"))
-    }
-
-    #[inline]
-    fn byte(&self, at: At) -> Option<u8> {
-        self.get(at).map(|[byte]| byte)
-    }
-
-    #[inline]
-    fn u32(&self, at: At) -> Option<u32> {
-        self.get(at).map(u32::from_le_bytes)
-    }
-
-    /// `None` for the null value too.
-    #[inline]
-    fn i32(&self, at: At) -> Option<i32> {
-        let value = self.get(at).map(i32::from_le_bytes);
-        value.filter(|value| *value != i32::MAX)
-    }
-
-    /// `None` for the null value too.
-    #[inline]
-    fn u64(&self, at: At) -> Option<u64> {
-        let value = self.get(at).map(u64::from_le_bytes);
-        value.filter(|value| *value != u64::MAX)
-    }
-
-    /// The price; [`Price::NONE`] where there is none, or beyond what ours can say.
-    #[inline]
-    fn price(&self) -> Price {
-        let units = self.get(self.fields.md_entry_px).map(i64::from_le_bytes);
-        let units = units.filter(|units| *units != i64::MAX);
-        let price = units.and_then(|units| units.checked_mul(self.fields.price_unit));
-        price.map_or(Price::NONE, Price)
-    }
-
-    /// A quantity; 0 where there is none.
-    #[inline]
-    fn qty(&self, at: At) -> i64 {
-        self.i32(at).unwrap_or(0).max(0).into()
-    }
-}
-
-/// The entries of a group.
-#[derive(Clone, Copy)]
-struct Entries<'a> {
-    bytes: &'a [u8],
-    each: usize,
-    count: usize,
-    fields: &'static Fields,
-    version: u16,
-}
-
-impl<'a> Entries<'a> {
-    fn get(&self, index: usize) -> Option<Block<'a>> {
-        let bytes = self.bytes.get(index * self.each..(index + 1) * self.each);
-        bytes.filter(|_| index < self.count).map(|bytes| Block {
-            bytes,
-            fields: self.fields,
-            version: self.version,
-        })
-    }
-
-    fn iter(self) -> impl Iterator<Item = Block<'a>> {
-        (0..self.count).filter_map(move |index| self.get(index))
-    }
-}
-
-/// A message taken apart.
-struct Message<'a> {
-    code: u8,
-    sent: u64,
-    sequence: u32,
-    channel: u16,
-    block: Block<'a>,
-    /// The first groups; more are not read.
-    groups: [Option<Entries<'a>>; 2],
-}
-
-impl<'a> Message<'a> {
-    fn parse(message: &'a [u8]) -> Result<Message<'a>, Fault> {
-        if message.is_empty() {
-            return Err(Fault::Empty);
-        }
-        let got = message.len() as u16;
-        let Some((header, rest)) = message.split_first_chunk::<HEADER_BYTES>() else {
-            let (code, want) = (0, HEADER_BYTES as u16);
-            return Err(Fault::Length { code, got, want });
-        };
-        let word = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-        let at = PREFIX_BYTES;
-        let (len, id, schema, version) = (word(at), word(at + 2), word(at + 4), word(at + 6));
-        let Some(template) = template(id).filter(|_| schema == SCHEMA) else {
-            return Err(Fault::UnknownType {
-                code: u8::try_from(id).unwrap_or(0),
-                len_bytes: got,
-            });
-        };
-        let code = letter(id);
-        let length = |want: usize| Fault::Length {
-            code,
-            got,
-            want: u16::try_from(want).unwrap_or(u16::MAX),
-        };
-        let len = usize::from(len);
-        let Some((block, mut rest)) = rest.split_at_checked(len) else {
-            return Err(length(HEADER_BYTES + len));
-        };
-        let mut groups = [None; 2];
-        for (index, group) in template.groups.iter().enumerate() {
-            let Some((entries, behind)) = group_at(group, rest, version) else {
-                break;
-            };
-            let want = entries.each * entries.count;
-            let Some((bytes, behind)) = behind.split_at_checked(want) else {
-                return Err(length(message.len() - behind.len() + want));
-            };
-            if let Some(slot) = groups.get_mut(index) {
-                *slot = Some(Entries { bytes, ..entries });
-            }
-            rest = behind;
-        }
-        Ok(Message {
-            code,
-            sent: u64::from_le_bytes(header[..8].try_into().expect("eight bytes")),
-            sequence: u32::from_le_bytes(header[8..12].try_into().expect("four bytes")),
-            channel: word(12),
-            block: Block {
-                bytes: block,
-                fields: &template.block,
-                version,
-            },
-            groups,
-        })
-    }
-
-    fn ts_event(&self) -> Option<Ts> {
-        let said = self.block.u64(self.block.fields.transact_time);
-        i64::try_from(said.unwrap_or(self.sent)).ok().map(Ts)
-    }
-
-    fn entries(&self) -> impl Iterator<Item = Block<'a>> + use<'a> {
-        self.groups[0].into_iter().flat_map(Entries::iter)
-    }
-
-    fn ends_event(&self) -> bool {
-        let indicator = self.block.byte(self.block.fields.match_event_indicator);
-        indicator.is_some_and(|bits| bits & END_OF_EVENT != 0)
-    }
-
-    /// A field that does not say what it must.
-    fn wrong(&self, entry: &Block<'_>, at: At) -> Fault {
-        Fault::Field {
-            code: self.code,
-            offset_bytes: at.offset as u8,
-            got: entry.byte(at).unwrap_or(0),
-        }
-    }
-}
-
-/// The group that begins here, without its entries, and what is behind its dimensions. A message
-/// of an older version ends before the groups that came later.
-fn group_at<'a>(
-    group: &'static Group,
-    bytes: &'a [u8],
-    version: u16,
-) -> Option<(Entries<'a>, &'a [u8])> {
-    let (dimensions, behind) = bytes.split_at_checked(if group.is_wide { 8 } else { 3 })?;
-    let entries = Entries {
-        bytes: &[],
-        each: u16::from_le_bytes([dimensions[0], dimensions[1]]).into(),
-        count: (*dimensions.last().expect("three or eight")).into(),
-        fields: &group.fields,
-        version,
-    };
-    Some((entries, behind))
 }
 
 /// The decoder, and what has to be remembered of the messages before.
@@ -360,6 +121,10 @@ struct Instrument {
     has_orders: bool,
     /// It was said that the book lacks something.
     is_stale: bool,
+    /// The number of its last entry (RptSeq); 0 while none is known.
+    numbered_to: u32,
+    /// The book lacks something that the numbers to come say nothing of.
+    has_hole: bool,
     /// The prices that each side shows, best first; none where it was not said.
     levels: [Vec<Price>; 2],
     /// It was changed in an event that goes on; how often, and by which message's which event last.
@@ -466,9 +231,10 @@ impl Protocol for Mdp3 {
                 self.trade(message, event, &entry, out)
             }),
             b'V' | b'D' | b'L' | b'S' | b'q' => each(message.entries(), |entry| {
-                let (symbol, _) = self.instrument(message, event, &entry, out)?;
+                let (symbol, is_news) = self.instrument(message, event, &entry, out)?;
+                let numbered = self.number(symbol, is_news, event, &entry, out);
                 out.push(info(message, event, &entry, symbol));
-                Ok(())
+                numbered
             }),
             b'W' => {
                 ends = true;
@@ -625,6 +391,7 @@ impl Mdp3 {
             let of_channel = self.instruments.iter_mut();
             for instrument in of_channel.filter(|i| i.channel == channel.port) {
                 (instrument.seen, instrument.known_to) = (0, 0);
+                instrument.numbered_to = 0;
             }
         }
     }
@@ -643,6 +410,63 @@ impl Mdp3 {
         let instrument = &mut self.instruments[symbol as usize];
         (instrument.channel, instrument.seen) = (message.channel, message.sequence);
         Ok((symbol, message.sequence > instrument.known_to))
+    }
+
+    /// The entry's number among those of its instrument, which all kinds of entries share: none may be missing
+    /// before it. Where packets were lost, the next number in order proves that none of them had any.
+    #[inline]
+    fn number(
+        &mut self,
+        symbol: u32,
+        is_news: bool,
+        event: &Event,
+        entry: &Block<'_>,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let number = entry.u32(entry.fields.rpt_seq);
+        let number = number.filter(|number| *number != u32::MAX).unwrap_or(0);
+        let instrument = &mut self.instruments[symbol as usize];
+        let last = instrument.numbered_to;
+        if !is_news || number <= last {
+            return Ok(());
+        }
+        instrument.numbered_to = number;
+        if number == last + 1 && !instrument.is_stale {
+            return Ok(());
+        }
+        self.look_at_number(symbol, last, number, event, out)
+    }
+
+    /// A number that is not the next one, or that of a stale instrument. The first number ever is 1.
+    #[cold]
+    fn look_at_number(
+        &mut self,
+        symbol: u32,
+        last: u32,
+        number: u32,
+        event: &Event,
+        out: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let instrument = &mut self.instruments[symbol as usize];
+        let is_next = number == last + 1;
+        if instrument.is_stale {
+            instrument.has_hole |= !is_next;
+            if !instrument.has_hole && !instrument.has_orders {
+                instrument.is_stale = false;
+                out.push(note(event, symbol, Flags::WHOLE));
+            }
+            return Ok(());
+        }
+        // Where an instrument was joined it may have any number.
+        if last == 0 {
+            return Ok(());
+        }
+        (instrument.is_stale, instrument.has_hole) = (true, true);
+        // Whatever snapshot there was before, the next one is needed.
+        instrument.whole = 0;
+        out.push(note(event, symbol, Flags::STALE));
+        let (last, next) = (last.into(), u64::from(number) - 1);
+        Err(Fault::Missed { last, next })
     }
 
     /// The number of an instrument, which is named when it is met first, or by another name.
@@ -742,6 +566,7 @@ impl Mdp3 {
     ) -> Result<(), Fault> {
         let fields = entry.fields;
         let (symbol, is_news) = self.instrument(message, event, entry, out)?;
+        let numbered = self.number(symbol, is_news, event, entry, out);
         let entry_type = entry.byte(fields.md_entry_type).unwrap_or(0);
         let from = out.len();
         let result = match (entry_type, side_of(entry_type)) {
@@ -766,7 +591,7 @@ impl Mdp3 {
             }
         };
         self.changed(symbol, message, from, out);
-        result
+        numbered.and(result)
     }
 
     /// A level comes, changes or goes; `event` has its symbol and side.
@@ -1052,6 +877,8 @@ impl Mdp3 {
                 self.clear(symbol as u32, event, out);
                 let instrument = &mut self.instruments[symbol];
                 (instrument.seen, instrument.known_to) = (0, 0);
+                // An empty book lacks nothing, if what comes begins with 1.
+                (instrument.numbered_to, instrument.has_hole) = (0, false);
             }
         }
     }
@@ -1064,7 +891,8 @@ impl Mdp3 {
         out: &mut Vec<Event>,
     ) -> Result<(), Fault> {
         let fields = entry.fields;
-        let (symbol, _) = self.instrument(message, event, entry, out)?;
+        let (symbol, is_news) = self.instrument(message, event, entry, out)?;
+        let numbered = self.number(symbol, is_news, event, entry, out);
         let said = info(message, event, entry, symbol);
         let id = entry.u32(fields.md_trade_entry_id);
         let (kind, flags) = match entry.byte(fields.md_update_action) {
@@ -1089,7 +917,7 @@ impl Mdp3 {
             },
             ..said
         });
-        Ok(())
+        numbered
     }
 
     /// The instrument of a snapshot, if that is news.
@@ -1107,12 +935,13 @@ impl Mdp3 {
         };
         let symbol = self.symbol(security, None, event, out)?;
         let instrument = &self.instruments[symbol as usize];
-        let of_port = |channel: &&Channel| channel.port == message.channel;
-        let missed_to = self
-            .channels
-            .iter()
-            .find(of_port)
-            .map_or(0, |c| c.missed_to);
+        // Snapshots may come on another port, and an instrument of which nothing else came may be of any
+        // channel: then the only one there is.
+        let channels = || self.channels.iter().filter(|c| c.sequence > 0);
+        let own = channels().find(|c| c.port == instrument.channel);
+        let same = channels().find(|c| c.port == message.channel);
+        let only = channels().next().filter(|_| channels().count() == 1);
+        let missed_to = own.or(same).or(only).map_or(0, |c| c.missed_to);
         let is_news =
             instrument.whole != self.epoch && instrument.seen <= known_to && missed_to <= known_to;
         Ok(is_news.then_some((symbol, known_to)))
@@ -1156,7 +985,7 @@ impl Mdp3 {
     /// What an instrument's book is made of when a snapshot of it comes.
     fn basis(&self, instrument: &Instrument, number: u32, are_orders: bool) -> Basis {
         // Where nothing was missed since the channel's first packet, no snapshot is needed.
-        let is_whole = instrument.whole == self.epoch || self.epoch == 1;
+        let is_whole = instrument.whole == self.epoch || self.epoch == 1 && !instrument.has_hole;
         if !is_whole || instrument.channel == 0 || are_orders && !instrument.has_orders {
             return Basis::Begins;
         }
@@ -1184,6 +1013,9 @@ impl Mdp3 {
             return Ok(());
         }
         (instrument.known_to, instrument.whole) = (known_to, self.epoch);
+        let (block, fields) = (&message.block, message.block.fields);
+        instrument.numbered_to = block.u32(fields.rpt_seq).unwrap_or(0);
+        instrument.has_hole = false;
         let was_stale = std::mem::take(&mut instrument.is_stale);
         if was_stale {
             out.push(note(event, symbol, Flags::WHOLE));
@@ -1229,7 +1061,8 @@ impl Mdp3 {
     /// What was to make a book whole did not.
     fn lacks_some(&mut self, symbol: u32, event: &Event, is_so: bool, out: &mut Vec<Event>) {
         if is_so {
-            self.instruments[symbol as usize].is_stale = true;
+            let instrument = &mut self.instruments[symbol as usize];
+            (instrument.is_stale, instrument.has_hole) = (true, true);
             out.push(note(event, symbol, Flags::STALE));
         }
     }
@@ -1266,6 +1099,8 @@ impl Mdp3 {
         let mut was_stale = false;
         if is_last {
             instrument.whole = self.epoch;
+            // A snapshot of orders does not say the last number.
+            (instrument.numbered_to, instrument.has_hole) = (0, false);
             was_stale = std::mem::take(&mut instrument.is_stale);
         }
         if was_stale {
@@ -1422,6 +1257,8 @@ const NEW: Instrument = Instrument {
     chunk: 0,
     has_orders: false,
     is_stale: false,
+    numbered_to: 0,
+    has_hole: false,
     levels: [Vec::new(), Vec::new()],
     is_open: false,
     changes: 0,

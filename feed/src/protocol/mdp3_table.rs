@@ -29,6 +29,7 @@ pub(super) struct Fields {
     pub order_id: At,
     pub order_update_action: At,
     pub reference_id: At,
+    pub rpt_seq: At,
     pub security_group: At,
     pub security_id: At,
     pub security_trading_status: At,
@@ -78,6 +79,7 @@ const NONE: Fields = Fields {
     order_id: NOWHERE,
     order_update_action: NOWHERE,
     reference_id: NOWHERE,
+    rpt_seq: NOWHERE,
     security_group: NOWHERE,
     security_id: NOWHERE,
     security_trading_status: NOWHERE,
@@ -123,32 +125,32 @@ pub(super) static TEMPLATES: [Template; 29] = [
     // MDIncrementalRefreshBook
     Template { id: 32, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, md_price_level: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_entry_type: At { offset: 26, since: 0 }, price_unit: 100, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, rpt_seq: At { offset: 16, since: 0 }, md_price_level: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_entry_type: At { offset: 26, since: 0 }, price_unit: 100, ..NONE } },
         // NoOrderIDEntries
         Group { is_wide: true, fields: Fields { order_id: At { offset: 0, since: 0 }, md_order_priority: At { offset: 8, since: 0 }, md_display_qty: At { offset: 16, since: 0 }, reference_id: At { offset: 20, since: 0 }, order_update_action: At { offset: 21, since: 0 }, ..NONE } },
     ] },
     // MDIncrementalRefreshDailyStatistics
     Template { id: 33, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, md_entry_type: At { offset: 24, since: 0 }, price_unit: 100, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, rpt_seq: At { offset: 16, since: 0 }, md_entry_type: At { offset: 24, since: 0 }, price_unit: 100, ..NONE } },
     ] },
     // MDIncrementalRefreshLimitsBanding
     Template { id: 34, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { security_id: At { offset: 24, since: 0 }, ..NONE } },
+        Group { is_wide: false, fields: Fields { security_id: At { offset: 24, since: 0 }, rpt_seq: At { offset: 28, since: 0 }, ..NONE } },
     ] },
     // MDIncrementalRefreshSessionStatistics
     Template { id: 35, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, md_entry_type: At { offset: 18, since: 0 }, md_entry_size: At { offset: 19, since: 8 }, price_unit: 100, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, rpt_seq: At { offset: 12, since: 0 }, md_entry_type: At { offset: 18, since: 0 }, md_entry_size: At { offset: 19, since: 8 }, price_unit: 100, ..NONE } },
     ] },
     // MDIncrementalRefreshVolume
     Template { id: 37, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_size: At { offset: 0, since: 0 }, security_id: At { offset: 4, since: 0 }, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_size: At { offset: 0, since: 0 }, security_id: At { offset: 4, since: 0 }, rpt_seq: At { offset: 8, since: 0 }, ..NONE } },
     ] },
     // SnapshotFullRefresh
-    Template { id: 38, block: Fields { last_msg_seq_num_processed: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, ..NONE }, groups: &[
+    Template { id: 38, block: Fields { last_msg_seq_num_processed: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, rpt_seq: At { offset: 12, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
         Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, md_price_level: At { offset: 16, since: 0 }, md_entry_type: At { offset: 21, since: 0 }, price_unit: 100, ..NONE } },
     ] },
@@ -167,7 +169,7 @@ pub(super) static TEMPLATES: [Template; 29] = [
     // MDIncrementalRefreshTradeSummary
     Template { id: 42, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, aggressor_side: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_trade_entry_id: At { offset: 26, since: 7 }, price_unit: 100, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, rpt_seq: At { offset: 16, since: 0 }, aggressor_side: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_trade_entry_id: At { offset: 26, since: 7 }, price_unit: 100, ..NONE } },
         // NoOrderIDEntries
         Group { is_wide: true, fields: Fields { ..NONE } },
     ] },
@@ -184,7 +186,7 @@ pub(super) static TEMPLATES: [Template; 29] = [
     // MDIncrementalRefreshBook
     Template { id: 46, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, md_price_level: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_entry_type: At { offset: 26, since: 0 }, price_unit: 1, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, rpt_seq: At { offset: 16, since: 0 }, md_price_level: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_entry_type: At { offset: 26, since: 0 }, price_unit: 1, ..NONE } },
         // NoOrderIDEntries
         Group { is_wide: true, fields: Fields { order_id: At { offset: 0, since: 0 }, md_order_priority: At { offset: 8, since: 0 }, md_display_qty: At { offset: 16, since: 0 }, reference_id: At { offset: 20, since: 0 }, order_update_action: At { offset: 21, since: 0 }, ..NONE } },
     ] },
@@ -196,27 +198,27 @@ pub(super) static TEMPLATES: [Template; 29] = [
     // MDIncrementalRefreshTradeSummary
     Template { id: 48, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, aggressor_side: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_trade_entry_id: At { offset: 26, since: 0 }, price_unit: 1, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, rpt_seq: At { offset: 16, since: 0 }, aggressor_side: At { offset: 24, since: 0 }, md_update_action: At { offset: 25, since: 0 }, md_trade_entry_id: At { offset: 26, since: 0 }, price_unit: 1, ..NONE } },
         // NoOrderIDEntries
         Group { is_wide: true, fields: Fields { ..NONE } },
     ] },
     // MDIncrementalRefreshDailyStatistics
     Template { id: 49, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, md_entry_type: At { offset: 24, since: 0 }, price_unit: 1, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, security_id: At { offset: 12, since: 0 }, rpt_seq: At { offset: 16, since: 0 }, md_entry_type: At { offset: 24, since: 0 }, price_unit: 1, ..NONE } },
     ] },
     // MDIncrementalRefreshLimitsBanding
     Template { id: 50, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { security_id: At { offset: 24, since: 0 }, ..NONE } },
+        Group { is_wide: false, fields: Fields { security_id: At { offset: 24, since: 0 }, rpt_seq: At { offset: 28, since: 0 }, ..NONE } },
     ] },
     // MDIncrementalRefreshSessionStatistics
     Template { id: 51, block: Fields { transact_time: At { offset: 0, since: 0 }, match_event_indicator: At { offset: 8, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
-        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, md_entry_type: At { offset: 18, since: 0 }, md_entry_size: At { offset: 19, since: 0 }, price_unit: 1, ..NONE } },
+        Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, rpt_seq: At { offset: 12, since: 0 }, md_entry_type: At { offset: 18, since: 0 }, md_entry_size: At { offset: 19, since: 0 }, price_unit: 1, ..NONE } },
     ] },
     // SnapshotFullRefresh
-    Template { id: 52, block: Fields { last_msg_seq_num_processed: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, ..NONE }, groups: &[
+    Template { id: 52, block: Fields { last_msg_seq_num_processed: At { offset: 0, since: 0 }, security_id: At { offset: 8, since: 0 }, rpt_seq: At { offset: 12, since: 0 }, ..NONE }, groups: &[
         // NoMDEntries
         Group { is_wide: false, fields: Fields { md_entry_px: At { offset: 0, since: 0 }, md_entry_size: At { offset: 8, since: 0 }, md_price_level: At { offset: 16, since: 0 }, md_entry_type: At { offset: 21, since: 0 }, price_unit: 1, ..NONE } },
     ] },
