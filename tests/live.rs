@@ -405,7 +405,7 @@ fn log_in(server: &TcpListener) -> (TcpStream, u64) {
         assert!(count > 0, "it closed before its login");
         bytes.extend(&some[..count]);
         if let Some(len) = bus::soupbintcp::whole(&bytes).expect("packets") {
-            match Packet::parse(&bytes[2..len]) {
+            match Packet::parse(&bytes[..len]) {
                 Ok(Packet::Login(login)) => return (stream, login.sequence),
                 other => panic!("{other:?}"),
             }

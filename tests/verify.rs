@@ -866,12 +866,14 @@ fn cme_packet(sequence: u32, id: u16, block: &[u8], each: u16, entries: &[Vec<u8
 }
 
 /// Levels of two instruments of a channel from its first packet on, changed one by one, and snapshots of them as
-/// they were some packets ago. With `wrong`, this packet says one lot more than the exchange's book has.
-fn cme_capture(wrong: Option<u32>) -> Vec<u8> {
+/// they were some packets ago; and the packets that the snapshots are as of. With `wrong`, this packet says one
+/// lot more than the exchange's book has.
+fn cme_capture(wrong: Option<u32>) -> (Vec<u8>, Vec<u32>) {
     let mut random = Random(9);
     let mut lots = [[0i32; 3]; 2];
     let mut states = vec![lots];
     let mut numbers = [0u32; 2];
+    let mut known = Vec::new();
     let mut bytes = wire::pcap_header(65_535, 1);
     let mut ns = wire::OPEN_NS;
     let mut send = |packet: Vec<u8>| {
@@ -901,6 +903,7 @@ fn cme_capture(wrong: Option<u32>) -> Vec<u8> {
         states.push(lots);
         if sequence > 10 && sequence % 15 == 0 {
             let known_to = sequence - random.within(0..4) as u32;
+            known.push(known_to);
             for (index, lots) in states[known_to as usize].iter().enumerate() {
                 let mut block = vec![0; 59];
                 block[..4].copy_from_slice(&known_to.to_le_bytes());
@@ -917,7 +920,7 @@ fn cme_capture(wrong: Option<u32>) -> Vec<u8> {
             }
         }
     }
-    bytes
+    (bytes, known)
 }
 
 #[test]
@@ -925,7 +928,8 @@ fn a_channels_loop_of_snapshots_shows_an_increment_that_was_wrong() {
     let _alone = alone();
     let folder = Folder::quick("verify-loop");
     let config = "[source]\ndate = \"2018-09-12\"\n";
-    let file = folder.write("right.pcap", cme_capture(None));
+    let (right, known) = cme_capture(None);
+    let file = folder.write("right.pcap", right);
     let run = replay(&folder, "right", &file, config);
     let said = verify(&run, "snapshots").expect(0).json();
     assert_eq!(said["snapshots"], 80, "{said}");
@@ -935,7 +939,9 @@ fn a_channels_loop_of_snapshots_shows_an_increment_that_was_wrong() {
         (&2.into(), &240.into()),
         "{said}"
     );
-    let file = folder.write("wrong.pcap", cme_capture(Some(297)));
+    // The last one that the snapshot knows of, so that no other takes its place.
+    let (wrong, _) = cme_capture(Some(known[19]));
+    let file = folder.write("wrong.pcap", wrong);
     let run = replay(&folder, "wrong", &file, config);
     let said = verify(&run, "snapshots").expect(4).json();
     let found = &said["first_divergence"];
