@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use bus::Ts;
 use bus::clock::{Clock, MachineClock};
 use feed::retransmit::{AskCounts, Asked, Missing};
 use feed::source::{Capture, Pace, Paced, Polled, Source, SourceError, Speed};
@@ -98,6 +99,10 @@ impl<S: Source> Source for Live<S> {
             self.received_ns = Some(self.clock.now_ns());
         }
         Ok(polled)
+    }
+
+    fn now(&self) -> Option<Ts> {
+        self.inner.now()
     }
 
     fn lines(&self) -> &[feed::source::Line] {

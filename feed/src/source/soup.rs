@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 
+use bus::Ts;
 use bus::clock::{Clock, MachineClock};
 use bus::soupbintcp::{Fault, LENGTH_MAX, Login, Said};
 
@@ -192,6 +193,10 @@ impl Source for Soup {
             wire_bytes: self.payload.len() as u32,
             place,
         }))
+    }
+
+    fn now(&self) -> Option<Ts> {
+        Some(self.clock.wall())
     }
 
     fn lines(&self) -> &[Line] {
