@@ -15,7 +15,9 @@ use bus::{Event, Kind};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use feed::iextp::Segments;
 use feed::moldudp64::{Blocks, Header};
-use feed::protocol::{Binance, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol};
+use feed::protocol::{
+    Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis,
+};
 use feed::source::{Capture, CaptureOptions, Framing, Polled, Source};
 
 const CONFIG: BooksConfig = BooksConfig {
@@ -390,6 +392,70 @@ fn binance(random: &mut Random, number: u64, out: &mut Vec<u8>) {
     }
 }
 
+/// What a source makes of a line: name, code, five decimals of quantity, times, numbers, and rows of side, price,
+/// quantity and number.
+fn said(code: u8, number: u64, rows: &[(u64, u64, u64, u64)], out: &mut Vec<u8>) {
+    out.extend(b"BTC-USD ");
+    out.extend([code, 5, 0, 0]);
+    for head in [time(number), time(number), 0, 0, 0] {
+        out.extend(head.to_le_bytes());
+    }
+    for (side, price, qty, id) in rows {
+        out.push(*side as u8);
+        for field in [price, qty, id] {
+            out.extend(field.to_le_bytes());
+        }
+    }
+}
+
+/// A level of a book whose prices are a hundredth apart: side, price, quantity, and no number.
+fn level(random: &mut Random) -> (u64, u64, u64, u64) {
+    let side = 1 + random.below(2);
+    let price = 61_000_000_000_000 + side * 10_000_000_000 + random.below(500) * 10_000_000;
+    (side, price, random.below(4) * 12_345, 0)
+}
+
+/// Coinbase's level2: a level a message, behind a snapshot.
+fn coinbase(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    let code = if number == 0 { b'S' } else { b'L' };
+    said(code, number, &[level(random)], out);
+}
+
+/// tardis.dev's incremental rows: three of one time a message, behind a snapshot.
+fn tardis(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    let code = if number == 0 { b'S' } else { b'L' };
+    let rows = [level(random), level(random), level(random)];
+    said(code, number, &rows, out);
+}
+
+/// Bitstamp's orders: one comes, and one that came some time before changes or goes, in turns.
+fn bitstamp(random: &mut Random, number: u64, out: &mut Vec<u8>) {
+    // An order and its end are made of the same chance.
+    let order = |id: u64| {
+        let (side, price, ..) = level(&mut Random(id));
+        (side, price)
+    };
+    let old = (number / 2).saturating_sub(1_000);
+    if number.is_multiple_of(2) || old == 0 {
+        let id = number / 2 + 1;
+        let id = if number.is_multiple_of(2) {
+            id
+        } else {
+            id + (1 << 40)
+        };
+        let (side, price) = order(id);
+        said(
+            b'C',
+            number,
+            &[(side, price, 1 + random.below(90_000), id)],
+            out,
+        );
+    } else {
+        let (side, price) = order(old);
+        said(b'D', number, &[(side, price, 0, old)], out);
+    }
+}
+
 /// Binance's lines from a plain file: read twice, once for what its quantities are counted in.
 fn lines(criterion: &mut Criterion) {
     let count = if is_measuring() { 100_000 } else { 500 };
@@ -450,6 +516,9 @@ fn protocols(criterion: &mut Criterion) {
     measure(criterion, "mdp3_levels", &tape(mdp3_levels), Mdp3::new);
     measure(criterion, "mdp3_orders", &tape(mdp3_orders), Mdp3::new);
     measure(criterion, "binance", &tape(binance), Binance::new);
+    measure(criterion, "coinbase", &tape(coinbase), Coinbase::new);
+    measure(criterion, "tardis", &tape(tardis), Tardis::new);
+    measure(criterion, "bitstamp", &tape(bitstamp), Bitstamp::new);
     lines(criterion);
     let deep = "iex/IEX_DEEP10_sample_20170425.truncated.pcap.gz";
     if let Some(tape) = capture(deep) {
