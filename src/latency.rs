@@ -48,6 +48,8 @@ pub enum Stage {
     Service,
     /// From when a packet was due (replay) or received (live) until all it says is concluded.
     Total,
+    /// From an order's decision until it was handed to the peer's socket: durable, encode and send.
+    Decision,
     /// From when an order's cause was due until the order was sent.
     Order,
     /// From when the packet of an order's cause was received until the order was given to the
@@ -71,7 +73,7 @@ impl Stage {
     ];
 
     /// All, the sums last.
-    pub const ALL: [Stage; 15] = [
+    pub const ALL: [Stage; 16] = [
         Stage::Receive,
         Stage::Decode,
         Stage::Ring,
@@ -85,6 +87,7 @@ impl Stage {
         Stage::Apply,
         Stage::Service,
         Stage::Total,
+        Stage::Decision,
         Stage::Order,
         Stage::Reaction,
     ];
@@ -105,6 +108,7 @@ impl Stage {
             Stage::Apply => "apply",
             Stage::Service => "service",
             Stage::Total => "total",
+            Stage::Decision => "decision",
             Stage::Order => "order",
             Stage::Reaction => "reaction",
         }
@@ -126,6 +130,7 @@ impl Stage {
             Stage::Apply => "shard: one batch of log, book, analytics, risk",
             Stage::Service => "work without waits: decode and apply",
             Stage::Total => "packet due to all concluded",
+            Stage::Decision => "order decided to handed to the socket",
             Stage::Order => "cause due to order sent",
             Stage::Reaction => "cause received to order given to the socket: our own share",
         }
@@ -372,6 +377,7 @@ impl Latency {
         self.record(Stage::Durable, durable_ns);
         self.record(Stage::Encode, encode_ns);
         self.record(Stage::Send, send_ns);
+        self.record(Stage::Decision, after(order.sent_ns, order.decided_ns));
         self.record(Stage::Order, after(order.sent_ns, due_ns));
         if is_whole {
             let reaction_ns = after(order.encoded_ns, order.way.read_ns);

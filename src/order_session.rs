@@ -15,6 +15,12 @@
 //! `orders.in_doubt`: `possresend` and `query` let the session repeat an order, flagged as a possible
 //! duplicate; `cancel` and `halt` never do. An order that somebody stopped meanwhile is not repeated
 //! either, whatever the policy.
+//!
+//! **What is open when a session was lost** is cancelled at the next logon where
+//! `orders.fix.cancel_on_disconnect` says so, each order once. After a crash, `query` asks how all of
+//! them stand as well (OrderStatusRequest; of many at once OrderMassStatusRequest, which FIX has since
+//! 4.3): the answers are in the journal, and `tapeline recon` shows where they are not what the fills
+//! come to.
 
 use std::fmt;
 use std::io;
@@ -26,8 +32,8 @@ use std::time::{Duration, Instant};
 use ::fix::journal::Entry;
 use ::fix::{
     Application, Blotter, Checks, DataTags, Dictionary, Fields, FileStore, Initiator, Journal,
-    Message, Note, Outbox, Received, Safe, SendError, Session, Store, Validator, Verdict, parse,
-    tags,
+    Message, Note, Outbox, Received, Safe, SendError, Session, Store, Validator, Verdict, Version,
+    parse, request, tags,
 };
 use bus::Ts;
 use bus::clock::{Clock, MachineClock};
@@ -43,6 +49,8 @@ use crate::kill::Kill;
 const LISTEN_EVERY: u32 = 64;
 /// How many bytes may wait for the counterparty before it takes no more orders.
 const WAITING_BYTES_MAX: usize = 1 << 20;
+/// More orders than this are asked about with one request, where there is one.
+const STATUS_EACH_MAX: usize = 64;
 /// How long a wait for the counterparty rests.
 const REST: Duration = Duration::from_micros(100);
 
@@ -86,6 +94,13 @@ struct Desk {
     journal: Journal,
     blotter: Blotter,
     in_doubt: InDoubt,
+    version: Version,
+    clock: MachineClock,
+    cancels_on_disconnect: bool,
+    /// A session was lost since the last logon, or a process with it.
+    was_lost: bool,
+    /// The process before left orders open, and how they stand was not asked yet.
+    is_to_ask: bool,
     kill: Arc<CachePadded<Kill>>,
     /// Everything below this number is in the journal.
     journaled_upto: u64,
@@ -191,7 +206,52 @@ fn is_stopped(kill: &Kill, order: &Message<'_>, id: &[u8]) -> bool {
     }
 }
 
+impl Desk {
+    /// Orders that may rest with the other side, of our own naming.
+    fn open_orders(&self) -> impl Iterator<Item = &::fix::blotter::Order> {
+        let orders = self.blotter.orders().iter();
+        orders.filter(|order| order.standing.is_open() && order.is_delivered())
+    }
+
+    /// Asks how what is open stands.
+    fn ask(&self, out: &mut Outbox) {
+        let is_many = self.open_orders().count() > STATUS_EACH_MAX;
+        if is_many && request::has_mass_requests(self.version) {
+            let name = format!("STATUS-{}", self.clock.wall().0);
+            out.push(request::mass_status(name.as_bytes()));
+        } else {
+            for order in self.open_orders() {
+                out.push(request::status(order));
+            }
+        }
+    }
+
+    /// Cancels what is open and was not cancelled before.
+    fn cancel_open(&self, out: &mut Outbox) {
+        for order in self.open_orders() {
+            let name = [&order.id[..], b"-C"].concat();
+            if self.blotter.find(&name).is_none() {
+                let now = self.clock.wall();
+                out.push(request::cancel(order, &name, self.version, now));
+            }
+        }
+    }
+}
+
 impl Application for Desk {
+    fn on_logon(&mut self, out: &mut Outbox) {
+        if std::mem::take(&mut self.is_to_ask) {
+            self.ask(out);
+        }
+        if std::mem::take(&mut self.was_lost) && self.cancels_on_disconnect {
+            self.cancel_open(out);
+        }
+    }
+
+    fn on_logout(&mut self) {
+        self.was_lost = true;
+    }
+
     fn on_message(&mut self, received: &Received<'_>, _: &mut Outbox) -> Verdict {
         let at = received.now.0;
         match self.journal.came(at, received.message.bytes()) {
@@ -353,11 +413,17 @@ impl OrderSession {
             None => (None, DataTags::default()),
         };
         let counted_from = store.next_out();
+        let version = config.version;
         let session = Session::new(config, store, validator, data);
         let mut desk = Desk {
             journal,
             blotter,
             in_doubt,
+            version,
+            clock: clock.clone(),
+            cancels_on_disconnect: fix.cancel_on_disconnect,
+            was_lost: false,
+            is_to_ask: false,
             kill: Arc::clone(kill),
             journaled_upto,
             halted: Vec::new(),
@@ -368,6 +434,9 @@ impl OrderSession {
             failure: None,
         };
         desk.count_all();
+        let has_open = desk.open_orders().next().is_some();
+        desk.was_lost = has_open;
+        desk.is_to_ask = has_open && in_doubt == InDoubt::Query;
         let mut session = OrderSession {
             link: Initiator::new(address, fix.retry.0, session, desk),
             name,
@@ -621,65 +690,43 @@ mod tests {
         }
     }
 
-    /// A counterparty until its channel is closed; how many orders it has then.
-    fn counterparty() -> (String, mpsc::Sender<()>, thread::JoinHandle<usize>) {
+    /// A counterparty until its channel is closed; how many orders it has then, and how many of them
+    /// are open.
+    fn counterparty(
+        script: &str,
+    ) -> (String, mpsc::Sender<()>, thread::JoinHandle<(usize, usize)>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (alive, is_over) = mpsc::channel();
+        let script = Script::parse(script).unwrap();
         let body = move || {
             let clock = MachineClock::new();
             let config = SessionConfig::new(Version::Fix44, Role::Acceptor, "SIM", "US");
             let store = Memory::new(clock.wall());
             let session = Session::new(config, store, None, DataTags::default());
-            let exchange = Exchange::new(Version::Fix44, Script::plain());
+            let exchange = Exchange::new(Version::Fix44, script);
             let mut acceptor = Acceptor::new(listener, [(session, exchange)]).unwrap();
             while is_over.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
                 if acceptor.turn(clock.wall()).unwrap() == 0 {
                     thread::park_timeout(REST);
                 }
             }
-            acceptor.sessions().next().unwrap().1.orders().len()
+            let orders = acceptor.sessions().next().unwrap().1.orders();
+            let open = orders.iter().filter(|order| order.status.is_open());
+            (orders.len(), open.count())
         };
         (address, alive, thread::spawn(body))
     }
 
-    /// The process ends between the store and the connection; what the next one makes of that, how
-    /// the order stands then, and how many orders the other side has.
-    fn after_a_crash(
-        in_doubt: InDoubt,
-        is_stopped: bool,
-    ) -> (Result<usize, GatewayError>, &'static str, usize) {
-        let folder = format!(
-            "tapeline-order-session-{in_doubt:?}-{is_stopped}-{}",
-            std::process::id()
-        );
-        let folder = Folder(std::env::temp_dir().join(folder));
-        std::fs::create_dir_all(&folder.0).unwrap();
-        let (address, alive, there) = counterparty();
-        let fix = Fix {
-            connect: address,
-            away_max: Span(60_000_000_000),
-            ..Fix::default()
-        };
-        let kill = Arc::new(CachePadded::new(Kill::default()));
-        let settings = Settings {
-            fix: &fix,
-            sender: "US",
-            target: "SIM",
-            in_doubt,
-            store: &folder.0.join("store"),
-            journal: &folder.0.join("journal"),
-            kill: &kill,
-        };
-        let clock = MachineClock::new();
-        let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
+    /// Gives a session an order of this number, which does not leave yet.
+    fn send_order(session: &mut OrderSession, clock: &MachineClock, number: u64) {
         let names = FixConfig {
             sender: "US".into(),
             target: "SIM".into(),
             sender_sub: None,
             account: None,
         };
-        let id = OrderId::new((2026, 1, 5), 0, 1, 0, 0);
+        let id = OrderId::new((2026, 1, 5), 0, number, 0, 0);
         let order = bus::signal::Order {
             side: Side::Buy,
             price: Price(10 * Price::SCALE),
@@ -698,6 +745,39 @@ mod tests {
             poss_resend: false,
         });
         assert_eq!(session.send(message), Ok(true));
+    }
+
+    /// The process ends between the store and the connection; what the next one makes of that, how
+    /// the order stands then, and how many orders the other side has.
+    fn after_a_crash(
+        in_doubt: InDoubt,
+        is_stopped: bool,
+    ) -> (Result<usize, GatewayError>, &'static str, usize) {
+        let folder = format!(
+            "tapeline-order-session-{in_doubt:?}-{is_stopped}-{}",
+            std::process::id()
+        );
+        let folder = Folder(std::env::temp_dir().join(folder));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let (address, alive, there) = counterparty("any: new, fill");
+        let fix = Fix {
+            connect: address,
+            away_max: Span(60_000_000_000),
+            ..Fix::default()
+        };
+        let kill = Arc::new(CachePadded::new(Kill::default()));
+        let settings = Settings {
+            fix: &fix,
+            sender: "US",
+            target: "SIM",
+            in_doubt,
+            store: &folder.0.join("store"),
+            journal: &folder.0.join("journal"),
+            kill: &kill,
+        };
+        let clock = MachineClock::new();
+        let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
+        send_order(&mut session, &clock, 1);
         assert!(session.waiting() > 0);
         drop(session);
         if is_stopped {
@@ -711,7 +791,7 @@ mod tests {
         });
         let blotter = Blotter::read(settings.journal).unwrap();
         drop(alive);
-        let theirs = there.join().unwrap();
+        let (theirs, _) = there.join().unwrap();
         (agreed, blotter.orders()[0].standing.name(), theirs)
     }
 
@@ -761,7 +841,7 @@ mod tests {
         let folder = format!("tapeline-order-counted-{}", std::process::id());
         let folder = Folder(std::env::temp_dir().join(folder));
         std::fs::create_dir_all(&folder.0).unwrap();
-        let (address, alive, there) = counterparty();
+        let (address, alive, there) = counterparty("any: new, fill");
         let fix = Fix {
             connect: address,
             away_max: Span(60_000_000_000),
@@ -821,7 +901,7 @@ mod tests {
             }
         }
         drop(alive);
-        assert_eq!(there.join().unwrap(), 2);
+        assert_eq!(there.join().unwrap().0, 2);
         let held = |orders: i64| {
             let notional = orders * 1_000 * 10_000;
             let symbols = [(3, (0, -100 * orders))];
@@ -832,5 +912,78 @@ mod tests {
         };
         // None; filled; as before; and with the one that its process left in the store.
         assert_eq!(counts, [held(0), held(1), held(1), held(2)]);
+    }
+
+    /// The connection is lost, or the process, while so many orders rest; how many of them the other
+    /// side has open then.
+    fn open_after_a_loss(
+        orders: u64,
+        cancel_on_disconnect: bool,
+        in_doubt: InDoubt,
+        is_crash: bool,
+    ) -> usize {
+        let folder = format!(
+            "tapeline-order-loss-{orders}-{cancel_on_disconnect}-{in_doubt:?}-{is_crash}-{}",
+            std::process::id()
+        );
+        let folder = Folder(std::env::temp_dir().join(folder));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let script = if is_crash {
+            "any: new"
+        } else {
+            "any: new, cut"
+        };
+        let (address, alive, there) = counterparty(script);
+        let fix = Fix {
+            connect: address,
+            away_max: Span(60_000_000_000),
+            retry: Span(1_000_000),
+            cancel_on_disconnect,
+            ..Fix::default()
+        };
+        let kill = Arc::new(CachePadded::new(Kill::default()));
+        let settings = Settings {
+            fix: &fix,
+            sender: "US",
+            target: "SIM",
+            in_doubt,
+            store: &folder.0.join("store"),
+            journal: &folder.0.join("journal"),
+            kill: &kill,
+        };
+        let clock = MachineClock::new();
+        let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
+        for number in 1..=orders {
+            send_order(&mut session, &clock, number);
+        }
+        session.agree().unwrap();
+        if is_crash {
+            drop(session);
+            session = OrderSession::open(&settings, clock).unwrap();
+            session.agree().unwrap();
+        }
+        let is_asked = is_crash && in_doubt == InDoubt::Query;
+        let reports = 1 + u64::from(is_asked) + u64::from(cancel_on_disconnect);
+        assert_eq!(session.blotter().orders().len() as u64, orders);
+        for order in session.blotter().orders() {
+            assert_eq!((order.odd, order.reports), (0, reports), "{order:?}");
+        }
+        session.finish().unwrap();
+        drop(alive);
+        there.join().unwrap().1
+    }
+
+    #[test]
+    fn what_is_open_is_cancelled_after_a_loss_where_the_settings_say_so() {
+        use InDoubt::{Possresend, Query};
+        for is_crash in [false, true] {
+            assert_eq!(open_after_a_loss(1, true, Possresend, is_crash), 0);
+            assert_eq!(open_after_a_loss(1, false, Possresend, is_crash), 1);
+        }
+        assert_eq!(open_after_a_loss(1, false, Query, true), 1);
+        assert_eq!(open_after_a_loss(1, true, Query, true), 0);
+        // So many are asked about with one request.
+        let many = STATUS_EACH_MAX as u64 + 1;
+        assert_eq!(open_after_a_loss(many, true, Query, true), 0);
     }
 }

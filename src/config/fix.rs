@@ -34,6 +34,9 @@ pub struct Fix {
     /// `reset = "never"` it must outlive the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<PathBuf>,
+    /// When a session was lost, what is open at the next logon is cancelled, order by order: what
+    /// rested meanwhile rested unwatched. After a crash, too.
+    pub cancel_on_disconnect: bool,
     /// Each message waits until it is on the disk before it leaves, so that its number survives the
     /// end of the machine, too, and not only that of the program.
     pub sync: bool,
@@ -204,6 +207,7 @@ impl Default for Fix {
             retry: Span(200 * MILLI),
             away_max: Span(10 * SECOND),
             store: None,
+            cancel_on_disconnect: false,
             sync: false,
             account: None,
             dictionary: None,

@@ -38,35 +38,13 @@ pub fn status(order: &Order) -> Draft {
     draft
 }
 
-/// OrderMassCancelRequest: all orders of a symbol, or all.
-pub fn mass_cancel(name: &[u8], symbol: Option<&[u8]>, version: Version, now: Ts) -> Draft {
-    let mut draft = Draft::new(b"q");
-    let body = draft.body();
-    body.bytes(tags::CL_ORD_ID, name);
-    body.text(tags::MASS_CANCEL_REQUEST_TYPE, which(symbol));
-    if let Some(symbol) = symbol {
-        body.bytes(tags::SYMBOL, symbol);
-    }
-    body.time(tags::TRANSACT_TIME, now, version.has_milliseconds());
-    draft
-}
-
-/// OrderMassStatusRequest: how all orders of a symbol, or all, stand.
-pub fn mass_status(name: &[u8], symbol: Option<&[u8]>) -> Draft {
+/// OrderMassStatusRequest: how all orders stand.
+pub fn mass_status(name: &[u8]) -> Draft {
     let mut draft = Draft::new(b"AF");
-    let body = draft.body();
-    body.bytes(tags::MASS_STATUS_REQ_ID, name);
-    body.text(tags::MASS_STATUS_REQ_TYPE, which(symbol));
-    if let Some(symbol) = symbol {
-        body.bytes(tags::SYMBOL, symbol);
-    }
     draft
-}
-
-/// Both requests number their kinds alike: 1 is a security, 7 is all orders.
-const fn which(symbol: Option<&[u8]>) -> &'static str {
-    match symbol {
-        Some(_) => "1",
-        None => "7",
-    }
+        .body()
+        .bytes(tags::MASS_STATUS_REQ_ID, name)
+        // MassStatusReqType 7: all orders.
+        .text(tags::MASS_STATUS_REQ_TYPE, "7");
+    draft
 }
