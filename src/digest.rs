@@ -142,6 +142,10 @@ pub fn words(signal: &Signal, midnight: Ts) -> impl Iterator<Item = i64> + '_ {
             (SignalKind::Window | SignalKind::WindowFlow, 0)
             | (SignalKind::WindowStanding | SignalKind::Adjust, 0)
             | (SignalKind::Spread, 4) => Ts(word).since(midnight),
+            // Until when an order may stand, where that is a moment.
+            (SignalKind::Order, 5) | (SignalKind::Reject, 8) if word > 0 => {
+                Ts(word).since(midnight)
+            }
             _ => word,
         })
 }

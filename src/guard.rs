@@ -672,6 +672,7 @@ mod tests {
             qty: Qty(qty),
             bid: Price::NONE,
             ask: Price::NONE,
+            tif: Default::default(),
         }
     }
 

@@ -733,6 +733,7 @@ mod tests {
             qty: Qty(100),
             bid: Price::NONE,
             ask: Price::NONE,
+            tif: bus::signal::Tif::Day,
         };
         let mut encoder = Encoder::new(&names).unwrap();
         let message = encoder.encode(&NewOrder {
@@ -854,6 +855,7 @@ mod tests {
             qty: Qty(100),
             bid: Price::NONE,
             ask: Price::NONE,
+            tif: bus::signal::Tif::Day,
         };
         let names = FixConfig {
             sender: "US".into(),

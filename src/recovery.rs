@@ -533,6 +533,7 @@ mod tests {
             side: Side::Buy,
             bid: Price::from_e4(1_000_000),
             ask: Price::from_e4(1_000_100),
+            tif: Default::default(),
         });
         let order = Signal::new(Ts(5), 20, 3, 0, 1, body);
         let sent = Sent {

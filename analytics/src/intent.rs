@@ -1,5 +1,6 @@
 //! What a strategy wants to do, before the risk gate.
 
+use bus::signal::Tif;
 use bus::{Price, Qty, Quote, Side};
 
 /// An order that a strategy wants to send.
@@ -17,6 +18,8 @@ pub struct Intent {
     pub quote: Quote,
     /// The last trade; no price before the first.
     pub last: Price,
+    /// How long it may stand.
+    pub tif: Tif,
 }
 
 /// The intents of one symbol at one event, in the order of the strategies.

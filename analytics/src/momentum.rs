@@ -4,7 +4,7 @@
 //! quote that cannot have moved far enough, because even its ask is not above the upper line or
 //! its bid not below the lower one, is done with after two comparisons.
 
-use bus::signal::{Body, Momentum as Seen, Volatility};
+use bus::signal::{Body, Momentum as Seen, Tif, Volatility};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Outbox, Price, Qty, Side, Ts};
 
@@ -308,6 +308,7 @@ impl Momentum {
             qty: common.config.qty,
             quote,
             last: view.last_price,
+            tif: Tif::Day,
         });
     }
 }

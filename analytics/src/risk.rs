@@ -172,6 +172,7 @@ impl Risk {
             qty: intent.qty,
             bid: intent.quote.bid,
             ask: intent.quote.ask,
+            tif: intent.tif,
         };
         let refuse = |(code, limit, value)| Reject {
             order,

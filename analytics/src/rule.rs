@@ -12,7 +12,7 @@
 //! is made at the symbol's next event, if the condition still holds. Nor is one made while the symbol
 //! does not trade or has no quote: it waits for that, as long as the condition holds.
 
-use bus::signal::{Body, Spread as Alert};
+use bus::signal::{Body, Spread as Alert, Tif};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Outbox, Price, Qty, Quote, Side, Ts};
 
@@ -320,6 +320,7 @@ impl RuleOrder {
             qty: self.qty,
             quote: *quote,
             last: view.last_price,
+            tif: Tif::Day,
         }
     }
 }

@@ -80,6 +80,7 @@ fn fix_messages(c: &mut Criterion) {
         qty: Qty(300),
         bid: Price(187_240_000_000),
         ask: Price(187_250_000_000),
+        tif: Default::default(),
     };
     let mut seq = 0;
     group.bench_function("encode of a NewOrderSingle, hot path", |b| {

@@ -67,6 +67,8 @@ pub enum SignalKind {
     Adjust = 0x8c,
     /// [`Body::Features`]
     Features = 0x8d,
+    /// [`Body::Report`]
+    Report = 0x8e,
 }
 
 impl SignalKind {
@@ -87,6 +89,7 @@ impl SignalKind {
             SignalKind::WindowStanding => "window_standing",
             SignalKind::Adjust => "adjust",
             SignalKind::Features => "features",
+            SignalKind::Report => "report",
         }
     }
 }
@@ -122,6 +125,8 @@ pub enum Body {
     Adjust(Adjust),
     /// What the strategy of this number saw when it wanted an order.
     Features(Features),
+    /// What a simulated venue says of an order.
+    Report(Report),
 }
 
 /// A closed event-time window: `[start, end)`, with `end` the signal's `ts_event`.
@@ -222,6 +227,61 @@ pub struct Features {
 impl Features {
     /// As many as one signal has.
     pub const VALUES_MAX: usize = 12;
+}
+
+/// What a simulated venue says of an order of the strategy and symbol in the signal's head, whose
+/// `ts_event` is when it happened there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The order signal's `seq` and ordinal.
+    pub order_seq: u64,
+    #[allow(missing_docs)]
+    pub order_ordinal: u16,
+    /// What happened.
+    pub fate: Fate,
+    /// The order's side.
+    pub side: Side,
+    /// Which check refused or ended it, where one did.
+    pub reason: Option<RejectCode>,
+    /// Of a fill; 0 where there is none.
+    pub price: Price,
+    #[allow(missing_docs)]
+    pub qty: Qty,
+    /// Filled so far, this fill included.
+    pub filled: Qty,
+    /// What may still be filled.
+    pub left: Qty,
+    /// Shown at its price before it, when it took its place and now.
+    pub ahead: Qty,
+}
+
+/// What happened to an order at a venue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Fate {
+    /// It was accepted.
+    New = 0,
+    /// It was filled, or some of it.
+    Fill = 1,
+    /// The rest of it is cancelled.
+    Cancelled = 2,
+    /// The rest of it is over, because its time is.
+    Expired = 3,
+    /// It was not accepted.
+    Rejected = 4,
+}
+
+impl Fate {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fate::New => "new",
+            Fate::Fill => "fill",
+            Fate::Cancelled => "cancelled",
+            Fate::Expired => "expired",
+            Fate::Rejected => "rejected",
+        }
+    }
 }
 
 /// Why windows keep a broken print.
@@ -354,6 +414,39 @@ pub struct Order {
     pub bid: Price,
     #[allow(missing_docs)]
     pub ask: Price,
+    /// How long it may stand.
+    pub tif: Tif,
+}
+
+/// How long an order may stand: TimeInForce (59).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tif {
+    /// Until the end of the day.
+    #[default]
+    Day,
+    /// What is not filled at once is cancelled.
+    Ioc,
+    /// Until this moment, which is after 1970.
+    Till(Ts),
+}
+
+impl Tif {
+    fn to_word(self) -> i64 {
+        match self {
+            Tif::Day => 0,
+            Tif::Ioc => -1,
+            Tif::Till(ts) => ts.0.max(1),
+        }
+    }
+
+    fn from_word(word: i64) -> Option<Tif> {
+        match word {
+            0 => Some(Tif::Day),
+            -1 => Some(Tif::Ioc),
+            1.. => Some(Tif::Till(Ts(word))),
+            _ => None,
+        }
+    }
 }
 
 /// A refused order.
@@ -662,11 +755,13 @@ impl Body {
             }
             Body::Order(x) => {
                 w[..5].copy_from_slice(&x.to_words());
+                w[5] = x.tif.to_word();
                 SignalKind::Order
             }
             Body::Reject(x) => {
                 w[..5].copy_from_slice(&x.order.to_words());
                 w[5..8].copy_from_slice(&[x.code as i64, x.limit, x.value]);
+                w[8] = x.order.tif.to_word();
                 SignalKind::Reject
             }
             Body::Sent(x) => {
@@ -738,6 +833,24 @@ impl Body {
                 }
                 SignalKind::Features
             }
+            Body::Report(x) => {
+                let ordinal = i64::from(x.order_ordinal);
+                // 0 for none.
+                let reason = x.reason.map_or(0, |code| code as i64 + 1);
+                w[..10].copy_from_slice(&[
+                    x.order_seq as i64,
+                    ordinal,
+                    x.fate as i64,
+                    reason,
+                    x.price.0,
+                    x.qty.0,
+                    x.filled.0,
+                    x.left.0,
+                    x.ahead.0,
+                    x.side as i64,
+                ]);
+                SignalKind::Report
+            }
         };
         (kind, w)
     }
@@ -790,9 +903,9 @@ impl Body {
                     ask_qty: Qty(w[6]),
                 },
             }),
-            SignalKind::Order => Body::Order(Order::from_words(w)?),
+            SignalKind::Order => Body::Order(Order::from_words(w, w[5])?),
             SignalKind::Reject => Body::Reject(Reject {
-                order: Order::from_words(w)?,
+                order: Order::from_words(w, w[8])?,
                 code: RejectCode::from_word(w[5])?,
                 limit: w[6],
                 value: w[7],
@@ -877,6 +990,28 @@ impl Body {
                     values,
                 })
             }
+            SignalKind::Report => Body::Report(Report {
+                order_seq: w[0] as u64,
+                order_ordinal: w[1] as u16,
+                fate: match w[2] {
+                    0 => Fate::New,
+                    1 => Fate::Fill,
+                    2 => Fate::Cancelled,
+                    3 => Fate::Expired,
+                    4 => Fate::Rejected,
+                    _ => return None,
+                },
+                side: side(w[9])?,
+                reason: match w[3] {
+                    0 => None,
+                    code => Some(RejectCode::from_word(code.checked_sub(1)?)?),
+                },
+                price: Price(w[4]),
+                qty: Qty(w[5]),
+                filled: Qty(w[6]),
+                left: Qty(w[7]),
+                ahead: Qty(w[8]),
+            }),
         })
     }
 }
@@ -892,13 +1027,14 @@ impl Order {
         ]
     }
 
-    fn from_words(w: &Words) -> Option<Order> {
+    fn from_words(w: &Words, tif: i64) -> Option<Order> {
         Some(Order {
             side: side(w[0])?,
             price: Price(w[1]),
             qty: Qty(w[2]),
             bid: Price(w[3]),
             ask: Price(w[4]),
+            tif: Tif::from_word(tif)?,
         })
     }
 }
@@ -1023,6 +1159,7 @@ mod tests {
             qty: Qty(6),
             bid: Price(7),
             ask: Price::NONE,
+            tif: Tif::Till(Ts(8)),
         };
         let bodies = [
             Body::Window(Window {
@@ -1095,6 +1232,18 @@ mod tests {
             }),
             Body::Broken(Broken {
                 match_number: u64::MAX,
+            }),
+            Body::Report(Report {
+                order_seq: u64::MAX,
+                order_ordinal: u16::MAX,
+                fate: Fate::Rejected,
+                side: Side::Sell,
+                reason: Some(RejectCode::Queue),
+                price: Price(1),
+                qty: Qty(2),
+                filled: Qty(3),
+                left: Qty(4),
+                ahead: Qty(5),
             }),
             Body::WindowFlow(WindowFlow {
                 start: Ts(1),

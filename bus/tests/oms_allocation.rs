@@ -92,6 +92,7 @@ fn nothing_is_allocated_after_construction() {
                 qty,
                 bid: price,
                 ask: price,
+                tif: bus::signal::Tif::Day,
             },
             transact_time: ts,
             poss_resend: seq % 2 == 0,

@@ -277,6 +277,7 @@ fn sample(encoder: &mut Encoder) -> &[u8] {
         qty: Qty(1),
         bid: Price::NONE,
         ask: Price::NONE,
+        tif: bus::signal::Tif::Day,
     };
     encoder.encode(&NewOrder {
         msg_seq: 1,

@@ -304,6 +304,8 @@ impl Tables {
                 *minute = (minute.0 + x.events, x.value);
                 Ok(())
             }
+            // Of them the tables of reports are made, when all have been said.
+            Body::Report(_) => Ok(()),
             Body::Features(x) => match &mut self.features {
                 Some(table) => table.push(signal, &x, symbol, labels.strategies.get(signal.rule)),
                 None => Err(self.signals.error(format!(

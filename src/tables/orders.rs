@@ -108,6 +108,7 @@ impl Orders {
                 qty,
                 bid,
                 ask,
+                tif: _,
             } = row.order;
             let mut reason = None;
             let (mut risk_limit, mut risk_value) = (Cell::Null, Cell::Null);

@@ -75,6 +75,7 @@ fn order(qty: i64) -> Order {
         qty: Qty(qty),
         bid,
         ask: Price::NONE,
+        tif: Default::default(),
     }
 }
 

@@ -14,6 +14,7 @@
 mod queue_imbalance;
 mod vwap_reversion;
 
+use bus::signal::Tif;
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Qty, Side, Ts};
 
@@ -215,6 +216,7 @@ impl StrategyConfig {
             qty: self.qty,
             quote: *quote,
             last: view.last_price,
+            tif: Tif::Day,
         }
     }
 }

@@ -212,6 +212,7 @@ fn asked(random: &mut Random, at: Ts) -> Asked {
             } else {
                 Price(bid)
             },
+            tif: Default::default(),
         },
         quote,
         phase,

@@ -33,6 +33,7 @@ fn fine() -> Try {
             qty,
             quote,
             last: Price(price.0),
+            tif: Default::default(),
         },
         quote,
         phase: Phase::Trading,
@@ -84,6 +85,7 @@ fn a_fine_order_passes_with_the_quote_it_was_decided_on() {
         qty: Qty(100),
         bid: price("99.98"),
         ask: price("100.01"),
+        tif: Default::default(),
     };
     assert_eq!(passed, want);
 }

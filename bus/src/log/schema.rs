@@ -362,6 +362,7 @@ mod tests {
             qty: Qty(12),
             bid: Price(13),
             ask: Price(14),
+            tif: Tif::Till(Ts(15)),
         }
     }
 
@@ -386,7 +387,7 @@ mod tests {
             bid_qty: Qty(6),
             ask_qty: Qty(7),
         };
-        let bodies: [(Body, &[(&str, i128)]); 14] = [
+        let bodies: [(Body, &[(&str, i128)]); 15] = [
             (
                 Body::Window(window),
                 &[
@@ -461,6 +462,7 @@ mod tests {
                     ("qty", 12),
                     ("bid", 13),
                     ("ask", 14),
+                    ("until", 15),
                 ],
             ),
             (
@@ -479,6 +481,7 @@ mod tests {
                     ("code", 2),
                     ("limit", 3),
                     ("value", 4),
+                    ("until", 15),
                 ],
             ),
             (
@@ -577,6 +580,32 @@ mod tests {
                 ],
             ),
             (
+                Body::Report(Report {
+                    order_seq: 1,
+                    order_ordinal: 2,
+                    fate: Fate::Expired,
+                    side: Side::Sell,
+                    reason: Some(RejectCode::Collar),
+                    price: Price(5),
+                    qty: Qty(6),
+                    filled: Qty(7),
+                    left: Qty(8),
+                    ahead: Qty(9),
+                }),
+                &[
+                    ("order_seq", 1),
+                    ("order_ordinal", 2),
+                    ("fate", 3),
+                    ("reason", 3),
+                    ("price", 5),
+                    ("qty", 6),
+                    ("filled", 7),
+                    ("left", 8),
+                    ("ahead", 9),
+                    ("side", 2),
+                ],
+            ),
+            (
                 Body::Features(Features {
                     first: 1,
                     count: 2,
@@ -617,6 +646,7 @@ mod tests {
                 Body::WindowStanding(_) => "window_standing",
                 Body::Adjust(_) => "adjust",
                 Body::Features(_) => "features",
+                Body::Report(_) => "report",
             };
             let kind = signal.kind as u8;
             assert_eq!(
@@ -630,7 +660,7 @@ mod tests {
             .layouts
             .values()
             .filter(|layout| layout.family == "signal");
-        assert_eq!(signals.count(), 14);
+        assert_eq!(signals.count(), 15);
     }
 
     #[test]

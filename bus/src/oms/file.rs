@@ -324,6 +324,7 @@ mod tests {
             qty: Qty(1),
             bid: price,
             ask: price,
+            tif: Default::default(),
         };
         let new = NewOrder {
             msg_seq: seq,

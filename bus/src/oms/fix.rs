@@ -6,7 +6,7 @@ use super::digits::{Clockface, PRICE_BYTES_MAX, TIME_BYTES, write_number, write_
 use super::id::OrderId;
 use crate::event::Side;
 use crate::fixed::Ts;
-use crate::signal::Order;
+use crate::signal::{Order, Tif};
 
 /// Who speaks to whom, and for which account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct NewOrder<'a> {
 /// 8=FIX.4.4|9=###|35=D|49=..|56=..|50=..|34=      laid out once
 ///     #|52=########-##:##:##.###|97=Y|11=#        written per order
 /// 1=..|21=1|55=                                   copied, laid out once
-///     #|54=#|60=#|38=#|40=2|44=#|59=0|10=###|     written per order
+///     #|54=#|60=#|38=#|40=2|44=#|59=0|10=###|     written per order; 59=3, or 59=6|126=#
 /// ```
 ///
 /// The length always has three digits, so that everything before the sequence number stays.
@@ -234,8 +234,10 @@ impl Encoder {
         // OrdType 2: limit.
         pen.text(b"\x0140=2\x0144=");
         pen.at += write_price(&mut pen.bytes[pen.at..], order.price);
-        // TimeInForce 0: day.
-        pen.text(b"\x0159=0\x01");
+        match order.tif {
+            Tif::Day => pen.text(b"\x0159=0\x01"),
+            other => pen.tif(other, &mut self.transact_clockface),
+        }
 
         let body_end = pen.at;
         let message_end = pen.close(body_end);
@@ -253,9 +255,9 @@ pub enum About {
 }
 
 const _: () = {
-    let tags = LENGTH_AT + 1 + TO_BODY + 6 + 6 * 4 + 5 + 8 * 4 + 5 + 5 + 7;
+    let tags = LENGTH_AT + 1 + TO_BODY + 6 + 6 * 4 + 5 + 8 * 4 + 5 + 5 + 5 + 7;
     let texts = 4 * Encoder::TEXT_BYTES_MAX;
-    let numbers = 2 * 20 + 2 * TIME_BYTES + OrderId::BYTES + 8 + PRICE_BYTES_MAX;
+    let numbers = 2 * 20 + 3 * TIME_BYTES + OrderId::BYTES + 8 + PRICE_BYTES_MAX;
     assert!(tags + texts + numbers <= Encoder::MESSAGE_BYTES_MAX);
     // The shortest body: one byte of each text, number and symbol, and a price of four.
     let shortest = 10 * 5 + 2 * (TIME_BYTES + 4) + (OrderId::BYTES + 4) + 8;
@@ -280,6 +282,20 @@ impl Pen<'_> {
         self.digits_3(usize::from(sum));
         self.text(&[SOH]);
         self.at
+    }
+
+    /// Where it is not the day: at once (3), or until a moment (6).
+    #[cold]
+    fn tif(&mut self, tif: Tif, clockface: &mut Clockface) {
+        match tif {
+            Tif::Day => self.text(b"\x0159=0\x01"),
+            Tif::Ioc => self.text(b"\x0159=3\x01"),
+            Tif::Till(ts) => {
+                self.text(b"\x0159=6\x01126=");
+                self.text(&clockface.write(ts));
+                self.text(&[SOH]);
+            }
+        }
     }
 
     #[inline(always)]

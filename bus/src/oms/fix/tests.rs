@@ -34,6 +34,7 @@ fn order(side: Side, price: i64, qty: i64) -> Order {
         qty: Qty(qty),
         bid: Price(0),
         ask: Price::NONE,
+        tif: Tif::Day,
     }
 }
 
@@ -87,10 +88,10 @@ fn check_frame(message: &[u8]) -> Vec<(u32, String)> {
         .map(|(tag, value)| (tag.parse().unwrap(), value.to_string()))
         .collect();
     let order = [
-        8, 9, 35, 49, 56, 50, 34, 52, 97, 11, 1, 21, 55, 54, 60, 38, 40, 44, 59, 10,
+        8, 9, 35, 49, 56, 50, 34, 52, 97, 11, 1, 21, 55, 54, 60, 38, 40, 44, 59, 126, 10,
     ];
     let tags: Vec<u32> = fields.iter().map(|field| field.0).collect();
-    let optional = [50, 97, 1];
+    let optional = [50, 97, 1, 126];
     let want = order
         .into_iter()
         .filter(|tag| !optional.contains(tag) || tags.contains(tag));
@@ -103,6 +104,25 @@ fn check_frame(message: &[u8]) -> Vec<(u32, String)> {
         .collect();
     assert_eq!(own, fields);
     fields
+}
+
+#[test]
+fn an_order_says_how_long_it_may_stand() {
+    let end = |tif| {
+        let order = Order {
+            tif,
+            ..order(Side::Sell, 1_000_000_000, 1)
+        };
+        let text = encoded(&config(), b"A       ", order, false);
+        let (_, end) = text.split_once("|59=").expect("a TimeInForce");
+        end.split_once("10=").expect("a checksum").0.to_string()
+    };
+    assert_eq!(end(Tif::Day), "0|");
+    assert_eq!(end(Tif::Ioc), "3|");
+    assert_eq!(
+        end(Tif::Till(Ts(1_767_623_400_123_456_789))),
+        "6|126=20260105-14:30:00.123|"
+    );
 }
 
 #[test]
