@@ -102,8 +102,10 @@ impl Clockface {
         }
     }
 
+    /// Writes straight to where it is to stand: what is copied from elsewhere right after it was written
+    /// in small pieces has to wait for them.
     #[inline]
-    pub(super) fn write(&mut self, ts: Ts) -> [u8; TIME_BYTES] {
+    pub(super) fn write(&mut self, ts: Ts, out: &mut [u8; TIME_BYTES]) {
         let ms = ts.0.div_euclid(MS_NS);
         let day = ms.div_euclid(DAY_MS);
         if day != self.day {
@@ -112,14 +114,16 @@ impl Clockface {
         let ms = (ms - day * DAY_MS) as u32;
         let (seconds, ms) = (ms / 1_000, ms % 1_000);
         let (minutes, second) = (seconds / 60, seconds % 60);
-        let mut out = *b"________-__:__:__.___";
         out[..8].copy_from_slice(&self.digits);
+        out[8] = b'-';
         out[9..11].copy_from_slice(&pair(minutes / 60));
+        out[11] = b':';
         out[12..14].copy_from_slice(&pair(minutes % 60));
+        out[14] = b':';
         out[15..17].copy_from_slice(&pair(second));
+        out[17] = b'.';
         out[18] = b'0' + (ms / 100) as u8;
         out[19..21].copy_from_slice(&pair(ms % 100));
-        out
     }
 
     #[cold]
@@ -132,20 +136,18 @@ impl Clockface {
 /// Writes `value` without leading zeros at the front of `out`; says how many digits.
 #[inline]
 pub(super) fn write_number(out: &mut [u8], mut value: u64) -> usize {
-    let mut scratch = [0; 20];
-    let mut start = scratch.len();
-    while value >= 100 {
-        start -= 2;
-        scratch[start..start + 2].copy_from_slice(&pair((value % 100) as u32));
+    let len = value.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let out = &mut out[..len];
+    let mut end = len;
+    while end >= 2 {
+        end -= 2;
+        out[end..end + 2].copy_from_slice(&pair((value % 100) as u32));
         value /= 100;
     }
-    let last = pair(value as u32);
-    start -= 2;
-    scratch[start..start + 2].copy_from_slice(&last);
-    start += usize::from(value < 10);
-    let digits = &scratch[start..];
-    out[..digits.len()].copy_from_slice(digits);
-    digits.len()
+    if end == 1 {
+        out[0] = b'0' + value as u8;
+    }
+    len
 }
 
 /// Writes `value` with zeros in front, filling `out`; what does not fit is lost at the front.
@@ -174,19 +176,17 @@ pub(super) fn write_price(out: &mut [u8], price: Price) -> usize {
     len += write_number(&mut out[len..], whole);
     out[len] = b'.';
     len += 1;
-    let mut digits = [0; 9];
     let (cents, rest) = (fraction / 10_000_000, fraction % 10_000_000);
-    digits[..2].copy_from_slice(&pair(cents as u32));
-    let mut count = 2;
+    out[len..len + 2].copy_from_slice(&pair(cents as u32));
+    len += 2;
     if rest != 0 {
-        write_padded(&mut digits[2..], rest);
-        count = 9;
-        while digits[count - 1] == b'0' {
-            count -= 1;
+        write_padded(&mut out[len..len + 7], rest);
+        len += 7;
+        while out[len - 1] == b'0' {
+            len -= 1;
         }
     }
-    out[len..len + count].copy_from_slice(&digits[..count]);
-    len + count
+    len
 }
 
 #[cfg(test)]
@@ -253,7 +253,9 @@ mod tests {
     fn times_are_utc_with_milliseconds() {
         let mut face = Clockface::new();
         let mut check = |ns: i64, want: &str| {
-            assert_eq!(std::str::from_utf8(&face.write(Ts(ns))).unwrap(), want);
+            let mut out = [0; TIME_BYTES];
+            face.write(Ts(ns), &mut out);
+            assert_eq!(std::str::from_utf8(&out).unwrap(), want);
         };
         check(0, "19700101-00:00:00.000");
         check(1_767_623_400_123_999_999, "20260105-14:30:00.123");

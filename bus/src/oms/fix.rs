@@ -74,8 +74,9 @@ pub struct Encoder {
     head_len: usize,
     /// Where the three digits of the length stand.
     length_at: usize,
-    /// Between ClOrdID and Symbol.
-    middle: Vec<u8>,
+    /// Between ClOrdID and Symbol: so many bytes of it, and then whatever follows.
+    middle: [u8; MIDDLE_BYTES],
+    middle_len: usize,
     clockface: Clockface,
     transact_clockface: Clockface,
     /// A message that is no order.
@@ -90,6 +91,8 @@ const LENGTH_AT: usize = BEGIN.len();
 /// message's type.
 const TO_BODY: usize = 4;
 const TO_TYPE: usize = TO_BODY + 3;
+/// Room for an end of field, an account, HandlInst and the tag of the symbol.
+const MIDDLE_BYTES: usize = 64;
 
 impl Encoder {
     /// No message is longer.
@@ -131,13 +134,16 @@ impl Encoder {
         }
         // HandlInst 1: automated, no broker in between.
         middle.extend_from_slice(b"21=1\x0155=");
+        let middle_len = middle.len();
+        middle.resize(MIDDLE_BYTES, 0);
         let mut bytes = Box::new([0; Encoder::MESSAGE_BYTES_MAX]);
         bytes[..head.len()].copy_from_slice(&head);
         Ok(Encoder {
             bytes,
             head_len: head.len(),
             length_at,
-            middle,
+            middle: middle.try_into().expect("no account is as long"),
+            middle_len,
             clockface: Clockface::new(),
             transact_clockface: Clockface::new(),
             about: Vec::with_capacity(Encoder::MESSAGE_BYTES_MAX),
@@ -147,8 +153,6 @@ impl Encoder {
     /// A message about an order that may have been sent before: FIX 4.4, volume 4,
     /// OrderCancelRequest `F` and OrderStatusRequest `H`. Not for the hot path.
     pub fn encode_about(&mut self, about: About, of: &NewOrder<'_>) -> &[u8] {
-        let sending_time = self.clockface.write(of.sending_time);
-        let transact_time = self.transact_clockface.write(of.transact_time);
         let side = if of.order.side == Side::Sell {
             b'2'
         } else {
@@ -161,7 +165,7 @@ impl Encoder {
         };
         pen.number(of.msg_seq);
         pen.text(b"\x0152=");
-        pen.text(&sending_time);
+        pen.time(&mut self.clockface, of.sending_time);
         pen.text(b"\x0111=");
         pen.text(of.id.as_bytes());
         if about == About::Cancel {
@@ -175,7 +179,7 @@ impl Encoder {
         pen.text(&[side]);
         if about == About::Cancel {
             pen.text(b"\x0160=");
-            pen.text(&transact_time);
+            pen.time(&mut self.transact_clockface, of.transact_time);
             pen.text(b"\x0138=");
             pen.number(of.order.qty.0 as u64);
         }
@@ -207,9 +211,6 @@ impl Encoder {
             Side::Sell => b'2',
             Side::None => panic!("an order has a side"),
         };
-        let sending_time = self.clockface.write(new.sending_time);
-        let transact_time = self.transact_clockface.write(new.transact_time);
-
         let mut pen = Pen {
             bytes: &mut self.bytes[..],
             at: self.head_len,
@@ -217,18 +218,21 @@ impl Encoder {
         };
         pen.number(new.msg_seq);
         pen.text(b"\x0152=");
-        pen.text(&sending_time);
+        pen.time(&mut self.clockface, new.sending_time);
         if new.poss_resend {
             pen.text(b"\x0197=Y");
         }
         pen.text(b"\x0111=");
         pen.text(new.id.as_bytes());
+        // All of it, because a length that is known is copied by a few instructions; the symbol and what
+        // follows it is written over what was too much.
         pen.text(&self.middle);
+        pen.at -= MIDDLE_BYTES - self.middle_len;
         pen.symbol(new.symbol);
         pen.text(b"\x0154=");
         pen.text(&[side]);
         pen.text(b"\x0160=");
-        pen.text(&transact_time);
+        pen.time(&mut self.transact_clockface, new.transact_time);
         pen.text(b"\x0138=");
         pen.number(order.qty.0 as u64);
         // OrdType 2: limit.
@@ -255,9 +259,11 @@ pub enum About {
 }
 
 const _: () = {
+    assert!(1 + 2 + Encoder::TEXT_BYTES_MAX + 1 + 8 <= MIDDLE_BYTES);
     let tags = LENGTH_AT + 1 + TO_BODY + 6 + 6 * 4 + 5 + 8 * 4 + 5 + 5 + 5 + 7;
     let texts = 4 * Encoder::TEXT_BYTES_MAX;
     let numbers = 2 * 20 + 3 * TIME_BYTES + OrderId::BYTES + 8 + PRICE_BYTES_MAX;
+    // What is copied too much of the middle is at most 50 bytes, and what must follow it is more.
     assert!(tags + texts + numbers <= Encoder::MESSAGE_BYTES_MAX);
     // The shortest body: one byte of each text, number and symbol, and a price of four.
     let shortest = 10 * 5 + 2 * (TIME_BYTES + 4) + (OrderId::BYTES + 4) + 8;
@@ -292,7 +298,7 @@ impl Pen<'_> {
             Tif::Ioc => self.text(b"\x0159=3\x01"),
             Tif::Till(ts) => {
                 self.text(b"\x0159=6\x01126=");
-                self.text(&clockface.write(ts));
+                self.time(clockface, ts);
                 self.text(&[SOH]);
             }
         }
@@ -302,6 +308,13 @@ impl Pen<'_> {
     fn text(&mut self, text: &[u8]) {
         self.bytes[self.at..self.at + text.len()].copy_from_slice(text);
         self.at += text.len();
+    }
+
+    #[inline(always)]
+    fn time(&mut self, clockface: &mut Clockface, time: Ts) {
+        let out = self.bytes[self.at..].first_chunk_mut();
+        clockface.write(time, out.expect("a message has room for its times"));
+        self.at += TIME_BYTES;
     }
 
     #[inline]
@@ -319,21 +332,19 @@ impl Pen<'_> {
         ]);
     }
 
+    /// Eight bytes are written, and those that count stay.
     #[inline]
     fn symbol(&mut self, symbol: &[u8; 8]) {
-        let mut len = symbol.len();
-        while len > 1 && symbol[len - 1] == b' ' {
-            len -= 1;
+        let spaces = u64::from_le_bytes(*symbol) ^ u64::from_le_bytes([b' '; 8]);
+        let len = (8 - spaces.leading_zeros() as usize / 8).max(1);
+        let mut out = *symbol;
+        for byte in &mut out {
+            if !(b'!'..=b'~').contains(byte) {
+                *byte = b'?';
+            }
         }
-        let out = &mut self.bytes[self.at..self.at + len];
-        for (out, &byte) in out.iter_mut().zip(symbol) {
-            *out = if (b'!'..=b'~').contains(&byte) {
-                byte
-            } else {
-                b'?'
-            };
-        }
-        self.at += len;
+        self.text(&out);
+        self.at -= symbol.len() - len;
     }
 }
 
