@@ -399,7 +399,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_place() {
     let (ended, run) = replay(&folder, &[&file], &[]);
     ended
         .expect(0)
-        .says(&["bad_field 1", "message 2", "byte 18"]);
+        .says(&["bad_field 1", "packet 2 at byte 26", "byte 18"]);
     assert_eq!(symbol(&run, "AAPL")["volume"], 100);
     let (ended, _) = replay(&folder, &[&file], &["--strict"]);
     ended.expect(3);

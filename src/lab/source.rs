@@ -135,9 +135,9 @@ impl<C: Clock> Source for Scheduled<'_, C> {
             payload,
             wire_bytes: entry.bytes,
             place: Place {
-                file: 0,
                 packet: self.next as u64,
                 offset_bytes: entry.at as u64,
+                ..Place::default()
             },
         }))
     }

@@ -49,6 +49,16 @@ struct At<'a> {
     message: &'a [u8],
     /// What comes behind it.
     rest: &'a [u8],
+    /// The bytes of all that are read in one go.
+    all_bytes: usize,
+}
+
+impl At<'_> {
+    /// Where it stands, and which message it is there.
+    fn place(&self) -> (Place, u64) {
+        let behind_bytes = self.all_bytes - self.rest.len() - self.message.len() - 2;
+        self.run.place.of_message(self.index, behind_bytes)
+    }
 }
 
 /// Messages in, numbered and timed events onto the stage.
@@ -88,7 +98,10 @@ pub(super) struct Intake<P> {
 struct RefusedMessage {
     fault: Fault,
     place: Place,
+    /// Which message it is at its place.
+    number: u64,
     ts_recv: Option<Ts>,
+    /// Which it was of those that were read in one go.
     index: u64,
     message: Vec<u8>,
 }
@@ -390,6 +403,7 @@ impl<P: Protocol> Intake<P> {
                             index: run.before + found,
                             message,
                             rest: walk.rest(),
+                            all_bytes: blocks.len(),
                         };
                         let event = *slot;
                         if !self.accept_slowly(event, notes, at) {
@@ -410,6 +424,7 @@ impl<P: Protocol> Intake<P> {
                         index: run.before + found,
                         message,
                         rest: walk.rest(),
+                        all_bytes: blocks.len(),
                     };
                     self.refuse(fault, at);
                 }
@@ -436,8 +451,9 @@ impl<P: Protocol> Intake<P> {
         let behind_ns = self.times.highest_of(at.run.source).since(event.ts_event);
         if event.ts_event < last && behind_ns > self.times.out_of_order_ns {
             let by_ns = last.since(event.ts_event);
-            let what = format_args!("message {}: time goes back by {by_ns} ns", at.index);
-            self.anomaly(Anomaly::TimeBackwards, at.run.place, what);
+            let (place, number) = at.place();
+            let what = format_args!("message {number}: time goes back by {by_ns} ns");
+            self.anomaly(Anomaly::TimeBackwards, place, what);
         }
         self.times.last = event.ts_event;
         self.times.highest = self.times.highest.max(event.ts_event);
@@ -485,8 +501,9 @@ impl<P: Protocol> Intake<P> {
         }
         self.translated = events;
         if let Err(fault) = result {
-            let what = format_args!("message {}: {fault}", at.index);
-            self.anomaly(fault.anomaly(), at.run.place, what);
+            let (place, number) = at.place();
+            let what = format_args!("message {number}: {fault}");
+            self.anomaly(fault.anomaly(), place, what);
         }
     }
 
@@ -541,11 +558,9 @@ impl<P: Protocol> Intake<P> {
                 self.times.highest_of(run.source)
             };
             let by_ns = event.ts_event.since(good);
-            let what = format_args!(
-                "message {}: time is {by_ns} ns ahead of all others",
-                at.index
-            );
-            self.anomaly(Anomaly::TimeFuture, run.place, what);
+            let (place, number) = at.place();
+            let what = format_args!("message {number}: time is {by_ns} ns ahead of all others");
+            self.anomaly(Anomaly::TimeFuture, place, what);
             event.ts_event = good;
             event.flags = event.flags.with(Flags::BAD_TS);
         }
@@ -597,8 +612,10 @@ impl<P: Protocol> Intake<P> {
             .blocks
             .extend_from_slice(&len_bytes.to_be_bytes());
         self.doubt.blocks.extend_from_slice(at.message);
+        let (place, number) = at.place();
         self.doubt.run = Run {
-            before: at.index - 1,
+            place,
+            before: number - 1,
             skip: 0,
             count: 1,
             ..*at.run
@@ -767,13 +784,15 @@ impl<P: Protocol> Intake<P> {
         if let Some(code) = self.protocol.code(at.message) {
             self.by_type[usize::from(code)] += 1;
         }
-        let what = format_args!("message {}: {fault}", at.index);
-        self.anomaly(fault.anomaly(), at.run.place, what);
+        let (place, number) = at.place();
+        let what = format_args!("message {number}: {fault}");
+        self.anomaly(fault.anomaly(), place, what);
         // Changes that do not follow are understood, and their book says that it lacks some.
         if self.quarantine.is_some() && !matches!(fault, Fault::Missed { .. }) {
             self.refused.push(RefusedMessage {
                 fault,
-                place: at.run.place,
+                place,
+                number,
                 // As the input says it.
                 ts_recv: at.run.ts_recv.map(|ts| ts.plus_ns(-self.moved_ns)),
                 index: at.index,
@@ -807,7 +826,7 @@ impl<P: Protocol> Intake<P> {
                 line: numbered.line,
                 ts_recv: refused.ts_recv,
                 numbered: numbered.first.map(number),
-                message: refused.index.min(u16::MAX.into()) as u16,
+                message: refused.number.min(u16::MAX.into()) as u16,
                 ..Refused::new(Item::Message, refused.place, &why, &refused.message)
             });
         }
@@ -885,6 +904,7 @@ impl<P: Protocol> Intake<P> {
                 file,
                 packet,
                 offset_bytes,
+                message_extra_bytes: _,
             } = place;
             let at = format_args!("file {file}, packet {packet} at byte {offset_bytes}");
             self.examples.push(format!("{name}: {at}: {what}"));

@@ -97,6 +97,8 @@ struct OpenFile {
     own_line: u8,
     /// The packet to come, where its bytes are not as they stand in the file.
     framed: Vec<u8>,
+    /// How many packets there were, or messages in a file of them.
+    number: u64,
 }
 
 enum Reader {
@@ -136,6 +138,7 @@ impl Head {
             file: 0,
             packet: 0,
             offset_bytes: 0,
+            message_extra_bytes: None,
         },
     };
 }
@@ -228,6 +231,7 @@ impl Capture {
                 key: Ts::MIN,
                 own_line,
                 framed: Vec::new(),
+                number: 0,
             });
         }
         capture.read_for_instruments()?;
@@ -446,11 +450,11 @@ impl OpenFile {
                 Step::Record(record) => record,
                 Step::End => return Ok(()),
                 Step::Trouble { offset_bytes, what } => {
-                    let packet = info.counts.records + 1;
                     let place = Place {
                         file: index as u16,
-                        packet,
+                        packet: self.number + 1,
                         offset_bytes,
+                        message_extra_bytes: None,
                     };
                     return Err(Stop::Trouble(self.trouble(place, what)));
                 }
@@ -468,9 +472,11 @@ impl OpenFile {
             info.counts.record_bytes += record.len as u64;
             let place = Place {
                 file: index as u16,
-                packet: info.counts.records,
+                packet: self.number + 1,
                 offset_bytes: record.offset_bytes,
+                message_extra_bytes: record.piece.as_ref().map(|piece| piece.extra_bytes),
             };
+            self.number += record.piece.as_ref().map_or(1, |piece| piece.messages);
             match &self.reader {
                 Reader::Quarantine(file) => self.head = file.head(&record, self.own_line, place),
                 Reader::Itch(_)
@@ -519,7 +525,9 @@ impl OpenFile {
         let (raw, is_line) = match &mut self.reader {
             Reader::Text(file) => (kept(file.at_hand()), true),
             Reader::Quarantine(file) => file.take_refused(),
-            _ if self.input.offset() == place.offset_bytes => (kept(self.input.bytes()), false),
+            _ if self.input.offset() == place.offset_bytes => {
+                (kept(self.input.peek(RAW_BYTES_MAX)), false)
+            }
             _ => (Vec::new(), false),
         };
         Trouble {

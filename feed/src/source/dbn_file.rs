@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use bus::Ts;
 
 use super::input::{Input, PIECE_MAX};
-use super::record::{Record, Step, ending};
+use super::record::{Piece, Record, Step, ending};
 use crate::protocol::dbn::{HEADER_BYTES, NAME_BYTES, short_name, ts_of, ts_recv};
 
 /// A piece holds whole records, of at most this many bytes together.
@@ -144,7 +144,7 @@ impl DbnFile {
         let offset_bytes = input.offset();
         let bytes = input.peek(PIECE_BYTES_MAX);
         let window = &bytes[..bytes.len().min(PIECE_BYTES_MAX)];
-        let (mut at, mut ts) = (0, None);
+        let (mut at, mut ts, mut messages) = (0, None, 0);
         for _ in 0..self.records_max {
             let Some(record) = record_at(window, at) else {
                 break;
@@ -157,6 +157,7 @@ impl DbnFile {
             out.extend_from_slice(record);
             ts = ts.or(when);
             at += record.len();
+            messages += 1;
         }
         if at == 0 {
             return self.last(input);
@@ -168,6 +169,10 @@ impl DbnFile {
             offset_bytes,
             ts,
             interface: 0,
+            piece: Some(Piece {
+                messages,
+                extra_bytes: -(2 + NAME_BYTES as i16),
+            }),
         })
     }
 

@@ -4,7 +4,7 @@
 
 use super::input::Input;
 use super::itch_time;
-use super::record::{Record, Step, ending};
+use super::record::{Piece, Record, Step, ending};
 
 /// A piece holds whole messages, at most this many bytes of them.
 const PIECE_BYTES_MAX: usize = 4_096;
@@ -76,7 +76,7 @@ impl ItchFile {
         let offset_bytes = input.offset();
         let bytes = input.peek(PIECE_BYTES_MAX);
         let window = &bytes[..bytes.len().min(PIECE_BYTES_MAX)];
-        let len = whole_messages(window, self.messages_max);
+        let (len, messages) = whole_messages(window, self.messages_max);
         if len == 0 {
             return self.last(input);
         }
@@ -88,6 +88,10 @@ impl ItchFile {
             offset_bytes,
             ts,
             interface: 0,
+            piece: Some(Piece {
+                messages,
+                extra_bytes: 0,
+            }),
         })
     }
 
@@ -110,9 +114,9 @@ impl ItchFile {
     }
 }
 
-/// How many bytes of the window are whole messages.
-fn whole_messages(window: &[u8], messages_max: usize) -> usize {
-    let mut at = 0;
+/// How many bytes of the window are whole messages, and how many of them.
+fn whole_messages(window: &[u8], messages_max: usize) -> (usize, u64) {
+    let (mut at, mut count) = (0, 0);
     for _ in 0..messages_max {
         let [high, low, rest @ ..] = &window[at..] else {
             break;
@@ -122,6 +126,7 @@ fn whole_messages(window: &[u8], messages_max: usize) -> usize {
             break;
         }
         at += 2 + len;
+        count += 1;
     }
-    at
+    (at, count)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::input::Input;
-use super::record::{Record, Step, ending};
+use super::record::{Piece, Record, Step, ending};
 use crate::protocol::lobster::{LINE_BYTES_MAX, NAME_BYTES, look as look_at_line, time};
 
 /// A piece holds whole lines, of at most this many bytes together.
@@ -51,11 +51,12 @@ impl LobsterFile {
             return Step::End;
         }
         out.clear();
+        skip_empty(input);
         let offset_bytes = input.offset();
         let bytes = input.peek(PIECE_BYTES_MAX);
         let window = &bytes[..bytes.len().min(PIECE_BYTES_MAX)];
         let is_end = bytes.len() < PIECE_BYTES_MAX;
-        let (mut at, mut ts) = (0, None);
+        let (mut at, mut ts, mut messages, mut extra) = (0, None, 0, None);
         for _ in 0..self.lines_max {
             let rest = &window[at..];
             let (line, next) = match rest.iter().position(|byte| *byte == b'\n') {
@@ -67,11 +68,13 @@ impl LobsterFile {
             if next == at || line.len() > LINE_BYTES_MAX {
                 break;
             }
-            at = next;
             let line = line.trim_ascii_end();
-            if line.is_empty() {
-                continue;
+            let extra_bytes = (next - at) as i16 - (2 + NAME_BYTES + line.len()) as i16;
+            // Only lines that end alike are one piece, so that it is known where each begins.
+            if line.is_empty() || *extra.get_or_insert(extra_bytes) != extra_bytes {
+                break;
             }
+            (at, messages) = (next, messages + 1);
             ts = ts.or_else(|| time(line));
             out.extend_from_slice(&((NAME_BYTES + line.len()) as u16).to_be_bytes());
             out.extend_from_slice(&self.name);
@@ -87,6 +90,10 @@ impl LobsterFile {
             offset_bytes,
             ts,
             interface: 0,
+            piece: Some(Piece {
+                messages,
+                extra_bytes: extra.unwrap_or(0),
+            }),
         })
     }
 
@@ -100,5 +107,25 @@ impl LobsterFile {
         }
         let what = format!("line without an end, want one within {LINE_BYTES_MAX} bytes");
         Step::Trouble { offset_bytes, what }
+    }
+}
+
+/// Passes over lines with nothing in them.
+fn skip_empty(input: &mut Input) {
+    loop {
+        let bytes = input.peek(PIECE_BYTES_MAX);
+        let window = &bytes[..bytes.len().min(PIECE_BYTES_MAX)];
+        let is_end = bytes.len() < PIECE_BYTES_MAX;
+        let text = window.iter().position(|byte| !byte.is_ascii_whitespace());
+        let upto = text.unwrap_or(window.len());
+        let empty = match window[..upto].iter().rposition(|byte| *byte == b'\n') {
+            _ if text.is_none() && is_end => upto,
+            Some(last) => last + 1,
+            None => 0,
+        };
+        if empty == 0 {
+            return;
+        }
+        input.skip(empty as u64);
     }
 }

@@ -129,10 +129,34 @@ impl Framing {
 pub struct Place {
     /// Which input file, from 0; 0 for the network.
     pub file: u16,
-    /// Which packet of it, from 1.
+    /// Which packet of it, from 1. In a file of messages each of them counts as one.
     pub packet: u64,
     /// Where the packet's record starts, in bytes from the (decompressed) file's start.
     pub offset_bytes: u64,
+    /// For a piece of a file of messages: by how many bytes a message is longer there than in the payload,
+    /// both with all that is in front of it. Then this is the place of the first of them, and the others
+    /// have their own ([`Place::of_message`]). `None` where messages stand where their packet does.
+    pub message_extra_bytes: Option<i16>,
+}
+
+impl Place {
+    /// Where the `index`-th message stands, from 1, which begins so many bytes behind the first one in the
+    /// payload; and which message of the packet it is there. So it does not matter of which length pieces
+    /// are.
+    pub(crate) fn of_message(self, index: u64, behind_bytes: usize) -> (Place, u64) {
+        let Some(extra_bytes) = self.message_extra_bytes else {
+            return (self, index);
+        };
+        let before = index.saturating_sub(1);
+        let extra_bytes = i64::from(extra_bytes).wrapping_mul(before as i64);
+        let place = Place {
+            packet: self.packet + before,
+            offset_bytes: (self.offset_bytes + behind_bytes as u64)
+                .saturating_add_signed(extra_bytes),
+            ..self
+        };
+        (place, 1)
+    }
 }
 
 /// A line: one multicast group and port, or one file.

@@ -275,9 +275,8 @@ impl Source for Multicast {
             payload: &line.buffer[..packet.len],
             wire_bytes: packet.wire_bytes,
             place: Place {
-                file: 0,
                 packet: self.packets,
-                offset_bytes: 0,
+                ..Place::default()
             },
         }))
     }

@@ -125,6 +125,7 @@ impl Pcap {
             offset_bytes,
             ts: Some(Ts(ns as i64)),
             interface: 0,
+            piece: None,
         })
     }
 

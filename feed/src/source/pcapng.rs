@@ -240,6 +240,7 @@ impl Pcapng {
             offset_bytes,
             ts: Some(ts),
             interface,
+            piece: None,
         })
     }
 
@@ -263,6 +264,7 @@ impl Pcapng {
             offset_bytes,
             ts: None,
             interface,
+            piece: None,
         })
     }
 

@@ -180,6 +180,7 @@ impl QuarantineFile {
                 offset_bytes,
                 ts,
                 interface: 0,
+                piece: None,
             });
         }
     }

@@ -23,7 +23,7 @@ pub(super) enum Step {
     Failed { offset_bytes: u64, what: String },
 }
 
-/// One captured frame, or one piece of an ITCH file.
+/// One captured frame, or one piece of a file of messages.
 pub(super) struct Record {
     /// Where it stands in `input.bytes()`.
     pub(super) at: usize,
@@ -33,6 +33,16 @@ pub(super) struct Record {
     pub(super) ts: Option<Ts>,
     /// Which of the file's interfaces saw it.
     pub(super) interface: usize,
+    /// What it is made of, where that depends on how much is read at once.
+    pub(super) piece: Option<Piece>,
+}
+
+/// Some messages of a file of messages, one behind the other in the file too.
+pub(super) struct Piece {
+    /// How many.
+    pub(super) messages: u64,
+    /// By how many bytes each is longer in the file than in the record.
+    pub(super) extra_bytes: i16,
 }
 
 /// Where a capture came from, as the file describes it.

@@ -74,9 +74,8 @@ impl SimSource {
             .map(|&name| Line { name: name.into() })
             .collect();
         let place = Place {
-            file: 0,
             packet: 1,
-            offset_bytes: 0,
+            ..Place::default()
         };
         SimSource {
             lines,

@@ -174,9 +174,8 @@ pub(super) fn login_text(login: &Login) -> String {
 impl Source for Soup {
     fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
         let place = Place {
-            file: 0,
             packet: self.packets + 1,
-            offset_bytes: 0,
+            ..Place::default()
         };
         let header = match self.find()? {
             Found::Header(header) => header,

@@ -10,7 +10,7 @@ use bus::{Event, Kind, Ts};
 
 use super::input::Input;
 use super::itch_time;
-use super::record::{Record, Step, ending};
+use super::record::{Piece, Record, Step, ending};
 use crate::moldudp64::{END_OF_SESSION, HEADER_BYTES, Header, SessionId};
 use crate::protocol::{Itch, Protocol};
 
@@ -18,6 +18,8 @@ use crate::protocol::{Itch, Protocol};
 const WINDOW_BYTES: usize = 16 << 10;
 /// A packet that is made here has no more bytes than this, and the one message that passes it.
 const PACKET_BYTES: usize = 4 << 10;
+/// A message stands behind length(2) and type(1) there, and behind length(2) here.
+const EXTRA_BYTES: i16 = 1;
 /// So many packets at the start must look right.
 const LOOK_PACKETS: usize = 8;
 const LOOK_BYTES: usize = 1_024;
@@ -117,9 +119,16 @@ impl SoupFile {
             let window = &bytes[..bytes.len().min(WINDOW_BYTES)];
             let found = self.find(window, out);
             let sequence = self.sequence;
-            let (behind, count) = match found {
-                Found::Messages(behind) => (behind, self.count(sequence, out)),
-                Found::End(behind) => (behind, END_OF_SESSION),
+            let (behind, count, piece) = match found {
+                Found::Messages(behind) => {
+                    let count = self.count(sequence, out);
+                    let piece = Piece {
+                        messages: count.into(),
+                        extra_bytes: EXTRA_BYTES,
+                    };
+                    (behind, count, Some(piece))
+                }
+                Found::End(behind) => (behind, END_OF_SESSION, None),
                 Found::Nothing(behind) => {
                     input.skip(behind as u64);
                     continue;
@@ -152,6 +161,7 @@ impl SoupFile {
                 offset_bytes,
                 ts: itch_time(&out[HEADER_BYTES..]),
                 interface: 0,
+                piece,
             });
         }
     }
@@ -183,11 +193,15 @@ impl SoupFile {
                 }
             };
             match packet {
+                // The piece is to begin with its first message.
+                Ok((Packet::Sequenced(_), _)) if count == 0 && at > 0 => return Found::Nothing(at),
                 Ok((Packet::Sequenced(message), behind)) => {
                     out.extend_from_slice(&(message.len() as u16).to_be_bytes());
                     out.extend_from_slice(message);
                     (at, count) = (behind, count + 1);
                 }
+                // What is left is no message, or says something of what comes behind those so far.
+                _ if count > 0 => return Found::Messages(at),
                 Ok((
                     Packet::Debug(_)
                     | Packet::Unsequenced(_)
@@ -197,8 +211,6 @@ impl SoupFile {
                     | Packet::Logout,
                     behind,
                 )) => at = behind,
-                // What is left says something of what comes behind the messages so far.
-                _ if count > 0 => return Found::Messages(at),
                 Ok((Packet::Accepted { session, sequence }, behind)) => {
                     (self.session, self.sequence) = (SessionId(session), sequence.max(1));
                     at = behind;

@@ -422,6 +422,7 @@ impl TextFile {
             offset_bytes,
             ts: Some(due),
             interface: 0,
+            piece: None,
         })))
     }
 }

@@ -357,11 +357,11 @@ fn zero_lengths_in_an_itch_file_never_loop() {
     for (tail, what) in [
         (
             &[0, 0, b'S'][..],
-            "0:2 @140 message length 0, want 1 to 1024",
+            "0:11 @140 message length 0, want 1 to 1024",
         ),
         (
             &[4, 1, b'S'][..],
-            "0:2 @140 message length 1025, want 1 to 1024",
+            "0:11 @140 message length 1025, want 1 to 1024",
         ),
     ] {
         let path = folder.file("x", &[&many[..], tail].concat());
