@@ -471,6 +471,9 @@ fn anomalies(reader: &ReaderStats, shards: &[Finished]) -> BTreeMap<String, u64>
     if reader.troubles > 0 {
         named.insert("input_trouble".into(), reader.troubles);
     }
+    if reader.unread > 0 {
+        named.insert("input_unread".into(), reader.unread);
+    }
     named
 }
 

@@ -202,6 +202,8 @@ pub struct ReaderStats {
     pub last_ts: Option<Ts>,
     /// Things that the source stumbled over. Not in `anomalies`.
     pub troubles: u64,
+    /// Files of which the rest was not read, because nothing leads on behind what is wrong.
+    pub unread: u64,
     /// Everything wrong in packets and messages.
     pub anomalies: Anomalies,
     /// The first of both, one line each, with their places.
@@ -451,6 +453,7 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             first_ts: intake.times.first,
             last_ts: intake.times.highest_some(),
             troubles: intake.troubles,
+            unread: intake.unread,
             anomalies: intake.anomalies,
             examples: intake.examples.clone(),
             gaps: intake.gaps.clone(),

@@ -153,6 +153,12 @@ impl Run {
             };
             return Err(Failure::input(format!("{found}: {wrong}{hint}")));
         }
+        if reader.unread > 0 {
+            let wrong = wrong(manifest).unwrap_or_default();
+            return Err(Failure::io(format!(
+                "part of the input was not read: {wrong}"
+            )));
+        }
         match wrong(manifest) {
             Some(wrong) if is_strict => {
                 Err(Failure::input(format!("anomalies in the input: {wrong}")))

@@ -77,6 +77,8 @@ pub(super) struct Intake<P> {
     /// The input is to end before the message that is at hand.
     pub(super) is_cut: bool,
     pub(super) troubles: u64,
+    /// Those of them behind which a file was not read on.
+    pub(super) unread: u64,
     pub(super) anomalies: Anomalies,
     pub(super) examples: Vec<String>,
     pub(super) gaps: Vec<GapSeen>,
@@ -291,6 +293,7 @@ impl<P: Protocol> Intake<P> {
             by_type: [0; 256],
             is_cut: false,
             troubles: 0,
+            unread: 0,
             anomalies: Anomalies::default(),
             examples: Vec::with_capacity(EXAMPLES_MAX + TROUBLES_MAX),
             gaps: Vec::with_capacity(GAPS_LISTED_MAX),
@@ -872,6 +875,7 @@ impl<P: Protocol> Intake<P> {
     #[cold]
     pub(super) fn trouble(&mut self, trouble: &Trouble) {
         self.troubles += 1;
+        self.unread += u64::from(trouble.is_lost);
         if let Some(quarantine) = &mut self.quarantine
             && !trouble.raw.is_empty()
         {

@@ -446,17 +446,19 @@ impl OpenFile {
                 Reader::Quarantine(file) => file.next(&mut self.input, &mut self.framed),
                 Reader::Soup(file) => file.next(&mut self.input, &mut self.framed),
             };
+            let is_lost = matches!(step, Step::Lost { .. });
             let record = match step {
                 Step::Record(record) => record,
                 Step::End => return Ok(()),
-                Step::Trouble { offset_bytes, what } => {
+                Step::Trouble { offset_bytes, what } | Step::Lost { offset_bytes, what } => {
                     let place = Place {
                         file: index as u16,
                         packet: self.number + 1,
                         offset_bytes,
                         message_extra_bytes: None,
                     };
-                    return Err(Stop::Trouble(self.trouble(place, what)));
+                    let trouble = self.trouble(place, what);
+                    return Err(Stop::Trouble(Trouble { is_lost, ..trouble }));
                 }
                 Step::Failed { offset_bytes, what } => {
                     let (path, offset_bytes) = (info.path.clone(), Some(offset_bytes));

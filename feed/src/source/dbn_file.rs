@@ -185,7 +185,7 @@ impl DbnFile {
             Some(&fours) if usize::from(fours) * 4 < HEADER_BYTES => {
                 let len = usize::from(fours) * 4;
                 let what = format!("record of {len} bytes, want at least {HEADER_BYTES}");
-                Step::Trouble { offset_bytes, what }
+                Step::Lost { offset_bytes, what }
             }
             fours => ending(
                 input,

@@ -108,7 +108,7 @@ impl ItchFile {
             len @ 1..=MESSAGE_BYTES_MAX => ending(input, "message", 2 + len as u64),
             len => {
                 let what = format!("message length {len}, want 1 to {MESSAGE_BYTES_MAX}");
-                Step::Trouble { offset_bytes, what }
+                Step::Lost { offset_bytes, what }
             }
         }
     }

@@ -106,7 +106,7 @@ impl LobsterFile {
             return ending(input, "line", 1);
         }
         let what = format!("line without an end, want one within {LINE_BYTES_MAX} bytes");
-        Step::Trouble { offset_bytes, what }
+        Step::Lost { offset_bytes, what }
     }
 }
 

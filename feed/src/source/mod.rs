@@ -191,6 +191,8 @@ pub struct Trouble {
     pub raw: Vec<u8>,
     /// Whether they are a line of a text.
     pub is_line: bool,
+    /// Whether what lies behind it in its file is not read.
+    pub is_lost: bool,
 }
 
 impl Trouble {
@@ -201,6 +203,7 @@ impl Trouble {
             what,
             raw: Vec::new(),
             is_line: false,
+            is_lost: false,
         }
     }
 }

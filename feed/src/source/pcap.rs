@@ -101,7 +101,7 @@ impl Pcap {
         if captured_bytes > self.record_bytes_max {
             let limit = self.record_bytes_max;
             let what = format!("record of {captured_bytes} bytes, want at most {limit}");
-            return self.over(Step::Trouble { offset_bytes, what });
+            return self.over(Step::Lost { offset_bytes, what });
         }
         let record_bytes = RECORD_HEADER_BYTES + captured_bytes as usize;
         if input.peek(record_bytes).len() < record_bytes {

@@ -104,7 +104,7 @@ impl Pcapng {
             if header.starts_with(&SECTION.to_be_bytes()) {
                 match byte_order(header) {
                     Ok(is_big_endian) => self.is_big_endian = is_big_endian,
-                    Err(what) => return self.over(Step::Trouble { offset_bytes, what }),
+                    Err(what) => return self.over(Step::Lost { offset_bytes, what }),
                 }
             }
             let kind = u32_at(header, 0, self.is_big_endian);
@@ -118,7 +118,7 @@ impl Pcapng {
                 let what = format!(
                     "block of {len} bytes, want a multiple of 4 from {BLOCK_BYTES_MIN} to {limit}"
                 );
-                return self.over(Step::Trouble { offset_bytes, what });
+                return self.over(Step::Lost { offset_bytes, what });
             }
             if !is_read {
                 self.behind = u64::from(len);
@@ -146,7 +146,7 @@ impl Pcapng {
                     self.behind = 0;
                     return Step::Trouble { offset_bytes, what };
                 }
-                Found::Stop(what) => return self.over(Step::Trouble { offset_bytes, what }),
+                Found::Stop(what) => return self.over(Step::Lost { offset_bytes, what }),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the file formats have in common: a step through a file, and when a record was captured.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use bus::Ts;
 
@@ -17,6 +18,8 @@ pub(super) enum Step {
     Record(Record),
     /// Something wrong; the next step goes on from there, or says `End`.
     Trouble { offset_bytes: u64, what: String },
+    /// Something wrong from which nothing leads on: what lies behind it in the file is not read.
+    Lost { offset_bytes: u64, what: String },
     /// The file is over.
     End,
     /// The machine could not read on.
@@ -120,20 +123,23 @@ pub(super) fn ending(input: &Input, what: &str, want_bytes: u64) -> Step {
             what: format!("cannot read on: {error}"),
         },
         (0, None) => Step::End,
-        (0, Some(error)) => {
-            let what = format!("the {wrapping} stream is cut or damaged: {error}");
-            Step::Trouble { offset_bytes, what }
-        }
         (_, None) => {
             let what = format!("cut {what}: {found_bytes} bytes, want {want_bytes}");
             Step::Trouble { offset_bytes, what }
         }
         (_, Some(error)) => {
-            let what = format!(
-                "cut {what}: {found_bytes} bytes, want {want_bytes}; \
-                 the {wrapping} stream is cut or damaged: {error}"
-            );
-            Step::Trouble { offset_bytes, what }
+            let is_cut = error.kind() == ErrorKind::UnexpectedEof;
+            let how = if is_cut { "cut" } else { "damaged" };
+            let stream = format!("the {wrapping} stream is {how}: {error}");
+            let what = match found_bytes {
+                0 => stream,
+                _ => format!("cut {what}: {found_bytes} bytes, want {want_bytes}; {stream}"),
+            };
+            // What is left of a damaged stream cannot be known.
+            match is_cut {
+                true => Step::Trouble { offset_bytes, what },
+                false => Step::Lost { offset_bytes, what },
+            }
         }
     }
 }

@@ -145,7 +145,10 @@ impl SoupFile {
                     let offset_bytes = offset_bytes + at as u64;
                     self.is_over = behind.is_none();
                     self.behind = behind.unwrap_or(0) as u64;
-                    return Step::Trouble { offset_bytes, what };
+                    return match behind {
+                        Some(_) => Step::Trouble { offset_bytes, what },
+                        None => Step::Lost { offset_bytes, what },
+                    };
                 }
             };
             let header = Header {

@@ -285,7 +285,9 @@ impl TextFile {
         self.lines.line.extend_from_slice(line);
         match self.line(0, out) {
             Ok(Some(Step::Record(record))) => Ok(record.ts),
-            Ok(Some(Step::Trouble { what, .. } | Step::Failed { what, .. })) => Err(what),
+            Ok(Some(
+                Step::Trouble { what, .. } | Step::Lost { what, .. } | Step::Failed { what, .. },
+            )) => Err(what),
             Ok(Some(Step::End) | None) => Ok(None),
             Err(BadLine { at, what }) => Err(format!("byte {}: {what}", at + 1)),
         }
