@@ -52,6 +52,11 @@ PAGES = {
         ("monitor_realised", "one `realised-spread`, 1 s"),
         ("monitor_locked", "one `locked`"),
     ],
+    "PATTERNS": [
+        ("pattern_none_seen", "one that asks for crosses only: orders are remembered"),
+        ("pattern_stuffing", "and one `quote-stuffing` of 200"),
+        ("pattern_layering", "or one `layering` of 5"),
+    ],
 }
 KEYS = ["base", "parts", "symbols", "events", "matter", "bytes", "checksum"]
 

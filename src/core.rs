@@ -101,6 +101,8 @@ pub struct Core {
     from: Ts,
     books: Books,
     suites: Suites,
+    /// Whether the suites look at each event, whatever it did.
+    watches: bool,
     risk: Risk,
     out: Outbox,
     intents: Intents,
@@ -156,11 +158,13 @@ impl Core {
     pub fn new(mut config: CoreConfig) -> io::Result<Core> {
         config.suite.origin = config.midnight;
         config.risk.midnight = config.midnight;
+        let suites = Suites::new(config.suite);
         Ok(Core {
             midnight: config.midnight,
             from: config.from,
             books: Books::new(config.books)?,
-            suites: Suites::new(config.suite),
+            watches: suites.watches(),
+            suites,
             risk: Risk::new(config.risk, config.symbols_max - 1),
             out: Outbox::new(),
             intents: Intents::new(),
@@ -239,6 +243,7 @@ impl Core {
             midnight: self.midnight,
             from: self.from,
             suites: &mut self.suites,
+            watches: self.watches,
             risk: &mut self.risk,
             out: &mut self.out,
             intents: &mut self.intents,
@@ -466,6 +471,7 @@ struct Rest<'a> {
     midnight: Ts,
     from: Ts,
     suites: &'a mut Suites,
+    watches: bool,
     risk: &'a mut Risk,
     out: &'a mut Outbox,
     intents: &'a mut Intents,
@@ -514,6 +520,38 @@ impl Rest<'_> {
             say_digest(closed, symbol, event, sink);
         }
         digest.event(event, self.midnight);
+        if self.watches {
+            return self.watch(books, event, applied, sink);
+        }
+        self.conclude::<false>(books, event, applied, sink);
+    }
+
+    /// The same, with a look at each event: apart, so that the usual way stays as it is.
+    #[cold]
+    #[inline(never)]
+    fn watch(&mut self, books: &Books, event: &Event, applied: &Applied, sink: &mut impl Sink) {
+        self.out.at(event.ts_event, event.seq, event.symbol);
+        let is_judged = event.ts_event >= self.from;
+        let stale = books.is_stale(event.symbol);
+        self.suites
+            .watch(event, applied, stale, is_judged, self.out);
+        self.conclude::<true>(books, event, applied, sink);
+        if !self.out.is_empty() {
+            self.settle(books, sink);
+        }
+    }
+
+    /// What the analytics conclude of an event; with `WATCHED`, behind what was said of it already.
+    #[inline(always)]
+    fn conclude<const WATCHED: bool>(
+        &mut self,
+        books: &Books,
+        event: &Event,
+        applied: &Applied,
+        sink: &mut impl Sink,
+    ) {
+        let symbol = event.symbol;
+        let digest = &mut self.digests[symbol as usize];
         // One look at what is hard to foretell; most events end here.
         if !analytics::matters(event, applied) {
             if applied.quote_changed {
@@ -536,18 +574,25 @@ impl Rest<'_> {
             return;
         }
         let (phase, stale) = (books.phase(symbol), books.is_stale(symbol));
-        self.out.at(event.ts_event, event.seq, symbol);
+        if !WATCHED {
+            self.out.at(event.ts_event, event.seq, symbol);
+        }
         self.suites
             .on_event(event, applied, &quote, phase, stale, self.out, self.intents);
         if !(self.out.is_empty() && self.intents.is_empty()) {
-            let mut gate = Gate {
-                books,
-                risk: self.risk,
-                digests: self.digests,
-                midnight: self.midnight,
-            };
-            gate.settle(self.out, self.intents, sink);
+            self.settle(books, sink);
         }
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, books: &Books, sink: &mut impl Sink) {
+        let mut gate = Gate {
+            books,
+            risk: self.risk,
+            digests: self.digests,
+            midnight: self.midnight,
+        };
+        gate.settle(self.out, self.intents, sink);
     }
 
     /// While a tick is under way: what it owes to the event's symbol is done first, and some more of

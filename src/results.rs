@@ -190,6 +190,7 @@ fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
         // A rule's number is its place plus one, in alerts and in orders.
         spreads: (with_rules("spread", config).into_iter())
             .chain(config.monitors.0.keys().cloned())
+            .chain(config.patterns.0.keys().cloned())
             .collect(),
         // As models' numbers are theirs in regimes.
         regimes: (std::iter::once("volatility".to_string()))
@@ -369,6 +370,7 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         late: signals(SignalKind::Late),
         alerts: signals(SignalKind::Spread),
         rule_alerts: total(|shard| shard.counts.signals[ShardCounts::RULES]),
+        dropped_matches: total(|shard| shard.core.suites().dropped_matches()),
         regimes: signals(SignalKind::Regime),
         signals: signals(SignalKind::Momentum),
         orders: signals(SignalKind::Order),

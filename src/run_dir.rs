@@ -213,9 +213,12 @@ pub struct Counts {
     pub late: u64,
     /// Spread alerts raised and cleared.
     pub alerts: u64,
-    /// The same of rules, and of declared monitors.
+    /// The same of rules, of declared monitors and of patterns.
     #[serde(default)]
     pub rule_alerts: u64,
+    /// Partial matches of patterns that were one too many.
+    #[serde(default)]
+    pub dropped_matches: u64,
     /// Changes of regime.
     pub regimes: u64,
     /// Signals of strategies.

@@ -154,7 +154,7 @@ impl From<GatewayError> for ShardError {
 pub struct ShardCounts {
     /// Events taken from the ring.
     pub events: u64,
-    /// Signals of each kind, by `SignalKind as usize - 0x80`; those of rules and monitors apart.
+    /// Signals of each kind, by `SignalKind as usize - 0x80`; those of rules, monitors and patterns apart.
     pub signals: [u64; 16],
     /// Orders handed to the peer.
     pub sent: u64,
@@ -167,7 +167,7 @@ pub struct ShardCounts {
 }
 
 impl ShardCounts {
-    /// Where alerts of rules and monitors are counted, which are of one kind with those of the spread monitor: at the
+    /// Where alerts of rules, monitors and patterns are counted, which are of one kind with those of the spread monitor: at the
     /// place of a kind that there is not.
     pub(crate) const RULES: usize = 15;
 

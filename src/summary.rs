@@ -267,10 +267,18 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
         count(counts.alerts),
         match counts.rule_alerts {
             0 => String::new(),
-            alerts => format!(", {} of rules and monitors", count(alerts)),
+            alerts => format!(", {} of rules, monitors and patterns", count(alerts)),
         },
         count(counts.regimes)
     );
+    if counts.dropped_matches > 0 {
+        let _ = writeln!(
+            out,
+            "         {} partial matches of patterns were one too many and dropped: a larger \
+             partial_max keeps them",
+            count(counts.dropped_matches)
+        );
+    }
     let mut orders = format!(
         "{} signals: {} orders, {} refused by risk; {} sent",
         count(counts.signals),

@@ -161,6 +161,17 @@ kind = "realised-spread"
 horizon = "200ms"
 threshold_ticks = 1
 rearm = "50ms"
+[patterns.flash]
+when = "add[away <= 0] then not trade then cancel[age < 500ms] times 2 within 2s"
+[patterns.quiet]
+when = "trade then add|cancel times 3 then not trade for 20ms within 1s"
+by = "participant"
+partial_max = 2
+[patterns.stuffing]
+kind = "quote-stuffing"
+count = 5
+age = "2s"
+within = "4s"
 [regimes.clusters]
 model = "garch"
 sample = "50ms"
@@ -245,12 +256,12 @@ fn what_is_declared_says_the_same_bytes_at_any_number_of_shards() {
                     let found = count("\"record\":\"regime\"", &|line| line.contains(&own));
                     assert!(found > 0, "regime {rule}");
                 }
-                for rule in 1..=3 {
+                for rule in 1..=6 {
                     let own = format!("\"rule\":{rule},");
                     let found = count("\"record\":\"spread\"", &|line| line.contains(&own));
-                    assert!(found > 0, "rule or monitor {rule}");
+                    assert!(found > 0, "rule, monitor or pattern {rule}");
                 }
-                // Alerts of rules and monitors are counted apart.
+                // Alerts of rules, monitors and patterns are counted apart.
                 let is_spread = |line: &str| line.contains("\"rule\":0,");
                 let alerts = "\"record\":\"spread\"";
                 let path = Path::new(&run).join("manifest.json");
@@ -260,6 +271,7 @@ fn what_is_declared_says_the_same_bytes_at_any_number_of_shards() {
                 let (spread, rules) =
                     (count(alerts, &is_spread), count(alerts, &|l| !is_spread(l)));
                 assert!(spread > 0 && rules > 0);
+                assert!(counts["dropped_matches"].as_u64().unwrap() > 0);
                 assert_eq!(
                     (&counts["alerts"], &counts["rule_alerts"]),
                     (&spread.into(), &rules.into())

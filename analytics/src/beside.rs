@@ -1,12 +1,13 @@
-//! What the configuration declares beside the plain suite: windows, regimes, monitors, strategies and features. As a whole for a
+//! What the configuration declares beside the plain suite: windows, regimes, monitors, patterns, strategies and features. As a whole for a
 //! shard, and not in each symbol's state, so that a run without any pays one branch.
 
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Outbox, Ts};
+use bus::{Applied, Event, Outbox, Ts};
 
 use crate::features::Features;
 use crate::intent::Intents;
 use crate::monitors::Monitors;
+use crate::patterns::Patterns;
 use crate::regimes::Regimes;
 use crate::strategies::Strategies;
 use crate::suite::{Moment, SuiteConfig};
@@ -19,6 +20,7 @@ pub(crate) struct Beside {
     windows: Option<Windows>,
     regimes: Option<Regimes>,
     monitors: Option<Monitors>,
+    patterns: Option<Patterns>,
     strategies: Option<Strategies>,
     /// Behind the others, to hear what they say.
     features: Option<Features>,
@@ -38,6 +40,10 @@ impl Beside {
             let rule = 1 + config.rules.len();
             Monitors::new(&config.monitors, rule, symbol_count)
         });
+        let patterns = (!config.patterns.is_empty()).then(|| {
+            let rule = 1 + config.rules.len() + config.monitors.len();
+            Patterns::new(&config.patterns, rule, symbol_count)
+        });
         let features =
             (!config.features.is_empty()).then(|| Features::new(&config.features, symbol_count));
         let strategies = (!config.strategies.is_empty()).then(|| {
@@ -45,12 +51,13 @@ impl Beside {
             Strategies::new(&config.strategies, rule, symbol_count)
         });
         let says = windows.is_some() || regimes.is_some() || monitors.is_some();
-        let is_any = says || strategies.is_some() || features.is_some();
+        let is_any = says || patterns.is_some() || strategies.is_some() || features.is_some();
         is_any.then(|| {
             Box::new(Beside {
                 windows,
                 regimes,
                 monitors,
+                patterns,
                 strategies,
                 features,
             })
@@ -63,6 +70,7 @@ impl Beside {
         windows.map_or(0, Windows::bytes_per_symbol)
             + regimes.map_or(0, Regimes::bytes_per_symbol)
             + (self.monitors.as_ref()).map_or(0, Monitors::bytes_per_symbol)
+            + (self.patterns.as_ref()).map_or(0, Patterns::bytes_per_symbol)
             + (self.strategies.as_ref()).map_or(0, Strategies::bytes_per_symbol)
             + (self.features.as_ref()).map_or(0, Features::bytes_per_symbol)
     }
@@ -77,6 +85,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.appear();
+        }
+        if let Some(patterns) = &mut self.patterns {
+            patterns.appear();
         }
         if let Some(strategies) = &mut self.strategies {
             strategies.appear();
@@ -100,8 +111,39 @@ impl Beside {
         let windows = self.windows.as_ref().map(|windows| windows.due(place));
         let regimes = self.regimes.as_ref().map(|regimes| regimes.due(place));
         let monitors = self.monitors.as_ref().map(|monitors| monitors.due(place));
-        let all = [windows, regimes, monitors];
+        let patterns = self.patterns.as_ref().map(|patterns| patterns.due(place));
+        let all = [windows, regimes, monitors, patterns];
         all.into_iter().flatten().min().unwrap_or(Ts::MAX)
+    }
+
+    /// Whether events are to be looked at of which the rest concludes nothing.
+    pub(crate) fn watches(&self) -> bool {
+        self.patterns.is_some()
+    }
+
+    /// How many partial matches of patterns were one too many.
+    pub(crate) fn dropped_matches(&self) -> u64 {
+        self.patterns.as_ref().map_or(0, Patterns::dropped)
+    }
+
+    /// An event of the symbol at this place, whatever it did, with the view before it.
+    #[allow(clippy::too_many_arguments)] // The suite's call, in one place.
+    pub(crate) fn watch(
+        &mut self,
+        place: usize,
+        event: &Event,
+        applied: &Applied,
+        stale: bool,
+        is_judged: bool,
+        watermark: Ts,
+        view: &View,
+        out: &mut Outbox,
+    ) {
+        if let Some(patterns) = &mut self.patterns {
+            patterns.on_event(
+                place, event, applied, stale, is_judged, watermark, view, out,
+            );
+        }
     }
 
     /// What happened to the symbol at this place, after all else was concluded from it.
@@ -144,6 +186,9 @@ impl Beside {
         if let Some(monitors) = &mut self.monitors {
             monitors.on_gap(place, watermark);
         }
+        if let Some(patterns) = &mut self.patterns {
+            patterns.on_gap(place);
+        }
     }
 
     /// Time has come to `watermark`. At the end of the input that is `MAX`, so that what is open closes,
@@ -154,6 +199,7 @@ impl Beside {
         number: u32,
         watermark: Ts,
         until: Ts,
+        view: &View,
         out: &mut Outbox,
     ) {
         if let Some(windows) = &mut self.windows {
@@ -164,6 +210,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.on_time(place, until, out);
+        }
+        if let Some(patterns) = &mut self.patterns {
+            patterns.on_time(place, until, view, out);
         }
         if let Some(features) = &mut self.features {
             features.hear(place, out.signals());
@@ -200,6 +249,9 @@ impl Beside {
         if let Some(monitors) = &self.monitors {
             monitors.save(place, out);
         }
+        if let Some(patterns) = &self.patterns {
+            patterns.save(place, out);
+        }
         if let Some(strategies) = &self.strategies {
             strategies.save(place, out);
         }
@@ -218,6 +270,9 @@ impl Beside {
         }
         if let Some(monitors) = &mut self.monitors {
             monitors.load(from)?;
+        }
+        if let Some(patterns) = &mut self.patterns {
+            patterns.load(from)?;
         }
         if let Some(strategies) = &mut self.strategies {
             strategies.load(from)?;

@@ -20,7 +20,9 @@
 //!
 //! Prices are whole numbers below 2^53 units in a float, so that they are added and compared exactly.
 
+mod event;
 mod parse;
+pub(crate) mod pattern;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +31,7 @@ use bus::{Phase, Price};
 use crate::number::micro;
 use crate::view::View;
 
+pub(crate) use event::{EventField, Of};
 pub use parse::ExprError;
 
 /// A condition, ready to be asked. [`Condition::parse`] makes it of text.
@@ -53,6 +56,8 @@ const STACK_MAX: usize = 16;
 enum Op {
     Number(f64),
     Field(Field),
+    /// Of an event, in conditions of patterns.
+    Event(Of, EventField),
     /// From a price to basis points of the mid.
     OfMid,
     Neg,
@@ -75,6 +80,25 @@ enum Two {
     NotEqual,
     And,
     Or,
+}
+
+/// What a program asks for its fields.
+pub(crate) trait Asked {
+    /// What is known of the symbol.
+    fn view(&self) -> &View;
+    /// What is known of an event; not a number where that is nothing.
+    fn event(&self, of: Of, field: EventField) -> f64;
+}
+
+impl Asked for View {
+    fn view(&self) -> &View {
+        self
+    }
+
+    /// There is none: only patterns name events.
+    fn event(&self, _: Of, _: EventField) -> f64 {
+        f64::NAN
+    }
 }
 
 /// What can be asked of a symbol.
@@ -113,6 +137,11 @@ impl Condition {
     pub fn holds(&self, view: &View) -> bool {
         run(&self.ops, view) == 1.0
     }
+
+    /// Whether it holds of an event.
+    pub(crate) fn holds_of(&self, asked: &impl Asked) -> bool {
+        run(&self.ops, asked) == 1.0
+    }
 }
 
 impl Value {
@@ -125,7 +154,7 @@ impl Value {
 
 /// Works out a program.
 #[inline]
-fn run(ops: &[Op], view: &View) -> f64 {
+fn run(ops: &[Op], asked: &impl Asked) -> f64 {
     let mut stack = [0.0; STACK_MAX];
     let mut top = 0;
     for op in ops {
@@ -135,10 +164,14 @@ fn run(ops: &[Op], view: &View) -> f64 {
                 top += 1;
             }
             Op::Field(field) => {
-                stack[top] = field.of(view);
+                stack[top] = field.of(asked.view());
                 top += 1;
             }
-            Op::OfMid => stack[top - 1] *= 10_000.0 / Field::Mid.of(view),
+            Op::Event(of, field) => {
+                stack[top] = asked.event(of, field);
+                top += 1;
+            }
+            Op::OfMid => stack[top - 1] *= 10_000.0 / Field::Mid.of(asked.view()),
             Op::Neg => stack[top - 1] = -stack[top - 1],
             Op::Abs => stack[top - 1] = stack[top - 1].abs(),
             Op::Not => stack[top - 1] = 1.0 - stack[top - 1],

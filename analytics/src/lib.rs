@@ -3,7 +3,7 @@
 //!
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
 //! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
-//! reads the conditions of rules; `windows`, `regimes` and `monitors` are those that the configuration declares
+//! reads the conditions of rules; `windows`, `regimes`, `monitors` and `patterns` are those that the configuration declares
 //! beside the plain ones of `vwap`, `regime` and `spread`; `strategies` are those that it declares beside `momentum`; `features` is what a decision
 //! saw; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
@@ -20,6 +20,7 @@ pub mod intent;
 pub mod momentum;
 pub mod monitors;
 pub mod number;
+pub mod patterns;
 pub mod regime;
 pub mod regimes;
 pub mod risk;
@@ -31,12 +32,14 @@ pub mod view;
 pub mod vwap;
 pub mod windows;
 
+pub use expr::pattern::Pattern;
 pub use expr::{Condition, ExprError};
 pub use features::{FeatureConfig, FeatureSource, Take};
 pub use intent::{Intent, Intents};
 pub use momentum::MomentumConfig;
 pub use monitors::{Limit, MonitorConfig, Watch};
 pub use number::Bps;
+pub use patterns::{By, Known, PatternConfig};
 pub use regime::{Measure, RegimeConfig};
 pub use regimes::{ChangeConfig, GarchConfig, HmmConfig, ModelConfig, ModelKind};
 pub use risk::{Risk, RiskConfig};

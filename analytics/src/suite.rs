@@ -10,6 +10,7 @@ use crate::features::FeatureConfig;
 use crate::intent::Intents;
 use crate::momentum::{self, Momentum, MomentumConfig};
 use crate::monitors::MonitorConfig;
+use crate::patterns::PatternConfig;
 use crate::regime::{self, Regime, RegimeConfig};
 use crate::regimes::ModelConfig;
 use crate::rule::{self, RuleConfig, Rules};
@@ -114,6 +115,8 @@ pub struct SuiteConfig {
     pub regime: RegimeConfig,
     /// Monitors; a monitor's place here, behind all rules, plus one is the `rule` of its signals.
     pub monitors: Vec<MonitorConfig>,
+    /// Patterns; a pattern's place here, behind all rules and monitors, plus one is the `rule` of its signals.
+    pub patterns: Vec<PatternConfig>,
     /// Regimes by models; a model's place here plus one is the `rule` of its signals.
     pub regimes: Vec<ModelConfig>,
     /// Strategies beside momentum; a strategy's place here, behind all rules, plus one is the `rule` of its
@@ -140,6 +143,7 @@ impl SuiteConfig {
             regime: RegimeConfig::default(),
             regimes: Vec::new(),
             monitors: Vec::new(),
+            patterns: Vec::new(),
             strategies: Vec::new(),
             features: Vec::new(),
             momentum: MomentumConfig::default(),
@@ -161,6 +165,7 @@ impl SuiteConfig {
         let regime = || self.regime.problem();
         let regimes = || ModelConfig::problem(&self.regimes);
         let monitors = || MonitorConfig::problem(&self.monitors);
+        let patterns = || PatternConfig::problem(&self.patterns);
         let momentum = || self.momentum.problem();
         let rules = || RuleConfig::problem(&self.rules);
         let features = || FeatureConfig::problem(&self.features);
@@ -177,6 +182,7 @@ impl SuiteConfig {
             .or_else(regime)
             .or_else(regimes)
             .or_else(monitors)
+            .or_else(patterns)
             .or_else(strategies)
     }
 }
@@ -361,6 +367,57 @@ impl Suites {
         due.set(event.symbol as usize, next.max(watermark.plus_ns(1)));
     }
 
+    /// Whether [`Suites::watch`] is to be called with each event.
+    pub fn watches(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.watches())
+    }
+
+    /// How many partial matches of patterns were one too many, so far.
+    pub fn dropped_matches(&self) -> u64 {
+        self.beside
+            .as_ref()
+            .map_or(0, |beside| beside.dropped_matches())
+    }
+
+    /// An event of one symbol, whether or not it [`matters`], before [`Suites::on_event`] of it; the
+    /// caller has put `out` at the event. `stale` is whether the symbol's book lacks something after it;
+    /// where `is_judged` is not, the event is remembered and nothing is concluded.
+    pub fn watch(
+        &mut self,
+        event: &Event,
+        applied: &Applied,
+        stale: bool,
+        is_judged: bool,
+        out: &mut Outbox,
+    ) {
+        let Suites {
+            common,
+            symbols,
+            places,
+            due,
+            beside,
+            watermark,
+            sampled_at,
+            ..
+        } = self;
+        let number = event.symbol as usize;
+        let symbol = match places[number] {
+            0 => appear(common, symbols, beside, &mut places[number]),
+            place => &mut symbols[place as usize - 1],
+        };
+        if symbol.suite.2.lags(*watermark) {
+            symbol.catch_up(common, *sampled_at);
+        }
+        let Some(beside) = beside else { return };
+        let place = places[number] as usize - 1;
+        let (watermark, view) = (*watermark, &symbol.view);
+        beside.watch(
+            place, event, applied, stale, is_judged, watermark, view, out,
+        );
+        let next = beside.due(place).max(watermark.plus_ns(1));
+        due.set(number, next.min(due.of(number)));
+    }
+
     /// The feed said what a symbol is called, and its round lot.
     #[cold]
     pub fn on_symbol(&mut self, symbol: u32, letters: [u8; 8], lot: i64) {
@@ -454,7 +511,8 @@ impl Suites {
             out.at(watermark, seq, number as u32);
             let mut due = symbols[place].visit(common, watermark, *sampled_at, out);
             if let Some(beside) = beside {
-                beside.on_watermark(place, number as u32, watermark, watermark, out);
+                let view = &symbols[place].view;
+                beside.on_watermark(place, number as u32, watermark, watermark, view, out);
                 due = due.min(beside.due(place));
             }
             if !out.is_empty() {
@@ -483,7 +541,8 @@ impl Suites {
             let mut due =
                 self.symbols[place].visit(&mut self.common, self.watermark, self.sampled_at, out);
             if let Some(beside) = &mut self.beside {
-                beside.on_watermark(place, symbol, self.watermark, self.watermark, out);
+                let view = &self.symbols[place].view;
+                beside.on_watermark(place, symbol, self.watermark, self.watermark, view, out);
                 due = due.min(beside.due(place));
             }
             self.due.set(symbol as usize, due);
@@ -511,7 +570,8 @@ impl Suites {
             out.at(ended_at, seq, number as u32);
             suite.on_watermark(common, Ts::MAX, view, out);
             if let Some(beside) = beside {
-                beside.on_watermark(*place as usize - 1, number as u32, Ts::MAX, ended_at, out);
+                let place = *place as usize - 1;
+                beside.on_watermark(place, number as u32, Ts::MAX, ended_at, view, out);
             }
             due.set(number, Ts::MAX);
             if !out.is_empty() {

@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use analytics::{Aggregate, DeclaredConfig, Policy, Shape};
 use analytics::{Bps, Limit, MonitorConfig, Watch};
+use analytics::{By, Known, Pattern, PatternConfig};
 use analytics::{ChangeConfig, GarchConfig, HmmConfig, Measure, ModelConfig, ModelKind};
 use analytics::{
     Condition, Intents, Risk, RiskConfig, RuleConfig, RuleOrder, SuiteConfig, Suites, Touch,
@@ -38,6 +39,28 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// A text of each part, by symbol and by participant, and a built-in one.
+fn patterns() -> Vec<PatternConfig> {
+    let pattern = |pattern, by| PatternConfig {
+        name: "pattern".into(),
+        pattern,
+        by,
+        partial_max: 4,
+        orders: 64,
+    };
+    let text = "any times 3 without trade[qty > 500] then not cross then any[side != first.side] \
+                next any then not trade[price > prev.price] for 5ms within 1s";
+    let text = Pattern::parse(text).unwrap();
+    let messages = 20;
+    let age_ns = 10 * Ts::SECOND_NS;
+    let stuffing = Known::QuoteStuffing { messages, age_ns };
+    vec![
+        pattern(text.clone(), By::Symbol),
+        pattern(text, By::Participant),
+        pattern(stuffing.pattern(10 * age_ns).unwrap(), By::Symbol),
+    ]
+}
 
 /// A monitor of each kind.
 fn monitors() -> Vec<MonitorConfig> {
@@ -147,6 +170,7 @@ fn nothing_is_allocated_after_construction() {
     config.declared = declared();
     config.regimes = regimes();
     config.monitors = monitors();
+    config.patterns = patterns();
     let mut suites = Suites::new(config);
     let mut risk = Risk::new(RiskConfig::default(), SYMBOLS as usize);
     let (mut out, mut intents) = (Outbox::new(), Intents::new());
@@ -204,6 +228,14 @@ fn nothing_is_allocated_after_construction() {
             event.order_b = index - 1;
         }
         out.at(now, index, symbol);
+        // Orders that come and go: each symbol has some that are not known, and too many.
+        event.side = if word & 2 == 0 { Side::Buy } else { Side::Sell };
+        (event.order, event.price, event.qty) = (word % 4_000, Price(mid), Qty(100));
+        if event.kind == Kind::Add {
+            event.order_b = word % 5;
+            event.kind = [Kind::Add, Kind::Delete, Kind::Replace][word as usize / 64 % 3];
+        }
+        suites.watch(&event, &applied, false, true, &mut out);
         let phase = Phase::Trading;
         suites.on_event(
             &event,
@@ -228,6 +260,7 @@ fn nothing_is_allocated_after_construction() {
     });
     let allocated = COUNT.get() - before;
 
+    assert!(suites.dropped_matches() > 100, "some are one too many");
     assert!(
         signal_count > 10_000 && order_count > 100,
         "{signal_count} {order_count}"
@@ -250,6 +283,7 @@ fn memory_is_reserved_at_start_and_is_as_much_as_is_said() {
         config.declared = declared();
         config.regimes = regimes();
         config.monitors = monitors();
+        config.patterns = patterns();
         let before = BYTES.get();
         let suites = Suites::new(config);
         (BYTES.get() - before, suites.bytes_per_symbol())

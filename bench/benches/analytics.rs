@@ -17,9 +17,9 @@ use analytics::spread::Spread;
 use analytics::suite::{Analytic, Moment};
 use analytics::vwap::{self, Vwap};
 use analytics::{
-    Aggregate, Bps, ChangeConfig, Condition, DeclaredConfig, GarchConfig, HmmConfig, Intents,
-    Limit, Measure, ModelConfig, ModelKind, MonitorConfig, Policy, RuleConfig, Shape, SuiteConfig,
-    Suites, View, Watch, matters,
+    Aggregate, Bps, By, ChangeConfig, Condition, DeclaredConfig, GarchConfig, HmmConfig, Intents,
+    Known, Limit, Measure, ModelConfig, ModelKind, MonitorConfig, Pattern, PatternConfig, Policy,
+    RuleConfig, Shape, SuiteConfig, Suites, View, Watch, matters,
 };
 use bench::{Stream, fold, is_measuring};
 use book::{Books, BooksConfig, Depth};
@@ -116,6 +116,7 @@ struct Whole {
     suites: Suites,
     out: Outbox,
     intents: Intents,
+    watches: bool,
     sum: u64,
 }
 
@@ -130,8 +131,10 @@ fn take(out: &mut Outbox, sum: &mut u64) {
 
 impl Player for Whole {
     fn new(_: usize, config: &SuiteConfig) -> Whole {
+        let suites = Suites::new(config.clone());
         Whole {
-            suites: Suites::new(config.clone()),
+            watches: suites.watches(),
+            suites,
             out: Outbox::new(),
             intents: Intents::new(),
             sum: 0,
@@ -151,9 +154,6 @@ impl Player for Whole {
     #[inline(always)]
     fn step(&mut self, step: &Step) {
         let (out, intents) = (&mut self.out, &mut self.intents);
-        if !matters(&step.event, &step.applied) {
-            return;
-        }
         let Step {
             event,
             applied,
@@ -161,6 +161,16 @@ impl Player for Whole {
             phase,
             stale,
         } = step;
+        if self.watches {
+            out.at(event.ts_event, event.seq, event.symbol);
+            self.suites.watch(event, applied, *stale, true, out);
+            if !out.is_empty() {
+                take(out, &mut self.sum);
+            }
+        }
+        if !matters(event, applied) {
+            return;
+        }
         out.at(event.ts_event, event.seq, event.symbol);
         self.suites
             .on_event(event, applied, quote, *phase, *stale, out, intents);
@@ -526,6 +536,31 @@ fn declared(group: &mut BenchmarkGroup<'_, WallTime>, session: &Session, plain: 
         };
         one(&format!("monitor_{name}"), 1, &|config| {
             config.monitors = vec![monitor.clone()];
+        });
+    }
+    let nothing = Pattern::parse("cross times 2 within 1s").expect("a pattern");
+    let stuffing = Known::QuoteStuffing {
+        messages: 200,
+        age_ns: second / 20,
+    };
+    let layering = Known::Layering {
+        layers: 5,
+        cancels: 5,
+        away_bps: 10.0,
+    };
+    for (name, pattern) in [
+        ("none_seen", nothing),
+        ("stuffing", stuffing.pattern(second).expect("a pattern")),
+        ("layering", layering.pattern(5 * second).expect("a pattern")),
+    ] {
+        one(&format!("pattern_{name}"), 1, &|config| {
+            config.patterns = vec![PatternConfig {
+                name: name.into(),
+                pattern: pattern.clone(),
+                by: By::Symbol,
+                partial_max: 16,
+                orders: 256,
+            }];
         });
     }
     let models = [

@@ -11,6 +11,7 @@ mod models;
 mod monitors;
 mod orders;
 mod parts;
+mod patterns;
 mod run;
 pub mod snapshot;
 pub mod soup;
@@ -33,6 +34,7 @@ pub use market::{
 pub use models::{ModelName, Regimes};
 pub use monitors::{Monitor, MonitorKind, Monitors};
 pub use orders::{InDoubt, OrderMode, Orders, Risk, Throttle, Together, TooFast};
+pub use patterns::{Pattern, PatternBy, PatternKind, Patterns};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use snapshot::Snapshot;
 pub use soup::Soup;
@@ -67,6 +69,9 @@ pub struct Config {
     /// Monitors by name; the order of their names is their number, behind the rules.
     #[serde(skip_serializing_if = "Monitors::is_empty")]
     pub monitors: Monitors,
+    /// Patterns of events by name; the order of their names is their number, behind the monitors.
+    #[serde(skip_serializing_if = "Patterns::is_empty")]
+    pub patterns: Patterns,
     /// Regimes by models, by name; the order of their names is their number.
     #[serde(skip_serializing_if = "Regimes::is_empty")]
     pub regimes: Regimes,
@@ -172,13 +177,23 @@ impl Config {
         };
         let of_rules = rules.keys().map(|name| ("rules", name));
         let of_monitors = monitors.keys().map(|name| ("monitors", name));
-        for (key, name) in of_rules.chain(of_monitors) {
+        let patterns = &self.patterns.0;
+        let of_patterns = patterns.keys().map(|name| ("patterns", name));
+        for (key, name) in of_rules.chain(of_monitors).chain(of_patterns) {
             if name == "spread" {
                 return taken(key, name, "the spread alerts");
             }
         }
         if let Some(name) = monitors.keys().find(|name| rules.contains_key(*name)) {
             return taken("monitors", name, "a rule");
+        }
+        for name in patterns.keys() {
+            if rules.contains_key(name) {
+                return taken("patterns", name, "a rule");
+            }
+            if monitors.contains_key(name) {
+                return taken("patterns", name, "a monitor");
+            }
         }
         if self.regimes.0.contains_key("volatility") {
             return taken("regimes", "volatility", "the volatility regimes");
@@ -211,6 +226,7 @@ impl Config {
         self.rules.configs()?;
         self.regimes.check()?;
         self.monitors.check()?;
+        self.patterns.configs()?;
         self.strategies.check(&self.rules)?;
         self.features.configs(self)?;
         if let Some(problem) = self.suite().problem() {
@@ -250,6 +266,7 @@ impl Config {
             regime: self.regime.clone(),
             regimes: self.regimes.clone(),
             monitors: self.monitors.clone(),
+            patterns: self.patterns.clone(),
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
             strategies: self.strategies.clone(),
@@ -351,6 +368,73 @@ mod tests {
         }
         let text = rule("x") + &monitor("y");
         Config::parse(&text, Path::new("t.toml")).unwrap();
+    }
+
+    #[test]
+    fn patterns_survive_their_own_text_and_say_what_is_wrong_with_them() {
+        assert!(!Config::default().decisive().contains("patterns"));
+        let text = "[patterns.flash]\nwhen = \"add[qty >= 500] then cancel[age < 5ms] within 1s\"\n\
+                    by = \"participant\"\n[patterns.layers]\nkind = \"layering\"\ncount = 4\n\
+                    cancels = 3\naway = \"5bps\"\nwithin = \"2s\"\n[patterns.stuffing]\n\
+                    kind = \"quote-stuffing\"\n[patterns.spark]\nkind = \"momentum-ignition\"\n\
+                    move = \"20bps\"\n[patterns.wash]\nkind = \"wash-prints\"\nqty_min = 100\n\
+                    [patterns.sniped]\nkind = \"latency-arbitrage\"\nage = \"1s\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
+        assert_eq!(again, config);
+        assert!(config.decisive().contains("[patterns.layers]"));
+        let names: Vec<String> = config
+            .suite()
+            .patterns
+            .into_iter()
+            .map(|one| one.name)
+            .collect();
+        let want = ["flash", "layers", "sniped", "spark", "stuffing", "wash"];
+        assert_eq!(names, want);
+        for (text, want) in [
+            ("", "patterns.p: want one of `when` and `kind`"),
+            (
+                "when = \"add within 1s\"\nkind = \"layering\"\n",
+                "want one of `when` and `kind`",
+            ),
+            (
+                "when = \"add[size > 5] within 1s\"\n",
+                "patterns.p.when: column 5: `size` is not known",
+            ),
+            (
+                "when = \"add within 1s\"\nwithin = \"1s\"\n",
+                "patterns.p.within: it has no `within`",
+            ),
+            (
+                "kind = \"layering\"\nqty_min = 3\n",
+                "patterns.p.qty_min: it has no `qty_min`",
+            ),
+            (
+                "kind = \"layering\"\ncount = 1\n",
+                "patterns.p.count is 1, want 2 to 4096",
+            ),
+            (
+                "kind = \"wash-prints\"\nwithin = \"0s\"\n",
+                "patterns.p.within must be above zero",
+            ),
+            (
+                "when = \"add within 1s\"\npartial_max = 0\n",
+                "patterns.p: 0 partial matches, want 1 to 256",
+            ),
+            (
+                "when = \"add within 1s\"\norders = 100\n",
+                "patterns.p: 100 orders, want a power of two from 8 to 65536",
+            ),
+        ] {
+            let said = error(&format!("[patterns.p]\n{text}"));
+            assert!(said.contains(want), "{said}");
+        }
+        let both = "[rules.x]\nwhen = \"stale\"\n[patterns.x]\nkind = \"layering\"\n";
+        let said = error(both);
+        assert!(
+            said.contains("patterns.x: the name is that of a rule"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -74,6 +74,7 @@ impl Config {
             },
             regimes: self.regimes.configs(),
             monitors: self.monitors.configs(),
+            patterns: (self.patterns.configs()).expect("the configuration was checked"),
             strategies: self.strategies.configs(),
             features: (self.features.configs(self)).expect("the configuration was checked"),
             momentum: MomentumConfig {

@@ -242,7 +242,7 @@ pub(super) fn open_shard<'a, G: Gateway>(
         kill,
     };
     let rules = config.suite().signals_per_windows() + config.rules.0.len();
-    let kept_max = config.limits.symbols * (rules + 4);
+    let kept_max = config.limits.symbols * (rules + config.patterns.0.len() + 4);
     let is_delivered = |id: &OrderId| delivered.binary_search(id).is_ok();
     let shard = Shard::new(shard_config, parts, kept_max, msg_seq, &is_delivered)?;
     let progress = &shared.shards[index];

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bus::{Price, Ts};
 
-use super::{Condition, Field, Op, STACK_MAX, Two, Value};
+use super::{Condition, Field, Of, Op, STACK_MAX, Two, Value, event};
 
 /// Why a text is no condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,36 +51,21 @@ impl Condition {
 
     /// With the symbol that it names, and where it first does.
     fn parse_placed(text: &str) -> Result<(Condition, Option<(String, usize)>), ExprError> {
-        let (mut parser, symbol) = begin(text)?;
+        let (mut parser, symbol) = begin(text, Scope::Symbol)?;
         let whole = parser.or()?;
         let hold_ns = parser.hold()?;
         let end = parser.next();
         if end.token != Token::End {
             return Err(end.unexpected("`and`, `or`, `for` or the end"));
         }
-        if whole.kind != Kind::Truth {
-            let what = format!(
-                "this is {}, want a condition, like `spread > 5bps`",
-                whole.kind
-            );
-            return Err(ExprError {
-                column: whole.column,
-                what,
-            });
-        }
-        whole.fits()?;
-        let condition = Condition {
-            ops: whole.ops.into(),
-            hold_ns,
-        };
-        Ok((condition, symbol))
+        Ok((whole.condition(hold_ns)?, symbol))
     }
 }
 
 impl Value {
     /// Reads and checks a number: `(last - vwap) / vwap`.
     pub fn parse(text: &str) -> Result<Value, ExprError> {
-        let (mut parser, symbol) = begin(text)?;
+        let (mut parser, symbol) = begin(text, Scope::Symbol)?;
         if let Some((symbol, column)) = symbol {
             let what = format!("names the symbol {symbol}; here it is any, so leave it out");
             return Err(ExprError { column, what });
@@ -109,8 +94,21 @@ impl Value {
     }
 }
 
+/// What a text is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// A symbol.
+    Symbol,
+    /// Events: there are patterns of them, and more to ask.
+    Events,
+}
+
 /// The words of a text, and the symbol that it names with the place where it first does.
-fn begin(text: &str) -> Result<(Parser, Option<(String, usize)>), ExprError> {
+#[allow(clippy::type_complexity)]
+pub(super) fn begin(
+    text: &str,
+    scope: Scope,
+) -> Result<(Parser, Option<(String, usize)>), ExprError> {
     let length = text.chars().count();
     if length > TEXT_MAX {
         let what = format!("a condition of {length} characters, want at most {TEXT_MAX}");
@@ -119,7 +117,7 @@ fn begin(text: &str) -> Result<(Parser, Option<(String, usize)>), ExprError> {
             what,
         });
     }
-    let (tokens, symbols) = tokens(text)?;
+    let (tokens, symbols) = tokens(text, scope)?;
     let symbol = symbols.first().cloned();
     if let Some((first, _)) = &symbol
         && let Some((other, column)) = symbols.iter().find(|(other, _)| other != first)
@@ -133,32 +131,38 @@ fn begin(text: &str) -> Result<(Parser, Option<(String, usize)>), ExprError> {
         tokens,
         at: 0,
         nesting: 0,
+        scope,
+        has_before: false,
     };
     Ok((parser, symbol))
 }
 
 /// What kind of thing a part of a condition is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Number(Unit),
     Truth,
     Word(Words),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
+pub(super) enum Unit {
     /// A number in the text, which takes the unit of what it stands beside.
     Bare,
     Plain,
     Price,
     Qty,
     Bps,
+    /// In nanoseconds.
+    Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Words {
+pub(super) enum Words {
     Regime,
     Phase,
+    /// In the order of [`bus::Side`].
+    Side,
     /// In quotation marks, not yet compared with anything.
     Quoted,
 }
@@ -168,6 +172,7 @@ impl Words {
         match self {
             Words::Regime => &["calm", "normal", "stressed"],
             Words::Phase => &["unknown", "trading", "halted", "quote-only"],
+            Words::Side => &["none", "buy", "sell"],
             Words::Quoted => &[],
         }
     }
@@ -180,9 +185,11 @@ impl fmt::Display for Kind {
             Kind::Number(Unit::Price) => "a price",
             Kind::Number(Unit::Qty) => "a quantity",
             Kind::Number(Unit::Bps) => "basis points",
+            Kind::Number(Unit::Time) => "a time",
             Kind::Truth => "true or false",
             Kind::Word(Words::Regime) => "a regime",
             Kind::Word(Words::Phase) => "a phase",
+            Kind::Word(Words::Side) => "a side",
             Kind::Word(Words::Quoted) => "a word",
         })
     }
@@ -223,7 +230,7 @@ fn depth_of(ops: &[Op]) -> usize {
     let (mut depth, mut most) = (0, 0);
     for op in ops {
         match op {
-            Op::Number(_) | Op::Field(_) => depth += 1,
+            Op::Number(_) | Op::Field(_) | Op::Event(..) => depth += 1,
             Op::OfMid | Op::Neg | Op::Abs | Op::Not => {}
             Op::Two(_) => depth -= 1,
         }
@@ -233,7 +240,7 @@ fn depth_of(ops: &[Op]) -> usize {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Token {
+pub(super) enum Token {
     /// A number and the letters that follow it without a space.
     Number(f64, String),
     Name(String),
@@ -243,13 +250,13 @@ enum Token {
 }
 
 #[derive(Clone, Debug)]
-struct Placed {
-    token: Token,
-    column: usize,
+pub(super) struct Placed {
+    pub(super) token: Token,
+    pub(super) column: usize,
 }
 
 impl Placed {
-    fn is(&self, sign: &str) -> bool {
+    pub(super) fn is(&self, sign: &str) -> bool {
         match &self.token {
             Token::Sign(found) => *found == sign,
             Token::Name(found) => found == sign,
@@ -257,7 +264,7 @@ impl Placed {
         }
     }
 
-    fn unexpected(&self, want: &str) -> ExprError {
+    pub(super) fn unexpected(&self, want: &str) -> ExprError {
         let found = match &self.token {
             Token::Number(number, unit) => format!("`{number}{unit}`"),
             Token::Name(name) => format!("`{name}`"),
@@ -272,6 +279,17 @@ impl Placed {
     }
 }
 
+fn ns_of(unit: &str) -> Option<f64> {
+    match unit {
+        "ns" => Some(1.0),
+        "us" => Some(1e3),
+        "ms" => Some(1e6),
+        "s" => Some(1e9),
+        "m" => Some(60e9),
+        _ => None,
+    }
+}
+
 /// Longer ones first.
 const SIGNS: [&str; 13] = [
     "<=", ">=", "==", "!=", "<", ">", "+", "-", "*", "/", "(", ")", ",",
@@ -279,7 +297,7 @@ const SIGNS: [&str; 13] = [
 
 /// The tokens, and the symbols that fields were said to be of, with their columns.
 #[allow(clippy::type_complexity)]
-fn tokens(text: &str) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> {
+fn tokens(text: &str, scope: Scope) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> {
     let letters: Vec<char> = text.chars().collect();
     let mut symbols = Vec::new();
     let mut tokens = Vec::new();
@@ -316,6 +334,7 @@ fn tokens(text: &str) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> 
                         "want a field behind `{symbol}.`, like `{symbol}.spread`"
                     ));
                 }
+                Some(("first" | "prev", _)) if scope == Scope::Events => Token::Name(name),
                 Some((symbol, field)) => {
                     symbols.push((symbol.to_ascii_uppercase(), column));
                     Token::Name(field.to_string())
@@ -330,7 +349,12 @@ fn tokens(text: &str) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> 
             Token::Quoted(word)
         } else {
             let rest: String = letters[at..].iter().take(2).collect();
-            let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) else {
+            let brackets = match scope {
+                Scope::Symbol => &[][..],
+                Scope::Events => &["[", "]", "|"],
+            };
+            let mut signs = SIGNS.iter().chain(brackets);
+            let Some(sign) = signs.find(|sign| rest.starts_with(**sign)) else {
                 return fail(format!("`{letter}` means nothing here"));
             };
             at += sign.len();
@@ -346,7 +370,7 @@ fn tokens(text: &str) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> 
 }
 
 /// A part of a condition, worked out.
-struct Part {
+pub(super) struct Part {
     ops: Vec<Op>,
     kind: Kind,
     /// Where it begins.
@@ -363,6 +387,23 @@ impl Part {
             column,
             word: String::new(),
         }
+    }
+
+    /// As a condition.
+    pub(super) fn condition(self, hold_ns: i64) -> Result<Condition, ExprError> {
+        if self.kind != Kind::Truth {
+            let what = format!(
+                "this is {}, want a condition, like `spread > 5bps`",
+                self.kind
+            );
+            let column = self.column;
+            return Err(ExprError { column, what });
+        }
+        self.fits()?;
+        Ok(Condition {
+            ops: self.ops.into(),
+            hold_ns,
+        })
     }
 
     /// Whether there is room for all that waits while it is worked out.
@@ -392,7 +433,7 @@ impl Part {
             // A price in the text is meant to the last digit.
             (Unit::Price, [Op::Number(number)]) => *number = (*number * scale).round(),
             (Unit::Price, _) => self.ops.extend([Op::Number(scale), Op::Two(Two::Mul)]),
-            (Unit::Bare | Unit::Plain | Unit::Qty | Unit::Bps, _) => {}
+            (Unit::Bare | Unit::Plain | Unit::Qty | Unit::Bps | Unit::Time, _) => {}
         }
         self.kind = Kind::Number(unit);
     }
@@ -405,25 +446,28 @@ impl Part {
     }
 }
 
-struct Parser {
+pub(super) struct Parser {
     tokens: Vec<Placed>,
     at: usize,
     nesting: usize,
+    scope: Scope,
+    /// Whether what is read is about an event behind another one of the match.
+    pub(super) has_before: bool,
 }
 
 impl Parser {
-    fn peek(&self) -> &Placed {
+    pub(super) fn peek(&self) -> &Placed {
         &self.tokens[self.at]
     }
 
     /// The last token, the end, stays.
-    fn next(&mut self) -> Placed {
+    pub(super) fn next(&mut self) -> Placed {
         let placed = self.tokens[self.at].clone();
         self.at = (self.at + 1).min(self.tokens.len() - 1);
         placed
     }
 
-    fn takes(&mut self, sign: &str) -> bool {
+    pub(super) fn takes(&mut self, sign: &str) -> bool {
         let is_it = self.peek().is(sign);
         if is_it {
             self.next();
@@ -431,7 +475,7 @@ impl Parser {
         is_it
     }
 
-    fn expect(&mut self, sign: &str) -> Result<(), ExprError> {
+    pub(super) fn expect(&mut self, sign: &str) -> Result<(), ExprError> {
         let placed = self.next();
         match placed.is(sign) {
             true => Ok(()),
@@ -443,15 +487,12 @@ impl Parser {
         if !self.takes("for") {
             return Ok(0);
         }
+        self.time()
+    }
+
+    /// A time of at most a day.
+    pub(super) fn time(&mut self) -> Result<i64, ExprError> {
         let placed = self.next();
-        let ns_of = |unit: &str| match unit {
-            "ns" => Some(1.0),
-            "us" => Some(1e3),
-            "ms" => Some(1e6),
-            "s" => Some(1e9),
-            "m" => Some(60e9),
-            _ => None,
-        };
         if let Token::Number(number, unit) = &placed.token
             && let Some(unit_ns) = ns_of(unit)
             && number * unit_ns <= 86_400.0 * Ts::SECOND_NS as f64
@@ -461,7 +502,7 @@ impl Parser {
         Err(placed.unexpected("a time of at most a day, like `200ms`"))
     }
 
-    fn or(&mut self) -> Result<Part, ExprError> {
+    pub(super) fn or(&mut self) -> Result<Part, ExprError> {
         let mut left = self.and()?;
         while self.takes("or") {
             let right = self.and()?;
@@ -510,6 +551,11 @@ impl Parser {
         let right = self.sum()?;
         let (left, right) = match (left.kind, right.kind) {
             (Kind::Number(_), Kind::Number(_)) => of_one_unit(left, right, placed.column)?,
+            (Kind::Word(a), Kind::Word(b))
+                if a == b && a != Words::Quoted && matches!(two, Two::Equal | Two::NotEqual) =>
+            {
+                (left, right)
+            }
             (Kind::Word(_), Kind::Word(_)) if matches!(two, Two::Equal | Two::NotEqual) => {
                 of_one_list(left, right)?
             }
@@ -603,6 +649,11 @@ impl Parser {
                 let kind = match unit.as_str() {
                     "" => Kind::Number(Unit::Bare),
                     "bps" => BPS,
+                    unit if self.scope == Scope::Events && ns_of(unit).is_some() => {
+                        let ns = number * ns_of(unit).expect("just seen");
+                        let kind = Kind::Number(Unit::Time);
+                        return Ok(Part::new(column, kind, Op::Number(ns.round())));
+                    }
                     _ => {
                         let what = format!("`{number}{unit}`: unknown unit, want none or `bps`");
                         return Err(ExprError { column, what });
@@ -634,12 +685,24 @@ impl Parser {
         if let Some((_, field, kind)) = FIELDS.iter().find(|(known, ..)| *known == name) {
             return Ok(Part::new(column, *kind, Op::Field(*field)));
         }
+        if self.scope == Scope::Events
+            && let Some((_, of, field, kind)) = event::FIELDS.iter().find(|known| known.0 == name)
+        {
+            if *of != Of::This && !self.has_before {
+                let what = format!("`{name}` is not known at the first event of a match");
+                return Err(ExprError { column, what });
+            }
+            return Ok(Part::new(column, *kind, Op::Event(*of, *field)));
+        }
         let two = match name {
             "abs" => None,
             "min" => Some(Two::Min),
             "max" => Some(Two::Max),
             _ => {
-                let names: Vec<&str> = FIELDS.iter().map(|(name, ..)| *name).collect();
+                let mut names: Vec<&str> = FIELDS.iter().map(|(name, ..)| *name).collect();
+                if self.scope == Scope::Events {
+                    names.extend(event::FIELDS.iter().map(|(name, ..)| *name));
+                }
                 let what = format!("`{name}` is not known; there are {}", names.join(", "));
                 return Err(ExprError { column, what });
             }
@@ -707,6 +770,10 @@ fn of_one_unit(mut a: Part, mut b: Part, column: usize) -> Result<(Part, Part), 
     want_number(&b)?;
     match (a.unit(), b.unit()) {
         (one, other) if one == other => {}
+        (Some(Unit::Bare), Some(Unit::Time)) | (Some(Unit::Time), Some(Unit::Bare)) => {
+            let what = "a time and a plain number do not go together; want one like `50ms`".into();
+            return Err(ExprError { column, what });
+        }
         (Some(Unit::Bare), Some(unit)) => a.take_unit(unit),
         (Some(unit), Some(Unit::Bare)) => b.take_unit(unit),
         (Some(Unit::Price), Some(Unit::Bps)) => a.of_mid(),
