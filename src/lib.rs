@@ -3,7 +3,7 @@
 //! Start with `core`, what one core concludes from its symbols' events; `shard` is its loop with
 //! the log before it and the gateway behind it; `pipeline` runs the threads, which `rest`. `run_dir` is what a
 //! run leaves behind, with `digest`, `latency` and `tables`; `config` is every setting, `host`
-//! what of them is asked of the machine, `kill` what stops orders, `session` the trading day,
+//! what of them is asked of the machine, `kill` what stops orders, `copies` what says them in another form, `session` the trading day,
 //! `quarantine` what was not understood, `series` several runs one after the other, `seek` the
 //! books of a run at any time, `term` what people see.
 //! `lockstep` holds books against their plain twin. `lab` measures all of that and is no part of it.
@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod copies;
 pub mod core;
 pub mod digest;
 pub mod guard;

@@ -41,6 +41,7 @@ use bus::oms::{Gateway, GatewayError, OrderId};
 use crossbeam_utils::CachePadded;
 
 use crate::config::{Fix, FixVersion, InDoubt, soup};
+use crate::copies::{Copies, Places};
 use crate::guard::{Owner, Stake};
 use crate::kill::Kill;
 
@@ -71,6 +72,8 @@ pub struct Settings<'a> {
     pub journal: &'a Path,
     /// What stops orders.
     pub kill: &'a Arc<CachePadded<Kill>>,
+    /// Where copies of what both sides say go.
+    pub copies: Places<'a>,
 }
 
 /// See the module.
@@ -92,6 +95,7 @@ pub struct OrderSession {
 #[derive(Debug)]
 struct Desk {
     journal: Journal,
+    copies: Copies,
     blotter: Blotter,
     in_doubt: InDoubt,
     version: Version,
@@ -99,6 +103,8 @@ struct Desk {
     cancels_on_disconnect: bool,
     /// A session was lost since the last logon, or a process with it.
     was_lost: bool,
+    /// The other side was there since this was last looked at, even if it is gone again.
+    was_heard: bool,
     /// The process before left orders open, and how they stand was not asked yet.
     is_to_ask: bool,
     kill: Arc<CachePadded<Kill>>,
@@ -240,6 +246,7 @@ impl Desk {
 
 impl Application for Desk {
     fn on_logon(&mut self, out: &mut Outbox) {
+        self.was_heard = true;
         if std::mem::take(&mut self.is_to_ask) {
             self.ask(out);
         }
@@ -254,8 +261,10 @@ impl Application for Desk {
 
     fn on_message(&mut self, received: &Received<'_>, _: &mut Outbox) -> Verdict {
         let at = received.now.0;
+        self.was_heard = true;
         match self.journal.came(at, received.message.bytes()) {
             Ok(()) => {
+                self.copies.put(received.message.bytes());
                 self.blotter.came(&received.message, at);
                 if self.kill.guard().is_some() {
                     self.count_by(&received.message);
@@ -366,6 +375,7 @@ impl OrderSession {
             store,
             journal,
             kill,
+            copies,
         } = *settings;
         let name = format!("{sender} at {target}, {}", fix.connect);
         let fail = |error: &dyn fmt::Display| GatewayError::new(&name, error);
@@ -378,6 +388,7 @@ impl OrderSession {
         };
         let store = FileStore::open(store, safe, clock.wall()).map_err(|error| fail(&error))?;
         let mut blotter = Blotter::default();
+        let mut copies = Copies::open(&copies)?;
         // A journal begins where the session was then; what it has of our own messages since
         // goes up to the last of them.
         let mut journaled_upto = None;
@@ -387,6 +398,9 @@ impl OrderSession {
                 Entry::Sent(seq, _) => journaled_upto = Some(seq + 1),
                 Entry::Reset => journaled_upto = Some(1),
                 Entry::Came(..) | Entry::Withheld(_) | Entry::Refused(..) => {}
+            }
+            if let Entry::Sent(_, message) | Entry::Came(_, message) = &entry {
+                copies.again(message);
             }
             blotter.apply(&entry);
         })
@@ -417,12 +431,14 @@ impl OrderSession {
         let session = Session::new(config, store, validator, data);
         let mut desk = Desk {
             journal,
+            copies,
             blotter,
             in_doubt,
             version,
             clock: clock.clone(),
             cancels_on_disconnect: fix.cancel_on_disconnect,
             was_lost: false,
+            was_heard: false,
             is_to_ask: false,
             kill: Arc::clone(kill),
             journaled_upto,
@@ -549,6 +565,7 @@ impl OrderSession {
                 && !message.is_admin()
             {
                 desk.journal.sent(seq, &self.scratch)?;
+                desk.copies.put(&self.scratch);
                 desk.blotter.sent(seq, &message);
                 if desk.kill.guard().is_some()
                     && message.msg_type() == b"D"
@@ -577,6 +594,10 @@ impl OrderSession {
         if let Some(error) = desk.failure.take() {
             return self.fail(error);
         }
+        if let Err(error) = desk.copies.turn() {
+            self.failure = Some(error.clone());
+            return Err(error);
+        }
         if !desk.halted.is_empty() {
             let ids = desk.halted.join(" ");
             return self.fail(format!(
@@ -584,7 +605,8 @@ impl OrderSession {
                  `halt`: {ids}"
             ));
         }
-        if session.is_logged_on() {
+        // Somebody who comes and goes is not away, however little that helps.
+        if std::mem::take(&mut desk.was_heard) || session.is_logged_on() {
             self.wanted_since = None;
         } else if self
             .wanted_since
@@ -658,7 +680,9 @@ impl Gateway for OrderSession {
         if let Err(error) = self.write_journal() {
             return self.fail(error);
         }
-        let synced = self.link.session().1.journal.sync();
+        let desk = self.link.session().1;
+        desk.copies.finish()?;
+        let synced = desk.journal.sync();
         synced.or_else(|error| self.fail(error))
     }
 
@@ -775,6 +799,7 @@ mod tests {
             store: &folder.0.join("store"),
             journal: &folder.0.join("journal"),
             kill: &kill,
+            copies: Places::default(),
         };
         let clock = MachineClock::new();
         let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
@@ -876,6 +901,7 @@ mod tests {
                 store: &folder.0.join("store"),
                 journal: &folder.0.join("journal"),
                 kill: &kill,
+                copies: Places::default(),
             };
             let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
             session.agree().unwrap();
@@ -952,6 +978,7 @@ mod tests {
             store: &folder.0.join("store"),
             journal: &folder.0.join("journal"),
             kill: &kill,
+            copies: Places::default(),
         };
         let clock = MachineClock::new();
         let mut session = OrderSession::open(&settings, clock.clone()).unwrap();
@@ -987,5 +1014,66 @@ mod tests {
         // So many are asked about with one request.
         let many = STATUS_EACH_MAX as u64 + 1;
         assert_eq!(open_after_a_loss(many, true, Query, true), 0);
+    }
+
+    /// Each logon ends the absence, also of somebody who is gone before the turn is over.
+    #[test]
+    fn who_comes_and_goes_is_not_away() {
+        let folder = format!("tapeline-order-away-{}", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(folder));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (met, logons) = mpsc::channel();
+        let (alive, is_over) = mpsc::channel::<()>();
+        let (go, may_cut) = mpsc::channel();
+        let body = move || {
+            let clock = MachineClock::new();
+            let config = SessionConfig::new(Version::Fix44, Role::Acceptor, "SIM", "US");
+            let store = Memory::new(clock.wall());
+            let session = Session::new(config, store, None, DataTags::default());
+            let exchange = Exchange::new(Version::Fix44, Script::plain());
+            let mut acceptor = Acceptor::new(listener, [(session, exchange)]).unwrap();
+            // It answers, and is gone: from the second logon on.
+            let mut cuts = false;
+            while is_over.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                acceptor.turn(clock.wall()).unwrap();
+                cuts |= may_cut.try_recv().is_ok();
+                let session = acceptor.sessions().next().unwrap().0;
+                if cuts && session.is_logged_on() && session.output().is_empty() {
+                    acceptor.cut(0, clock.wall());
+                    met.send(()).unwrap();
+                }
+                thread::park_timeout(REST);
+            }
+        };
+        let there = thread::spawn(body);
+        let fix = Fix {
+            connect: address,
+            away_max: Span(2_000_000_000),
+            retry: Span(50_000_000),
+            ..Fix::default()
+        };
+        let kill = Arc::new(CachePadded::new(Kill::default()));
+        let settings = Settings {
+            fix: &fix,
+            sender: "US",
+            target: "SIM",
+            in_doubt: InDoubt::Possresend,
+            store: &folder.0.join("store"),
+            journal: &folder.0.join("journal"),
+            kill: &kill,
+            copies: Places::default(),
+        };
+        let mut session = OrderSession::open(&settings, MachineClock::new()).unwrap();
+        go.send(()).unwrap();
+        let started = Instant::now();
+        while started.elapsed() < session.away_max * 5 / 4 {
+            session.next_msg_seq(0);
+            session.work().unwrap();
+        }
+        assert!(logons.try_iter().count() > 3);
+        drop(alive);
+        there.join().unwrap();
     }
 }

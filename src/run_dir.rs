@@ -670,6 +670,18 @@ impl RunDir {
             .join(format!("shard-{shard}.session"))
     }
 
+    /// `orders/shard-N.jsonl`
+    pub fn json_path(&self, shard: usize) -> PathBuf {
+        self.path
+            .join("orders")
+            .join(format!("shard-{shard}.jsonl"))
+    }
+
+    /// `orders/shard-N.ring`, where the settings name no other folder.
+    pub fn ring_path(&self, shard: usize) -> PathBuf {
+        self.path.join("orders").join(format!("shard-{shard}.ring"))
+    }
+
     /// `orders/shard-N.fix`
     pub fn orders_path(&self, shard: usize) -> PathBuf {
         self.path.join("orders").join(format!("shard-{shard}.fix"))

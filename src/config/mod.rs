@@ -33,7 +33,7 @@ pub use market::{
 };
 pub use models::{ModelName, Regimes};
 pub use monitors::{Monitor, MonitorKind, Monitors};
-pub use orders::{InDoubt, OrderMode, Orders, Risk, Throttle, Together, TooFast};
+pub use orders::{InDoubt, JsonTo, OrderMode, Orders, Risk, Throttle, Together, TooFast};
 pub use patterns::{Pattern, PatternBy, PatternKind, Patterns};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use snapshot::Snapshot;
@@ -820,6 +820,8 @@ mod tests {
         let opening = "[orders.fix.schedule]\ntimezone = \"UTC\"\nopens = \"8\"\ncloses = \"9\"";
         assert!(fix(opening).contains("schedule.opens is `8`, want a time"));
         assert!(error("[orders.fix]\nconnect = \"h:1\"").contains("want orders.file = false"));
+        assert!(error("[orders.ring]\nrecords = 1000").contains("want a power of two from 64"));
+        assert!(error("[orders.json]\nto = \"tape\"").contains("stdout"));
         assert!(error("[orders]\nfile = false\n[orders.fix]").contains("orders.fix.connect is ``"));
         // Stores of objects are opened by the program, where it has them; nothing here does.
         let elsewhere = "log.tier cannot be used: this program was built without the feature";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bus::oms::limits::{Key, Limit, Of};
-use bus::oms::{Encoder, FixConfig};
+use bus::oms::{Encoder, FixConfig, Ring};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::SECOND;
@@ -215,6 +215,65 @@ pub struct Orders {
     /// Send them through FIX sessions, one of each shard, instead of to a file or an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
+    /// Say them, and what sessions hear of them, as lines of JSON too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonLines>,
+    /// Say them in shared memory too, for other processes of this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring: Option<SharedRing>,
+}
+
+/// Lines of JSON: see `bus/ORDERS.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JsonLines {
+    /// Where they go.
+    pub to: JsonTo,
+}
+
+/// Where lines of JSON go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JsonTo {
+    /// To a file of each shard in the run directory.
+    File,
+    /// To stdout, those of all shards.
+    Stdout,
+}
+
+/// A ring of records of each shard: see `bus/ORDERS.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SharedRing {
+    /// How many records it has room for: a power of two.
+    pub records: u64,
+    /// The folder of the rings, whose numbers go on from run to run; the run's own when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for SharedRing {
+    fn default() -> SharedRing {
+        SharedRing {
+            records: 1 << 16,
+            folder: None,
+        }
+    }
+}
+
+impl SharedRing {
+    fn check(&self) -> Result<(), String> {
+        let bounds = Ring::ROOM;
+        if !self.records.is_power_of_two() || !bounds.contains(&self.records) {
+            return Err(format!(
+                "orders.ring.records is {}, want a power of two from {} to {}",
+                self.records,
+                bounds.start(),
+                bounds.end()
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Whether orders are meant for a counterparty.
@@ -420,6 +479,7 @@ impl Orders {
         match (&self.fix, &self.tcp) {
             (Some(_), _) => (0..shards).map(session).collect(),
             (None, Some(address)) => vec![address.clone()],
+            (None, None) if self.ring.is_some() => vec!["ring".into()],
             (None, None) => Vec::new(),
         }
     }
@@ -430,6 +490,9 @@ impl Orders {
         self.file = true;
         self.tcp = None;
         self.fix = None;
+        // Who reads them may act on them.
+        self.ring = None;
+        self.json = self.json.filter(|json| json.to == JsonTo::File);
         // There is nobody to ask: what left is in the file.
         if self.in_doubt == InDoubt::Query {
             self.in_doubt = InDoubt::Possresend;
@@ -443,6 +506,9 @@ impl Orders {
                 "orders.in_doubt is `query`, but there is no orders.tcp or orders.fix to ask"
                     .into(),
             );
+        }
+        if let Some(ring) = &self.ring {
+            ring.check()?;
         }
         if let Some(fix) = &self.fix {
             if self.file || self.tcp.is_some() {
@@ -492,6 +558,8 @@ impl Default for Orders {
             in_doubt: InDoubt::Possresend,
             mode: None,
             fix: None,
+            json: None,
+            ring: None,
         }
     }
 }

@@ -1,18 +1,21 @@
 //! Where a shard's orders go, and what became of those in doubt.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus::clock::{Clock, MachineClock};
 use bus::oms::{
-    About, Encoder, File, Gateway, GatewayError, NewOrder, OrderId, Real, Several, Tcp, TcpConfig,
+    About, Encoder, File, Gateway, GatewayError, Json, NewOrder, OrderId, Real, Ring, Several, Tcp,
+    TcpConfig,
 };
 use bus::{Body, Signal};
 use crossbeam_utils::CachePadded;
 
 use super::Job;
 use super::shards::open_when_free;
-use crate::config::InDoubt;
+use crate::config::{InDoubt, JsonTo};
+use crate::copies::Places;
 use crate::kill::Kill;
 use crate::order_session::{self, OrderSession};
 use crate::recovery::Recovery;
@@ -25,6 +28,8 @@ const ANSWERS_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Orders {
     file: Option<File>,
     tcp: Option<Tcp>,
+    json: Option<Json>,
+    ring: Option<Ring>,
     session: Option<Box<OrderSession>>,
     pub(super) delivered: Vec<OrderId>,
     pub(super) msg_seq_last: u64,
@@ -38,31 +43,67 @@ impl Orders {
         kill: &Arc<CachePadded<Kill>>,
     ) -> Result<Orders, ShardError> {
         let config = &job.config.orders;
-        let (mut file, mut tcp) = (None, None);
-        let (mut delivered, mut msg_seq_last) = (Vec::new(), 0);
+        let (mut file, mut tcp, mut json, mut ring) = (None, None, None, None);
+        let mut delivered = Delivered::default();
+        let mut msg_seq_last = 0;
+        // With another number of shards, orders of these symbols went to other places.
+        let shards_max = job.parts.iter().map(|part| part.shards).max().unwrap_or(0);
+        let others = (0..shards_max).filter(|other| *other != shard && job.part() > 0);
         if config.file {
-            let path = job.dir.orders_path(shard);
-            let folder = path.parent().expect("it is in the run directory");
-            std::fs::create_dir_all(folder)
-                .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
+            let path = in_its_folder(job.dir.orders_path(shard))?;
             if job.resume {
                 let resumed =
                     open_when_free(true, || File::resume(&path), GatewayError::is_in_use)?;
-                (delivered, msg_seq_last) = (resumed.ids, resumed.msg_seq_last);
+                let mut ids = resumed.ids;
+                msg_seq_last = resumed.msg_seq_last;
                 bus::failpoint!("orders-resumed");
                 file = Some(resumed.file);
-                // With another number of shards, orders of these symbols went to other files.
-                let shards_max = job.parts.iter().map(|part| part.shards).max().unwrap_or(0);
-                for other in (0..shards_max).filter(|other| *other != shard && job.part() > 0) {
-                    delivered.extend(File::ids(&job.dir.orders_path(other))?);
+                for other in others.clone() {
+                    ids.extend(File::ids(&job.dir.orders_path(other))?);
                 }
+                delivered.only(ids);
             } else {
                 file = Some(File::create(&path)?);
             }
         }
+        let places = Copied::find(job, shard)?;
+        if let Some(path) = places.json.as_ref().filter(|_| config.fix.is_none()) {
+            json = Some(match path {
+                None => {
+                    // Nobody knows what was read of it.
+                    delivered.only(Vec::new());
+                    Json::stdout()?
+                }
+                Some(path) if job.resume => {
+                    let resume = || Json::resume(path);
+                    let (json, found) = open_when_free(true, resume, GatewayError::is_in_use)?;
+                    let mut ids = found.ids;
+                    msg_seq_last = msg_seq_last.max(found.msg_seq_last);
+                    for other in others.clone() {
+                        ids.extend(Json::read(&job.dir.json_path(other))?.ids);
+                    }
+                    delivered.only(ids);
+                    json
+                }
+                Some(path) => Json::create(path)?,
+            });
+        }
+        if let Some((path, room)) = places.ring.as_ref().filter(|_| config.fix.is_none()) {
+            ring = Some(if job.resume {
+                let resume = || Ring::resume(path, *room);
+                let (ring, mut ids) = open_when_free(true, resume, GatewayError::is_in_use)?;
+                for other in others.clone() {
+                    ids.extend(Ring::ids(&ring_path(job, other))?);
+                }
+                delivered.only(ids);
+                ring
+            } else {
+                Ring::begin(path, *room)?
+            });
+        }
         if let Some(address) = &config.tcp {
             // With a second peer, one peer's word does not say what the other got.
-            delivered.clear();
+            delivered.only(Vec::new());
             tcp = Some(Tcp::connect(&TcpConfig {
                 address: address.clone(),
                 connect_max: Duration::from_secs(5),
@@ -70,16 +111,17 @@ impl Orders {
                 waiting_bytes_max: 1 << 20,
             })?);
         }
-        delivered.sort_unstable();
         let session = match &config.fix {
-            Some(_) => Some(Box::new(open_session(job, shard, kill)?)),
+            Some(_) => Some(Box::new(open_session(job, shard, kill, &places)?)),
             None => None,
         };
         Ok(Orders {
             file,
             tcp,
+            json,
+            ring,
             session,
-            delivered,
+            delivered: delivered.0.unwrap_or_default(),
             msg_seq_last,
             policy: config.in_doubt,
         })
@@ -158,9 +200,67 @@ impl Orders {
     pub(super) fn gateway(self) -> Several<Outlet> {
         let file = self.file.map(|file| Outlet::Real(Real::File(file)));
         let tcp = self.tcp.map(|tcp| Outlet::Real(Real::Tcp(tcp)));
+        let json = self.json.map(|json| Outlet::Real(Real::Json(json)));
+        let ring = self.ring.map(|ring| Outlet::Real(Real::Ring(ring)));
         let session = self.session.map(Outlet::Session);
-        Several::new([file, tcp, session].into_iter().flatten().collect())
+        let all = [file, tcp, json, ring, session];
+        Several::new(all.into_iter().flatten().collect())
     }
+}
+
+/// The orders that every place has which was asked, sorted; nothing before the first was.
+#[derive(Default)]
+struct Delivered(Option<Vec<OrderId>>);
+
+impl Delivered {
+    /// One more place has these.
+    fn only(&mut self, mut ids: Vec<OrderId>) {
+        ids.sort_unstable();
+        if let Some(before) = &self.0 {
+            ids.retain(|id| before.binary_search(id).is_ok());
+        }
+        self.0 = Some(ids);
+    }
+}
+
+/// Where lines and records of a shard go.
+struct Copied {
+    /// To stdout where there is no path.
+    json: Option<Option<PathBuf>>,
+    ring: Option<(PathBuf, u64)>,
+}
+
+impl Copied {
+    fn find(job: &Job<'_>, shard: usize) -> Result<Copied, ShardError> {
+        let config = &job.config.orders;
+        let json = match config.json.map(|json| json.to) {
+            None => None,
+            Some(JsonTo::Stdout) => Some(None),
+            Some(JsonTo::File) => Some(Some(in_its_folder(job.dir.json_path(shard))?)),
+        };
+        let ring = match &config.ring {
+            None => None,
+            Some(ring) => Some((in_its_folder(ring_path(job, shard))?, ring.records)),
+        };
+        Ok(Copied { json, ring })
+    }
+}
+
+fn ring_path(job: &Job<'_>, shard: usize) -> PathBuf {
+    let config = &job.config.orders;
+    let folder = config.ring.as_ref().and_then(|ring| ring.folder.as_ref());
+    match folder {
+        Some(folder) => folder.join(format!("{}-shard-{shard}.ring", config.sender(shard))),
+        None => job.dir.ring_path(shard),
+    }
+}
+
+/// A path whose folder is there.
+fn in_its_folder(path: PathBuf) -> Result<PathBuf, ShardError> {
+    let folder = path.parent().expect("it is in a folder");
+    std::fs::create_dir_all(folder)
+        .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
+    Ok(path)
 }
 
 /// The session of a shard, logged on.
@@ -168,6 +268,7 @@ fn open_session(
     job: &Job<'_>,
     shard: usize,
     kill: &Arc<CachePadded<Kill>>,
+    copied: &Copied,
 ) -> Result<OrderSession, ShardError> {
     let config = &job.config.orders;
     let fix = config.fix.as_ref().expect("it is asked for");
@@ -181,16 +282,12 @@ fn open_session(
         )));
     }
     let sender = config.sender(shard);
-    let journal = job.dir.reports_path(shard);
+    let journal = in_its_folder(job.dir.reports_path(shard))?;
     let store = match &fix.store {
         Some(folder) => folder.join(format!("{sender}-{}.session", config.target)),
         None => job.dir.session_path(shard),
     };
-    for path in [&journal, &store] {
-        let folder = path.parent().expect("it is in a folder");
-        std::fs::create_dir_all(folder)
-            .map_err(|e| ShardError::Setup(format!("{}: {e}", folder.display())))?;
-    }
+    let store = in_its_folder(store)?;
     let settings = order_session::Settings {
         fix,
         sender: &sender,
@@ -199,10 +296,15 @@ fn open_session(
         store: &store,
         journal: &journal,
         kill,
+        copies: Places {
+            json: copied.json.as_ref().map(|path| path.as_deref()),
+            ring: (copied.ring.as_ref()).map(|(path, room)| (path.as_path(), *room)),
+            is_resumed: job.resume,
+        },
     };
     let open = || OrderSession::open(&settings, MachineClock::new());
     Ok(open_when_free(job.resume, open, |error| {
-        error.what.ends_with("another process has it open")
+        error.is_in_use() || error.what.ends_with("another process has it open")
     })?)
 }
 

@@ -47,6 +47,17 @@ impl Date {
         }
     }
 
+    /// How many days it is after 1970-01-01: the inverse of [`Date::of_day`], by the same paper's
+    /// `days_from_civil`.
+    pub(super) const fn days(self) -> i64 {
+        let year = self.year as i64 - (self.month <= 2) as i64;
+        let era = year.div_euclid(400);
+        let year = year - era * 400;
+        let months = (self.month as i64 + 9) % 12;
+        let day = (153 * months + 2) / 5 + self.day as i64 - 1;
+        era * 146_097 + year * 365 + year / 4 - year / 100 + day - 719_468
+    }
+
     /// As `20260105`.
     pub(super) const fn digits(self) -> [u8; 8] {
         let [a, b] = pair(self.year as u32 / 100);
@@ -219,6 +230,7 @@ mod tests {
         };
         for day in 0..106_751 {
             assert_eq!(Date::of_day(day), date, "day {day}");
+            assert_eq!(date.days(), day);
             let year = date.year;
             let by = |n| year.is_multiple_of(n);
             let is_leap = by(4) && (!by(100) || by(400));

@@ -194,7 +194,7 @@ impl Gateway for File {
 }
 
 /// A new file's name lasts only when its folder is synced.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

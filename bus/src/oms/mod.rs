@@ -1,7 +1,9 @@
-//! How orders leave: as FIX messages, to a file, to an address, or to both.
+//! How orders leave: as FIX messages, to a file, to an address, or to both; as lines of JSON, and as
+//! records in shared memory.
 //!
 //! Read in this order: `fix` (an order as bytes), `id` (an order's name), then the gateways
-//! `file` and `tcp`, and `sim`, their simulated twin. `latch` is what other processes stop orders
+//! `file` and `tcp`, and `sim`, their simulated twin; `row` (what a message says), and the gateways
+//! that say it in another form, `json` and `ring`. `latch` is what other processes stop orders
 //! with, and `limits` what they limit them with. `digits` writes numbers and times.
 //! Knows nothing of strategies, of risk, or of what is durable: the caller decides what may leave.
 
@@ -9,8 +11,11 @@ mod digits;
 pub mod file;
 pub mod fix;
 pub mod id;
+pub mod json;
 pub mod latch;
 pub mod limits;
+pub mod ring;
+pub mod row;
 pub mod sim;
 pub mod tcp;
 
@@ -21,7 +26,10 @@ pub use digits::Date;
 pub use file::{File, Resumed};
 pub use fix::{About, BadConfig, BadMessage, Encoder, FixConfig, Message, NewOrder};
 pub use id::{OrderId, OrderKey};
+pub use json::Json;
 pub use latch::{Latch, LatchError};
+pub use ring::Ring;
+pub use row::{Row, RowKind};
 pub use sim::{Answer, Sim};
 pub use tcp::{Tcp, TcpConfig};
 
@@ -103,6 +111,10 @@ pub enum Real {
     File(File),
     /// An address.
     Tcp(Tcp),
+    /// Lines of JSON.
+    Json(Json),
+    /// Shared memory.
+    Ring(Ring),
 }
 
 impl Gateway for Real {
@@ -110,6 +122,8 @@ impl Gateway for Real {
         match self {
             Real::File(file) => file.has_room(message_bytes),
             Real::Tcp(tcp) => tcp.has_room(message_bytes),
+            Real::Json(json) => json.has_room(message_bytes),
+            Real::Ring(ring) => ring.has_room(message_bytes),
         }
     }
 
@@ -117,6 +131,8 @@ impl Gateway for Real {
         match self {
             Real::File(file) => file.send(message),
             Real::Tcp(tcp) => tcp.send(message),
+            Real::Json(json) => json.send(message),
+            Real::Ring(ring) => ring.send(message),
         }
     }
 
@@ -124,6 +140,8 @@ impl Gateway for Real {
         match self {
             Real::File(file) => file.turn(),
             Real::Tcp(tcp) => tcp.turn(),
+            Real::Json(json) => json.turn(),
+            Real::Ring(ring) => ring.turn(),
         }
     }
 
@@ -131,6 +149,8 @@ impl Gateway for Real {
         match self {
             Real::File(file) => file.waiting(),
             Real::Tcp(tcp) => tcp.waiting(),
+            Real::Json(json) => json.waiting(),
+            Real::Ring(ring) => ring.waiting(),
         }
     }
 
@@ -138,6 +158,8 @@ impl Gateway for Real {
         match self {
             Real::File(file) => file.finish(),
             Real::Tcp(tcp) => tcp.finish(),
+            Real::Json(json) => json.finish(),
+            Real::Ring(ring) => ring.finish(),
         }
     }
 
@@ -145,6 +167,8 @@ impl Gateway for Real {
         match self {
             Real::File(file) => file.describe(),
             Real::Tcp(tcp) => tcp.describe(),
+            Real::Json(json) => json.describe(),
+            Real::Ring(ring) => ring.describe(),
         }
     }
 }
