@@ -519,7 +519,9 @@ fn a_latch_that_is_missing_damaged_or_replaced_stops_everything_with_one_line() 
     desk(&["unkill", "--symbol", "A", "--reason", "x"])
         .expect(5)
         .says(&["only all of it can be let go"]);
-    desk(&["unkill", "--reason", "mended"]).expect(0);
+    desk(&["unkill", "--reason", "mended"])
+        .expect(0)
+        .says(&["stay stopped until they are gone on with (--resume)"]);
     assert_eq!(counts(&replay("five").1).1, 0);
 }
 
@@ -596,6 +598,14 @@ fn what_cannot_be_stopped_is_said() {
         .expect(5)
         .says(&["want one to eight letters"]);
     assert_eq!(state(&run), "open");
+    // A name of nothing is told, and let go only by itself.
+    kill(&["kill", "--symbol", "NOSUCH"], &run)
+        .expect(0)
+        .says(&["NOSUCH: no such symbol in the run so far"]);
+    kill(&["unkill", "--symbol", "NOSUC", "--reason", "x"], &run)
+        .expect(2)
+        .says(&["symbol NOSUC is not stopped by itself; what is: NOSUCH"]);
+    kill(&["unkill", "--symbol", "NOSUCH", "--reason", "x"], &run).expect(0);
     kill(&["unkill", "--reason", "x"], &run)
         .expect(0)
         .says(&["nothing is stopped"]);

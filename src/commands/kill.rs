@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bus::log::{LogReader, Record};
 use bus::oms::latch::{Gate, Latch, Scope};
 use tapeline::config::Config;
 use tapeline::kill::{self, Change};
@@ -84,7 +85,40 @@ pub fn kill(args: &cli::Kill, talk: Talk) -> Result<(), Failure> {
             "{scope} is stopped, but that could not be recorded: {e}"
         ))
     })?;
-    done(&said, latch.path(), talk)
+    done(&said, latch.path(), talk)?;
+    // A name that is written wrongly stops nothing, and may yet be one of a symbol to come.
+    if let Scope::Symbol(name) = &scope
+        && let Some(false) = args
+            .which
+            .run
+            .as_ref()
+            .and_then(|run| has_symbol(run, name))
+    {
+        talk.say(format_args!(
+            "{name}: no such symbol in the run so far; it is stopped should it come"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a run's logs name a symbol; `None` where that cannot be known.
+fn has_symbol(run: &Path, wanted: &str) -> Option<bool> {
+    let (dir, manifest) = RunDir::open(run).ok()?;
+    for piece in dir.pieces(&manifest.parts) {
+        let log = LogReader::open(&piece.dir).ok()?;
+        // What was removed may have named it.
+        if log.first_cell() != 0 {
+            return None;
+        }
+        for item in log {
+            if let Record::Event(event) = item.ok()?.1
+                && super::words::name_of(&event).is_some_and(|name| name == wanted)
+            {
+                return Some(true);
+            }
+        }
+    }
+    Some(false)
 }
 
 pub fn unkill(args: &cli::Unkill, talk: Talk) -> Result<(), Failure> {
@@ -104,6 +138,31 @@ pub fn unkill(args: &cli::Unkill, talk: Talk) -> Result<(), Failure> {
         ));
         return Ok(());
     }
+    let is_damaged = latch.damage().is_some();
+    let (of, name) = match &scope {
+        Scope::All => (&[][..], None),
+        Scope::Symbol(name) => (&standing.symbols[..], Some(name)),
+        Scope::Strategy(name) => (&standing.strategies[..], Some(name)),
+    };
+    if let Some(name) = name
+        && !is_damaged
+        && !of.contains(name)
+    {
+        let stopped: Vec<&str> = standing
+            .symbols
+            .iter()
+            .chain(&standing.strategies)
+            .map(String::as_str)
+            .collect();
+        let stopped = if stopped.is_empty() {
+            "nothing".into()
+        } else {
+            stopped.join(", ")
+        };
+        return Err(Failure::usage(format!(
+            "{scope} is not stopped by itself; what is: {stopped}"
+        )));
+    }
     // In the record first: nothing is let go that is not in it.
     let next = standing.change.wrapping_add(1);
     let said = Change::now("unkill", &scope, false, &args.reason, next);
@@ -120,7 +179,14 @@ pub fn unkill(args: &cli::Unkill, talk: Talk) -> Result<(), Failure> {
         said.record(latch.path()).map_err(Failure::io)?;
         return Err(Failure::io(error));
     }
-    done(&said, latch.path(), talk)
+    done(&said, latch.path(), talk)?;
+    if is_damaged {
+        talk.say(
+            "the latch was missing or damaged: runs that found it so stay stopped until they are gone \
+             on with (--resume)",
+        );
+    }
+    Ok(())
 }
 
 fn done(said: &Change, latch: &Path, talk: Talk) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use bus::Ts;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::message::{DataTags, Fields, parse};
+use crate::message::{DataTags, Fields, Message, parse};
 use crate::session::{Application, Note, Role, Session};
 use crate::store::Store;
 use crate::{Framed, Framer, tags};
@@ -18,6 +18,8 @@ use crate::{Framed, Framer, tags};
 const READ_BYTES: usize = 1 << 16;
 /// How many reads of one connection a turn makes at most.
 const READS_MAX: usize = 8;
+/// How many refusals are kept until somebody asks.
+const REFUSALS_MAX: usize = 64;
 /// How many connections may be there that have not said who they are.
 const WAITING_MAX: usize = 64;
 /// How long a connection may take to say who it is, and how long to read what ends it.
@@ -149,6 +151,7 @@ pub struct Acceptor<S, A> {
     listener: TcpListener,
     places: Vec<Place<S, A>>,
     waiting: Vec<Waiting>,
+    refusals: Vec<String>,
     buffer: Vec<u8>,
 }
 
@@ -176,8 +179,14 @@ impl<S: Store, A: Application> Acceptor<S, A> {
             listener,
             places,
             waiting: Vec::new(),
+            refusals: Vec::new(),
             buffer: vec![0; READ_BYTES],
         })
+    }
+
+    /// Who was not let in since the last call, and why: 64 at most, and nothing of those behind.
+    pub fn take_refusals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusals)
     }
 
     /// Where it listens.
@@ -243,6 +252,53 @@ impl<S: Store, A: Application> Acceptor<S, A> {
         Ok(work)
     }
 
+    #[cold]
+    fn refuse(&mut self, waiting: &Waiting, why: &str) {
+        if self.refusals.len() < REFUSALS_MAX {
+            let peer = waiting.link.stream.peer_addr();
+            let peer = peer.map_or_else(|_| "a connection".into(), |peer| peer.to_string());
+            self.refusals.push(format!("{peer} is refused: {why}"));
+        }
+    }
+
+    /// What a Logon says that is of no session here, and what there is.
+    #[cold]
+    fn nobody(&self, logon: &Message<'_>) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let field = |tag| text(logon.get(tag).unwrap_or_default());
+        let mut said = format!(
+            "a Logon in {} from {} to {}",
+            text(logon.begin_string()),
+            field(tags::SENDER_COMP_ID),
+            field(tags::TARGET_COMP_ID)
+        );
+        for (name, tag) in [
+            ("SenderSubID", tags::SENDER_SUB_ID),
+            ("TargetSubID", tags::TARGET_SUB_ID),
+        ] {
+            if logon.get(tag).is_some() {
+                said += &format!(", {name} {}", field(tag));
+            }
+        }
+        let known = self.places.iter().map(|place| {
+            let config = place.session.config();
+            let sub = |name: &str, sub: &Option<String>| {
+                let sub = sub.as_ref();
+                sub.map_or(String::new(), |sub| format!(", {name} {sub}"))
+            };
+            format!(
+                "{} from {} to {}{}{}",
+                config.version.begin_string(),
+                config.target,
+                config.sender,
+                sub("SenderSubID", &config.target_sub),
+                sub("TargetSubID", &config.sender_sub)
+            )
+        });
+        let known: Vec<String> = known.collect();
+        format!("{said}; want {}", known.join("; or "))
+    }
+
     /// Gives a connection to its session, once it has said who it is. Whoever says something else
     /// first, or is there already, is not answered.
     fn introduce(&mut self, mut waiting: Waiting, now: Ts) -> usize {
@@ -263,18 +319,30 @@ impl<S: Store, A: Application> Acceptor<S, A> {
                 self.waiting.push(waiting);
                 return 1;
             }
-            Some(Framed::Garbled(..)) => return 1,
+            Some(Framed::Garbled(_, fault)) => {
+                self.refuse(&waiting, &format!("it begins with no message: {fault}"));
+                return 1;
+            }
             Some(Framed::Message(range)) => range,
         };
         let mut bytes = waiting.framer.bytes(range).to_vec();
         let mut fields = Fields::default();
-        let Ok(logon) = parse(&bytes, &mut fields, &DataTags::default()) else {
-            return 1;
+        let logon = match parse(&bytes, &mut fields, &DataTags::default()) {
+            Ok(logon) => logon,
+            Err(garbled) => {
+                self.refuse(&waiting, &format!("it begins with no message: {garbled}"));
+                return 1;
+            }
         };
         if logon.msg_type() != b"A" {
+            let msg_type = String::from_utf8_lossy(logon.msg_type()).into_owned();
+            self.refuse(
+                &waiting,
+                &format!("its first message is {msg_type}, want a Logon"),
+            );
             return 1;
         }
-        let found = self.places.iter_mut().find(|place| {
+        let found = self.places.iter().position(|place| {
             let config = place.session.config();
             let is = |tag, name: &str| logon.get(tag) == Some(name.as_bytes());
             let is_or_any =
@@ -285,7 +353,12 @@ impl<S: Store, A: Application> Acceptor<S, A> {
                 && is_or_any(tags::SENDER_SUB_ID, &config.target_sub)
                 && is_or_any(tags::TARGET_SUB_ID, &config.sender_sub)
         });
-        let Some(place) = found else { return 1 };
+        let Some(found) = found else {
+            let why = self.nobody(&logon);
+            self.refuse(&waiting, &why);
+            return 1;
+        };
+        let place = &mut self.places[found];
         // The end of the connection before may be there already, and only not have been read.
         if let Some(link) = &mut place.link
             && let Rest::Over = link.turn(&mut place.session, &mut place.app, &mut self.buffer, now)

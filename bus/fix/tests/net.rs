@@ -196,6 +196,43 @@ fn who_connects_again_is_not_held_up_by_its_connection_before() {
 }
 
 #[test]
+fn who_is_refused_is_told_with_the_names_and_the_version_that_it_said() {
+    let folder = Folder::new("refused");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let accepting = session(&folder.0, Role::Acceptor, "HUB", "A");
+    let mut acceptor = Acceptor::new(listener, [(accepting, counting(false))]).unwrap();
+    let address = acceptor.address().unwrap();
+    let mut refused = |version, msg_type: &[u8], sender: &str, target: &str| {
+        let mut writer = Writer::new();
+        writer.begin(msg_type).number(tags::MSG_SEQ_NUM, 1);
+        writer.text(tags::SENDER_COMP_ID, sender);
+        writer.time(tags::SENDING_TIME, START, true);
+        writer.text(tags::TARGET_COMP_ID, target);
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(writer.finish(version)).unwrap();
+        let said = loop {
+            acceptor.turn(START).unwrap();
+            if let Some(said) = acceptor.take_refusals().pop() {
+                break said;
+            }
+        };
+        said.split_once(" is refused: ").unwrap().1.to_owned()
+    };
+    assert_eq!(
+        refused(Version::Fix42, b"A", "A", "HUB"),
+        "a Logon in FIX.4.2 from A to HUB; want FIX.4.4 from A to HUB"
+    );
+    assert_eq!(
+        refused(Version::Fix44, b"A", "B", "HUB"),
+        "a Logon in FIX.4.4 from B to HUB; want FIX.4.4 from A to HUB"
+    );
+    assert_eq!(
+        refused(Version::Fix44, b"0", "A", "HUB"),
+        "its first message is 0, want a Logon"
+    );
+}
+
+#[test]
 fn a_hundred_silent_connections_hold_nobody_up() {
     let folder = Folder::new("silent");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
