@@ -778,6 +778,33 @@ pub enum FixCommand {
     /// Accept sessions and do with their orders what a script says, until SIGINT: fills, rejects,
     /// busts, lost reports, resend storms, silence, cuts.
     Sim(FixSim),
+    /// Take a drop copy as it comes, into a file for `recon --drop-copy`, until SIGINT.
+    Copy(FixCopy),
+}
+
+/// `fix copy`
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("where").required(true).args(["listen", "connect"]))]
+pub struct FixCopy {
+    /// Accept the session here.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Connect to the one who copies.
+    #[arg(long, value_name = "ADDRESS")]
+    pub connect: Option<std::net::SocketAddr>,
+    /// FIX.4.0 to FIX.4.4, or FIXT.1.1, over which FIX 5.0 SP2 is spoken.
+    #[arg(long, default_value = "FIX.4.4")]
+    pub fix: String,
+    /// The name of this side.
+    #[arg(long, default_value = "TAPELINE")]
+    pub sender: String,
+    /// The name of the one who copies.
+    #[arg(long)]
+    pub target: String,
+    /// Where the messages go, a line each; what is there goes on. The session's numbers stand beside
+    /// it, in FILE.session.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 /// `fix sim`

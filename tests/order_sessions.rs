@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use bus::Ts;
+use bus::oms::Row;
+use bus::oms::ring::{Next, Reader};
 use fix::journal::Entry;
 use fix::{Blotter, FileStore, Journal, Safe, Store};
 use support::crash::{Session, is_begun, resume};
@@ -104,7 +106,8 @@ impl Sim {
 /// `away_max` is a bound of what may hang, and nothing is measured by it.
 fn config(folder: &Folder, address: &str, more: &str, away_max: &str) -> PathBuf {
     let text = format!(
-        "{}\n[orders]\nfile = false\nsender = \"T{{shard}}\"\ntarget = \"SIM\"\n{more}",
+        "{}\n[orders]\nfile = false\nsender = \"T{{shard}}\"\ntarget = \"SIM\"\n{more}\
+         [orders.json]\nto = \"file\"\n[orders.ring]\nrecords = 8192\n",
         support::crash::CONFIG
     );
     let text = text
@@ -112,6 +115,60 @@ fn config(folder: &Folder, address: &str, more: &str, away_max: &str) -> PathBuf
             "[orders.fix]\nconnect = \"{address}\"\nretry = \"1ms\"\naway_max = \"{away_max}\"\n"
         );
     folder.write("fix.toml", text)
+}
+
+/// The copies of what was said are row by row what the journal has.
+fn check_copies(run: &Path, shard: usize) -> Result<(), String> {
+    let mut want = Vec::new();
+    let path = run.join(format!("orders/shard-{shard}.reports"));
+    let each = |entry| {
+        if let Entry::Sent(_, bytes) | Entry::Came(_, bytes) = entry
+            && let Some(row) = Row::of(&bytes)
+        {
+            let id = String::from_utf8_lossy(row.id).into_owned();
+            want.push((row.kind as u8, id, row.msg_seq));
+        }
+    };
+    Journal::read(&path, each).map_err(|error| error.to_string())?;
+    let text = fs::read_to_string(run.join(format!("orders/shard-{shard}.jsonl"))).unwrap();
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["row"], number + 1);
+        let kinds = [("order", b'D'), ("cancel", b'F'), ("report", b'8')];
+        let kind = kinds.iter().find(|(name, _)| line["kind"] == *name);
+        let id = line["id"].as_str().unwrap().to_owned();
+        lines.push((
+            kind.map_or(b'9', |kind| kind.1),
+            id,
+            line["seq"].as_u64().unwrap(),
+        ));
+    }
+    let mut reader = Reader::open(&run.join(format!("orders/shard-{shard}.ring"))).unwrap();
+    let mut records = Vec::new();
+    loop {
+        match reader.next() {
+            Next::Record(record) => {
+                assert_eq!(record.seq(), records.len() as u64 + 1);
+                let id = record
+                    .order_id()
+                    .map(|id| id.to_string())
+                    .unwrap_or_default();
+                records.push((record.kind(), id, record.words()[15]));
+            }
+            Next::Ended => break,
+            other => return Err(format!("shard {shard}: {other:?} in the ring")),
+        }
+    }
+    match (lines == want, records == want) {
+        (true, true) => Ok(()),
+        _ => Err(format!(
+            "shard {shard}: {} rows in the journal, {} lines, {} records",
+            want.len(),
+            lines.len(),
+            records.len()
+        )),
+    }
 }
 
 /// Both sides' orders, positions and numbers.
@@ -150,6 +207,7 @@ fn check_equal(run: &Path, shards: usize, theirs: &Theirs, orders: usize) -> Res
             *positions.entry(symbol).or_insert(0) += position.net() as i64;
         }
         fills += blotter.executions().len() as u64;
+        check_copies(run, shard)?;
         let store = run.join(format!("orders/shard-{shard}.session"));
         let store = FileStore::open(&store, Safe::Process, Ts(0)).map_err(|e| e.to_string())?;
         let ours = (store.next_out(), store.next_in());
@@ -325,6 +383,109 @@ fn planted_breaks_between_log_reports_and_drop_copy_are_found() {
     let breaks = recon(None, 4);
     assert_eq!(kinds(&breaks), "order");
     assert!(breaks.iter().all(|found| found["reports"] == "unknown"));
+}
+
+/// Copies messages to whoever takes them.
+struct Copier;
+
+impl fix::Application for Copier {
+    fn on_message(&mut self, _: &fix::Received<'_>, _: &mut fix::Outbox) -> fix::Verdict {
+        fix::Verdict::UnsupportedType
+    }
+}
+
+/// A report as a copy of it is sent, without what belongs to the session that it came through.
+fn copied(line: &str) -> fix::Draft {
+    let mut fields = fix::Fields::default();
+    let message = fix::parse(line.as_bytes(), &mut fields, &fix::DataTags::default()).unwrap();
+    let mut draft = fix::Draft::new(message.msg_type());
+    for field in line.split_terminator('\x01') {
+        let (tag, value) = field.split_once('=').unwrap();
+        let tag: i32 = tag.parse().unwrap();
+        if !fix::tags::is_header(tag) && !fix::tags::is_trailer(tag) {
+            draft.body().bytes(tag, value.as_bytes());
+        }
+    }
+    draft
+}
+
+/// The taker is killed in the midst of it, and goes on: the one who copies repeats what it misses.
+#[test]
+fn a_live_drop_copy_is_taken_whole_over_a_kill_and_agrees() {
+    let session = Session::of(Folder::quick("order-copy"), 1, 3000);
+    let run_dir = session.folder.join("run/run");
+    let mut sim = Sim::new(
+        &session.folder,
+        "every 5: reject\nany: new, fill",
+        "FIX.4.4",
+        2,
+    );
+    let config = config(&session.folder, &sim.address, "", "60s");
+    let mut process = session.start(&run_dir, &config, 2, "max").go();
+    process.wait_for_end().expect(0);
+    sim.end();
+    let lines = copy_of(&run_dir, 2);
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = probe.local_addr().unwrap();
+    drop(probe);
+    let place = session.folder.join("copy.fix");
+    let take = || {
+        let mut command = program();
+        command.args([
+            "--json", "fix", "copy", "--sender", "BACK", "--target", "VENUE",
+        ]);
+        command
+            .args(["--listen", &address.to_string(), "-o"])
+            .arg(&place);
+        let mut taker = Started::new(&mut command);
+        taker.wait_for_line("until SIGINT");
+        taker
+    };
+    let clock = bus::clock::MachineClock::new();
+    let now = || bus::clock::Clock::wall(&clock);
+    let about = fix::SessionConfig::new(fix::Version::Fix44, fix::Role::Initiator, "VENUE", "BACK");
+    let store = fix::Memory::new(now());
+    let venue = fix::Session::new(about, store, None, fix::DataTags::default());
+    let mut venue = fix::Initiator::new(address, 1_000_000, venue, Copier);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let until = |venue: &mut fix::Initiator<_, _>, is_so: &dyn Fn(&fix::Session<_>) -> bool| {
+        while !is_so(venue.session().0) {
+            assert!(Instant::now() < deadline, "it comes to an end");
+            venue.turn(now());
+        }
+    };
+    let mut taker = take();
+    for (number, line) in lines.iter().enumerate() {
+        until(&mut venue, &fix::Session::is_logged_on);
+        let (session, app) = venue.session();
+        session.send(&copied(line), now(), app).unwrap();
+        venue.turn(now());
+        if number == lines.len() / 2 {
+            taker.kill();
+            // What it had begun to write is cut off, and comes again.
+            let mut bytes = fs::read(&place).unwrap_or_default();
+            bytes.extend_from_slice(b"8=FIX.4.4\x019=200\x0135=8\x01");
+            fs::write(&place, bytes).unwrap();
+            taker = take();
+        }
+    }
+    until(&mut venue, &fix::Session::is_logged_on);
+    let (session_, app) = venue.session();
+    let asked = session_.probe(now(), app);
+    until(&mut venue, &|session| session.probes_answered() >= asked);
+    taker.interrupt();
+    let said = taker.wait_for_end().expect(0).json();
+    // One may be in the file and its number not: it is there again, and says so (PossDupFlag).
+    let messages = said["messages"].as_u64().unwrap();
+    assert!((lines.len() as u64..=lines.len() as u64 + 1).contains(&messages));
+    assert_eq!(said["orders"], session.orders.len());
+    let mut recon = program();
+    recon
+        .args(["--json", "recon"])
+        .arg(&run_dir)
+        .arg("--drop-copy")
+        .arg(&place);
+    assert_eq!(support::run(&mut recon).expect(0).json()["equal"], true);
 }
 
 #[test]

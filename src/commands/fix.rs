@@ -8,36 +8,141 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use ::fix::copy::Keeper;
 use ::fix::sim::{Exchange, Script};
 use ::fix::{
-    Acceptor, Checks, DataTags, Dictionary, Memory, Role, Session, SessionConfig, Store as _,
-    Validator, Version,
+    Acceptor, Checks, DataTags, Dictionary, FileStore, Initiator, Memory, Role, Safe, Session,
+    SessionConfig, Store as _, Validator, Version,
 };
 use bus::clock::{Clock, MachineClock};
 use serde_json::json;
 use tapeline::pipeline::watch_signals;
 
 use super::{Failure, Talk};
-use crate::cli::{FixCommand, FixSim};
+use crate::cli::{FixCommand, FixCopy, FixSim};
 
+/// How long after a connection ended the next is tried.
+const RETRY_NS: i64 = 1_000_000_000;
 /// How long a turn that found nothing to do is rested for.
 const REST: Duration = Duration::from_micros(200);
 
 pub fn fix(command: &FixCommand, talk: Talk) -> Result<(), Failure> {
     match command {
         FixCommand::Sim(args) => sim(args, talk),
+        FixCommand::Copy(args) => copy(args, talk),
+    }
+}
+
+fn version_of(name: &str) -> Result<Version, Failure> {
+    Version::of(name.as_bytes()).ok_or_else(|| {
+        let known: Vec<String> = Version::ALL.iter().map(Version::to_string).collect();
+        Failure::usage(format!("--fix {name}: want one of {}", known.join(", ")))
+    })
+}
+
+/// Either side of a connection.
+enum Side {
+    Accepts(Acceptor<FileStore, Keeper>),
+    Connects(Box<Initiator<FileStore, Keeper>>),
+}
+
+fn copy(args: &FixCopy, talk: Talk) -> Result<(), Failure> {
+    let version = version_of(&args.fix)?;
+    let clock = MachineClock::new();
+    let keeper = Keeper::open(&args.output).map_err(Failure::io)?;
+    let mut store = args.output.clone().into_os_string();
+    store.push(".session");
+    let now = clock.wall();
+    let store = FileStore::open(Path::new(&store), Safe::Process, now).map_err(Failure::io)?;
+    let role = match args.listen {
+        Some(_) => Role::Acceptor,
+        None => Role::Initiator,
+    };
+    let config = SessionConfig::new(version, role, &args.sender, &args.target);
+    let session = Session::new(config, store, None, DataTags::default());
+    let stop = watch_signals().map_err(Failure::io)?;
+    let mut place = String::new();
+    let mut side = match (args.listen, args.connect) {
+        (Some(listen), _) => {
+            place = listen.to_string();
+            let told = |error| Failure::io(format!("{listen}: {error}"));
+            let listener = TcpListener::bind(listen).map_err(told)?;
+            let acceptor = Acceptor::new(listener, [(session, keeper)]).map_err(told)?;
+            let address = acceptor.address().map_err(told)?;
+            talk.say(format_args!(
+                "{version} {} at {address}, a copy from {} into {}, until SIGINT",
+                args.sender,
+                args.target,
+                args.output.display()
+            ));
+            Side::Accepts(acceptor)
+        }
+        (None, connect) => {
+            let connect = connect.expect("one of the two is required");
+            talk.say(format_args!(
+                "{version} {} to {connect}, a copy from {} into {}, until SIGINT",
+                args.sender,
+                args.target,
+                args.output.display()
+            ));
+            let initiator = Initiator::new(connect, RETRY_NS, session, keeper);
+            Side::Connects(Box::new(initiator))
+        }
+    };
+    loop {
+        let now = clock.wall();
+        let work = match &mut side {
+            Side::Accepts(acceptor) => {
+                let work = acceptor.turn(now);
+                let work = work.map_err(|error| Failure::io(format!("{place}: {error}")))?;
+                for refusal in acceptor.take_refusals() {
+                    talk.say(refusal);
+                }
+                work
+            }
+            Side::Connects(initiator) => initiator.turn(now),
+        };
+        let (_, keeper) = parts(&mut side);
+        for note in keeper.take_notes() {
+            talk.say(note);
+        }
+        if stop.is_set() {
+            break;
+        }
+        if work == 0 {
+            thread::park_timeout(REST);
+        }
+    }
+    let (session, keeper) = parts(&mut side);
+    keeper.sync().map_err(Failure::io)?;
+    let blotter = keeper.blotter();
+    let (messages, orders) = (keeper.messages(), blotter.orders().len());
+    let fills = blotter.executions().len();
+    if talk.json {
+        let said = json!({
+            "messages": messages,
+            "orders": orders,
+            "fills": fills,
+            "next_in": session.store().next_in(),
+        });
+        return talk.data(&format!("{said}\n"));
+    }
+    talk.data(&format!(
+        "{}: {messages} messages, {orders} orders, {fills} fills, next in {}\n",
+        args.output.display(),
+        session.store().next_in()
+    ))
+}
+
+fn parts(side: &mut Side) -> (&mut Session<FileStore>, &mut Keeper) {
+    match side {
+        Side::Accepts(acceptor) => acceptor.sessions().next().expect("it has one"),
+        Side::Connects(initiator) => initiator.session(),
     }
 }
 
 fn sim(args: &FixSim, talk: Talk) -> Result<(), Failure> {
-    let version = Version::of(args.fix.as_bytes()).ok_or_else(|| {
-        let known: Vec<String> = Version::ALL.iter().map(Version::to_string).collect();
-        Failure::usage(format!(
-            "--fix {}: want one of {}",
-            args.fix,
-            known.join(", ")
-        ))
-    })?;
+    let version = version_of(&args.fix)?;
     let names: BTreeSet<&String> = args.target.iter().collect();
     if names.len() < args.target.len() {
         return Err(Failure::usage("--target has the same name twice"));
@@ -81,6 +186,9 @@ fn sim(args: &FixSim, talk: Talk) -> Result<(), Failure> {
     ));
     while !stop.is_set() {
         let work = acceptor.turn(clock.wall()).map_err(place)?;
+        for refusal in acceptor.take_refusals() {
+            talk.say(refusal);
+        }
         for (session, exchange) in acceptor.sessions() {
             for note in exchange.take_notes() {
                 talk.say(format_args!("{}: {note}", session.config().target));

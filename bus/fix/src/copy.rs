@@ -4,12 +4,115 @@
 //! its fields end with SOH or, as logs are often shown, with `|`. Its length and its sum must be
 //! right: what was cut or changed is told with its byte, and nothing behind it is guessed at.
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
+use crate::blotter::Blotter;
 use crate::frame::{SOH, checksum};
+use crate::message::{DataTags, Fields, parse};
+use crate::session::{Application, Note, Outbox, Received, Verdict};
 use crate::value;
+
+/// Keeps a live drop copy: every message of a session that is not the session's own, a line each, in a
+/// file that [`read`] reads.
+///
+/// A message is in the file before its number counts as received, so that one which a crash kept from
+/// it comes again.
+#[derive(Debug)]
+pub struct Keeper {
+    file: File,
+    path: PathBuf,
+    blotter: Blotter,
+    messages: u64,
+    notes: Vec<String>,
+}
+
+impl Keeper {
+    /// A new file, or one that goes on. The end of one that a crash cut off is left out: it comes again.
+    /// One process at a time may have it.
+    pub fn open(path: &Path) -> io::Result<Keeper> {
+        let told =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(told)?;
+        if file.try_lock().is_err() {
+            let busy = io::ErrorKind::ResourceBusy;
+            return Err(told(io::Error::new(busy, "another process has it open")));
+        }
+        let bytes = fs::read(path).map_err(told)?;
+        let end = whole_bytes(&bytes);
+        if end < bytes.len() {
+            file.set_len(end as u64).map_err(told)?;
+        }
+        let mut keeper = Keeper {
+            file,
+            path: path.to_owned(),
+            blotter: Blotter::default(),
+            messages: 0,
+            notes: Vec::new(),
+        };
+        let mut fields = Fields::default();
+        read(path, |_, message| {
+            if let Ok(message) = parse(message, &mut fields, &DataTags::default()) {
+                keeper.blotter.came(&message, 0);
+            }
+            keeper.messages += 1;
+        })?;
+        Ok(keeper)
+    }
+
+    /// How the orders stand by what was copied.
+    pub fn blotter(&self) -> &Blotter {
+        &self.blotter
+    }
+
+    /// How many messages the file has.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// What happened since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Waits until all of it survives the end of the machine.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+/// How many bytes are whole lines of messages.
+fn whole_bytes(bytes: &[u8]) -> usize {
+    const END: &[u8] = b"\x0110=000\x01\n";
+    let is_end = |window: &[u8]| window.starts_with(&END[..4]) && window.ends_with(&END[7..]);
+    let last = bytes.windows(END.len()).rposition(is_end);
+    last.map_or(0, |at| at + END.len())
+}
+
+impl Application for Keeper {
+    fn on_message(&mut self, received: &Received<'_>, _: &mut Outbox) -> Verdict {
+        let mut line = received.message.bytes().to_vec();
+        line.push(b'\n');
+        // With one write: what a crash leaves of it is an end that is cut off.
+        if let Err(error) = self.file.write_all(&line) {
+            self.notes.push(format!("{}: {error}", self.path.display()));
+            return Verdict::NotKept;
+        }
+        self.messages += 1;
+        self.blotter.came(&received.message, received.now.0);
+        Verdict::Taken
+    }
+
+    fn on_note(&mut self, note: &Note) {
+        self.notes.push(note.to_string());
+    }
+}
 
 /// Gives `each` the messages of a file in their order, with SOH behind each field, and where in the
 /// file they begin.
@@ -105,6 +208,23 @@ mod tests {
         let place = path.display().to_string();
         read.map_err(|error| error.to_string().replace(&place, "FILE"))?;
         Ok(found)
+    }
+
+    #[test]
+    fn a_copy_goes_on_behind_its_last_whole_message() {
+        let path = std::env::temp_dir().join(format!("fix-keeper-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        assert_eq!(Keeper::open(&path).unwrap().messages(), 0);
+        let line = [&message("one")[..], b"\n"].concat();
+        for cut in 0..line.len() {
+            fs::write(&path, [&line[..], &line[..cut]].concat()).unwrap();
+            let keeper = Keeper::open(&path).unwrap();
+            assert_eq!(keeper.messages(), 1, "{cut} bytes of the second");
+            let error = Keeper::open(&path).unwrap_err().to_string();
+            assert!(error.ends_with("another process has it open"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), line);
+        }
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]
