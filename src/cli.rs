@@ -258,7 +258,7 @@ pub struct Replay {
     #[arg(long)]
     pub from: Option<String>,
     /// Stop at this time.
-    #[arg(long)]
+    #[arg(long, visible_alias = "until")]
     pub to: Option<String>,
     /// Trading date, `2026-01-05`, instead of what the capture or its name says.
     #[arg(long)]

@@ -85,6 +85,7 @@ pub fn conclude(
     if manifest.mode == "live" {
         manifest.sessions = sessions(&outcome.reader);
     }
+    manifest.outside = outside(&manifest, &outcome.reader, day);
     manifest.retransmission = outcome.reader.recovery.map(retransmission);
     manifest.snapshot = outcome.reader.heal.as_ref().map(snapshots);
     manifest.quarantine = quarantined(&outcome.reader);
@@ -98,6 +99,29 @@ pub fn conclude(
         symbols,
         latency,
     })
+}
+
+/// Says it where nothing of the input is between the times that were asked for. Only what is before the end
+/// of what is wanted was read.
+fn outside(manifest: &Manifest, reader: &ReaderStats, day: &TradingDay) -> Option<String> {
+    let options = &manifest.options;
+    match (
+        reader.first_ts.zip(reader.last_ts),
+        options.from_ns.map(Ts),
+        options.to_ns.map(Ts),
+    ) {
+        (None, _, Some(until)) if reader.messages > 0 => Some(format!(
+            "nothing of the input is before --to, {}: no message was taken in",
+            day.shown(until)
+        )),
+        (Some((first, last)), Some(from), _) if last < from => Some(format!(
+            "nothing of the input is at --from, {}, or later: what was read is from {} to {}",
+            day.shown(from),
+            day.shown(first),
+            day.shown(last)
+        )),
+        _ => None,
+    }
 }
 
 /// What did not hold of books, and the first of it in words.

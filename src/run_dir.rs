@@ -121,6 +121,9 @@ pub struct Manifest {
     /// The first of them in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breach_examples: Vec<String>,
+    /// That nothing of the input is between the times that were asked for, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<String>,
     /// How books were made whole after a loss, where that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshots>,

@@ -32,6 +32,9 @@ pub fn text(
     conclusions(&mut out, style, results);
     latency(&mut out, style, config, &results.latency);
     trouble(&mut out, style, results);
+    if let Some(outside) = &results.manifest.outside {
+        let _ = writeln!(out, "{} {outside}", style.bold("nothing "));
+    }
     if let Some(from) = results.manifest.kept_from_ns {
         let _ = writeln!(
             out,

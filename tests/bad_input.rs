@@ -333,6 +333,32 @@ fn harmless(more: &[Vec<u8>], anomalies: &[(&str, u64)], says: &[&str]) {
 }
 
 #[test]
+fn times_that_nothing_of_the_input_is_between_are_told() {
+    let folder = Folder::quick("outside");
+    let file = folder.write("day.pcap", pcap_of(&little_session()));
+    for (args, says) in [
+        (
+            ["--from", "19:59"],
+            "nothing of the input is at --from, 19:59",
+        ),
+        (
+            ["--until", "04:01"],
+            "nothing of the input is before --to, 04:01",
+        ),
+    ] {
+        let (ended, run) = replay(&folder, &file, &args);
+        let ended = ended.expect(0).says(&[says]);
+        assert!(ended.stdout.contains(says), "{}", ended.stdout);
+        let outside = manifest(&run)["outside"].clone();
+        assert!(outside.as_str().unwrap().contains(says), "{outside}");
+        assert_eq!(manifest(&run)["counts"]["windows"], 0);
+    }
+    let (ended, run) = replay(&folder, &file, &["--from", "09:30", "--to", "16:00"]);
+    ended.expect(0);
+    assert!(manifest(&run)["outside"].is_null());
+}
+
+#[test]
 fn unknown_message_types_are_counted_and_skipped() {
     let mut message = delete(LATE_NS, 1, 1);
     message[0] = b'z';

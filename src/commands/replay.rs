@@ -105,6 +105,9 @@ impl Run {
     pub fn judge(&self, is_strict: bool, talk: Talk) -> Result<(), Failure> {
         let manifest = &self.results.manifest;
         let reader = &self.outcome.reader;
+        if let Some(outside) = &manifest.outside {
+            talk.say(outside);
+        }
         if self.outcome.is_stopped {
             // A replay that was stopped can go on, and is judged at its end. A live run, whose feed may
             // not say its end, has no other one.
@@ -990,6 +993,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay, venue: Venue) -> Mani
         retransmission: None,
         breaches: Default::default(),
         breach_examples: Vec::new(),
+        outside: None,
         snapshot: None,
         full: None,
         quarantine: None,

@@ -70,19 +70,19 @@ pub fn verify(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
         Some("snapshots") => {
             let run = Whole::open(&args.run, talk)?;
             let outcome = snapshots::compare(&run.manifest, &run.pieces, &run.config)?;
-            divergence::report(&outcome, &run.pieces, &run.day, talk)
+            divergence::report(&outcome, &run, talk)
         }
         Some(text) if text.starts_with("lobster:") => {
             let folder = Path::new(&text["lobster:".len()..]);
             let run = Whole::open(&args.run, talk)?;
             let outcome = lobster::compare(folder, &run.pieces, &run.config)?;
-            divergence::report(&outcome, &run.pieces, &run.day, talk)
+            divergence::report(&outcome, &run, talk)
         }
         Some(text) if text.starts_with("mbp10:") => {
             let file = Path::new(&text["mbp10:".len()..]);
             let run = Whole::open(&args.run, talk)?;
             let outcome = mbp10::compare(file, &run.pieces, &run.config)?;
-            divergence::report(&outcome, &run.pieces, &run.day, talk)
+            divergence::report(&outcome, &run, talk)
         }
         _ => against_file(args, talk),
     }
@@ -118,6 +118,23 @@ struct Whole {
 }
 
 impl Whole {
+    /// That the run lost messages, which its books therefore lack, if it did.
+    fn lost(&self) -> Option<String> {
+        let lost = self.manifest.counts.lost_messages;
+        let gaps = self.manifest.anomalies.get("gap").copied().unwrap_or(0);
+        match (lost, gaps) {
+            (0, 0) => None,
+            (0, _) => Some(format!(
+                "the run lost messages in {} gaps, nobody knows how many: its books lack them",
+                count(gaps)
+            )),
+            _ => Some(format!(
+                "the run lost {} messages: its books lack them",
+                count(lost)
+            )),
+        }
+    }
+
     fn open(run: &Path, talk: Talk) -> Result<Whole, Failure> {
         let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
         let config = dir.read_config().map_err(Failure::usage)?;
@@ -146,7 +163,7 @@ impl Whole {
 fn against_reference(run: &Path, talk: Talk) -> Result<(), Failure> {
     let run = Whole::open(run, talk)?;
     let outcome = reference::compare(&run.dir, &run.pieces, &run.config)?;
-    divergence::report(&outcome, &run.pieces, &run.day, talk)
+    divergence::report(&outcome, &run, talk)
 }
 
 /// Where a run changed its number of shards, the same books go through all logs.
@@ -172,7 +189,7 @@ fn against_file(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
     }
     let run = Whole::open(&args.run, talk)?;
     let outcome = checkpoints::compare(path, &truth, &run.pieces, &run.config)?;
-    divergence::report(&outcome, &run.pieces, &run.day, talk)
+    divergence::report(&outcome, &run, talk)
 }
 
 fn against_truth(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {

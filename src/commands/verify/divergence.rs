@@ -6,9 +6,9 @@ use bus::log::Record;
 use bus::{Event, Kind, Price, Side};
 use serde_json::json;
 use tapeline::run_dir::Piece;
-use tapeline::session::TradingDay;
 use tapeline::term::Style;
 
+use super::Whole;
 use crate::commands::words::Words;
 use crate::commands::{Failure, Talk};
 
@@ -94,23 +94,21 @@ fn around(pieces: &[Piece], symbol: u32, at: Option<At>) -> Result<Around, Failu
 }
 
 /// Says what was compared, and the first difference with its surroundings.
-pub fn report(
-    outcome: &Outcome,
-    pieces: &[Piece],
-    day: &TradingDay,
-    talk: Talk,
-) -> Result<(), Failure> {
-    let style = Style::stdout();
+pub(super) fn report(outcome: &Outcome, run: &Whole, talk: Talk) -> Result<(), Failure> {
+    let (pieces, day, style) = (&run.pieces[..], &run.day, Style::stdout());
+    let lost = run.lost();
+    let and_lost = lost.as_ref().map_or(String::new(), |lost| format!("; {lost}"));
     let Some(found) = &outcome.divergence else {
         if talk.json {
             let mut said = json!({
                 "schema": "tapeline-verify/1", "oracle": outcome.oracle, "equal": true,
+                "lost": lost,
             });
             extend(&mut said, &outcome.counts);
             return talk.data(&format!("{said}\n"));
         }
         return talk.data(&format!(
-            "{} {}: {}\n",
+            "{} {}: {}{and_lost}\n",
             style.bold(&format!("{:<9}", outcome.oracle)),
             style.good("equal"),
             outcome.compared
@@ -134,7 +132,7 @@ pub fn report(
     let message = last.map(|event| event.seq);
     if talk.json {
         let mut said = json!({
-            "schema": "tapeline-verify/1", "oracle": outcome.oracle, "equal": false,
+            "schema": "tapeline-verify/1", "oracle": outcome.oracle, "equal": false, "lost": lost,
             "first_divergence": {
                 "symbol": around.name, "message": message,
                 "part": piece.map(|(piece, _)| piece.part),
@@ -185,7 +183,7 @@ pub fn report(
         talk.data(&text)?;
     }
     Err(Failure::verification(format!(
-        "the book and its {} differ",
+        "the book and its {} differ{and_lost}",
         outcome.oracle
     )))
 }
