@@ -22,6 +22,7 @@ pub mod latency;
 pub mod lockstep;
 pub mod order_session;
 pub mod pipeline;
+pub mod positions;
 pub mod quarantine;
 pub mod recovery;
 pub mod reference;

@@ -21,7 +21,7 @@ mod timed;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,18 +31,18 @@ use bus::oms::{Gateway, Several};
 use bus::ring::{self, Receiver, Sender};
 use crossbeam_utils::CachePadded;
 use feed::glimpse::Link;
-use feed::moldudp64::SessionId;
 use feed::protocol::{
     Binance, Bitstamp, Coinbase, Dbn, Iex, Itch, Lobster, Mdp3, Pitch, Protocol, Tardis, Wire,
 };
 use feed::quarantine::Quarantine;
-use feed::reader::{HealRule, ReadError, ReaderStats};
+use feed::reader::{HealRule, Position, ReadError, ReaderStats};
 use feed::source::Pace;
 
 use crate::config::{Config, Model};
 use crate::core::{Core, CoreConfig};
 use crate::kill::{self, Kill};
 use crate::latency::Measure;
+use crate::positions::{GoesOn, Positions};
 use crate::quarantine::Keeper;
 use crate::rest::Room;
 use crate::run_dir::{Part, RunDir};
@@ -89,8 +89,8 @@ pub struct Job<'a> {
     pub resume: bool,
     /// Whether the input is live.
     pub is_live: bool,
-    /// The session that a live run which goes on has followed so far, and the number it would have had next.
-    pub goes_on: Option<(SessionId, u64)>,
+    /// Where a live run goes on in its session, where that is known.
+    pub goes_on: Option<GoesOn>,
     /// What its messages are.
     pub wire: Wire,
     /// By how much all times are later than the input says. The trading day is the later one.
@@ -111,6 +111,11 @@ impl<'a> Job<'a> {
 
     fn part(&self) -> usize {
         self.parts.len() - 1
+    }
+
+    /// Whether it reads a session whose server can be asked from any number on.
+    fn is_positioned(&self) -> bool {
+        self.is_live && self.config.source.soup.server.is_some()
     }
 }
 
@@ -187,7 +192,9 @@ struct Shared {
     resumed_ns: AtomicU64,
     /// For the reader, once.
     quarantine: Mutex<Option<Quarantine>>,
-    /// Likewise, whom it asks for snapshots.
+    /// How far it is in its session, where that is kept.
+    position: Mutex<Option<Position>>,
+    /// Once for the reader, too: whom it asks for snapshots.
     snapshots: Mutex<Option<(Link, HealRule)>>,
     /// The hot threads' cores: the reader's, then each shard's; or that of all of them.
     cpus: Vec<Option<usize>>,
@@ -244,6 +251,10 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         Some((keeper, quarantine)) => (Some(keeper), Some(quarantine)),
         None => (None, None),
     };
+    let mut positions = match job.is_positioned() {
+        true => Some(Positions::open(job.dir).map_err(PipelineError::Setup)?),
+        false => None,
+    };
     let latch = kill::path_of(job.config, job.dir);
     if !job.resume && latch == job.dir.latch_path() {
         job.dir.make_latch().map_err(PipelineError::Setup)?;
@@ -257,6 +268,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         .for_each(complain);
     let shared = Shared {
         quarantine: Mutex::new(quarantine),
+        position: Mutex::new(None),
         snapshots: Mutex::new(snapshots::start(job).map_err(PipelineError::Setup)?),
         kill: Arc::new(CachePadded::new(kill)),
         failed: CachePadded::new(AtomicBool::new(false)),
@@ -382,6 +394,11 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 .map(|shard| shard.events.load(Ordering::Relaxed))
                 .sum();
             remarks.extend(keeper.as_mut().and_then(Keeper::write));
+            if let Some(positions) = &mut positions {
+                let at = shared.position.lock();
+                let at = at.unwrap_or_else(PoisonError::into_inner).take();
+                remarks.extend(at.and_then(|at| positions.note(at)));
+            }
             watch(Progressed {
                 events,
                 elapsed: started.elapsed(),

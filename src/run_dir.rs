@@ -658,6 +658,11 @@ impl RunDir {
         pieces
     }
 
+    /// `positions`: how far a live run came in its session.
+    pub fn positions_path(&self) -> PathBuf {
+        self.path.join("positions")
+    }
+
     /// `orders/shard-N.reports`: what both sides of a FIX session said of orders.
     pub fn reports_path(&self, shard: usize) -> PathBuf {
         self.path

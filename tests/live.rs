@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bus::disk::RealFolder;
 use bus::log::{LogReader, Record};
@@ -468,7 +468,7 @@ fn what_a_stopped_run_did_not_hear_of_its_session_is_counted_as_lost() {
     let words = args![text("run"), text("--strict"), text("--resume"), run];
     let mut listening = Started::new(command.args(words));
     let (mut stream, asked) = log_in(&server);
-    assert_eq!(asked, 0);
+    assert_eq!(asked, heard as u64 + 1, "from where it was stopped");
     let next = heard + lost;
     say(&mut stream, next + 1, &messages[next..], true);
     listening
@@ -490,6 +490,91 @@ fn what_a_stopped_run_did_not_hear_of_its_session_is_counted_as_lost() {
     assert_eq!(resumed["gaps"].as_array().unwrap().len(), 1);
     assert!(resumed["counts"]["stale_symbols"].as_u64().unwrap() > 0);
     support::run(program().arg("shadow").arg(&run)).expect(0);
+    let said = tapeline(args![
+        text("verify"),
+        run,
+        text("--against"),
+        text("reference")
+    ]);
+    let verdict = format!("the run lost {lost} messages: its books lack them");
+    assert!(said.expect(0).stdout.contains(&verdict));
+}
+
+/// Waits for something that another process does.
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "waiting for {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A run that was killed, or stopped, goes on behind the last message that its logs have: nothing is lost, and
+/// nothing is taken twice.
+#[test]
+fn a_session_goes_on_where_a_killed_or_stopped_run_was() {
+    let _alone = alone();
+    let folder = Folder::new("live-soup-goes-on");
+    let (file, text) = (folder.join("session.itch"), String::from);
+    let sample = "sample itch --symbols 6 --seconds 6 --rate 2000 --seed 14 -o".split(' ');
+    tapeline(sample.map(OsString::from).chain([file.clone().into()])).expect(0);
+    let replay = folder.join("replay");
+    tapeline(args![text("replay"), file, text("-o"), replay]).expect(0);
+    let messages = manifest(&replay)["counts"]["messages"].as_u64().unwrap();
+    for (name, shards, is_killed) in [("killed", 2, true), ("stopped", 1, false)] {
+        let (server, run) = (free_address(), folder.join(name));
+        let config = folder.write(
+            "live.toml",
+            format!(
+                "[source]\ndate = \"2026-01-05\"\n[source.soup]\nserver = \"{server}\"\nretry = \"1ms\"\n\
+                 retry_max = \"50ms\"\n[run]\nshards = {shards}\n"
+            ),
+        );
+        let mut command = program();
+        command.arg("serve-feed").arg(&file).args(["--speed", "1x"]);
+        let address = server.to_string();
+        let server = ["--soup", &address, "--linger", "1h"];
+        let mut serving = Started::new(command.args(server));
+        let mut command = program();
+        let first = args![text("run"), text("-c"), config, text("-o"), run];
+        let mut listening = Started::new(command.args(first));
+        // Twice in its midst: what was taken up again can be, too.
+        for _ in 0..2 {
+            let lines = || {
+                let text = std::fs::read_to_string(run.join("positions"));
+                text.map_or(0, |text| text.lines().count())
+            };
+            let before = lines();
+            until("some of the session", || lines() >= before + 3);
+            match is_killed {
+                true => drop(listening.kill()),
+                false => {
+                    listening.interrupt();
+                    listening.wait_for_end().expect(130);
+                }
+            }
+            let mut command = program();
+            let again = args![text("run"), text("--resume"), run];
+            listening = Started::new(command.args(again));
+            listening.wait_for_line(", from message ");
+        }
+        listening.wait_for_end().expect(0);
+        serving.interrupt();
+        serving.wait_for_end().expect(130);
+        let live = manifest(&run);
+        assert_eq!(live["state"], "complete");
+        assert_eq!(live["resumed"], 2);
+        assert_eq!(live["counts"]["lost_messages"], 0, "{}", live["gaps"]);
+        assert_eq!(live["counts"]["stale_symbols"], 0, "{name}");
+        let took = live["counts"]["messages"].as_u64().unwrap();
+        assert!(
+            took < messages,
+            "{name}: the last leg took {took}, of {messages}"
+        );
+        let same = digests(&run) == digests(&replay);
+        assert!(same, "{name}: other digests than the replay");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! name is first met in another message) gets the next `seq`, before anything is filtered or
 //! split. So the numbers are the same for any number of shards and any choice of symbols.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bus::ring::Sender;
@@ -80,8 +80,11 @@ pub struct ReaderConfig {
     /// For each shard the last `seq` that it has already. Shorter than the shards: 0 for the rest.
     pub resume_after: Vec<u64>,
     /// For live input that goes on after a stop: the last `seq` that any shard has, and its time.
-    /// What came meanwhile is lost, and nobody knows how much: the shards are told of a gap first.
+    /// What came meanwhile is lost, and nobody knows how much: the shards are told of a gap first. Not
+    /// so with [`ReaderConfig::pass_over`].
     pub after_stop: Option<(u64, Ts)>,
+    /// With `after_stop`: the input goes on where it was left, or before that.
+    pub pass_over: Option<PassOver>,
     /// When a missing message is lost.
     pub gaps: GapRule,
     /// Whether the input ends when all MoldUDP64 sessions have ended; a live feed does.
@@ -108,12 +111,33 @@ impl ReaderConfig {
             until: None,
             resume_after: Vec::new(),
             after_stop: None,
+            pass_over: None,
             gaps: GapRule::default(),
             end_at_session_end: false,
             moved_ns: 0,
             turn_packets_max: TURN_PACKETS_MAX,
         }
     }
+}
+
+/// What is known already of an input that is taken up again. No message of it was lost before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassOver {
+    /// What symbols are called, in eight letters; one that is not here is told when it is met.
+    pub names: BTreeMap<u32, u64>,
+    /// So many accepted messages of each symbol come again, and are passed over.
+    pub messages: BTreeMap<u32, u64>,
+}
+
+/// How far a reader is in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The last `seq` that was given.
+    pub seq: u64,
+    /// All messages below this number were taken in, and no other.
+    pub next: u64,
+    /// Which session.
+    pub session: SessionId,
 }
 
 /// What a turn did.
@@ -297,7 +321,10 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         );
         let mut intake = Intake::new(protocol, &config, rings);
         if let Some((seq, ts)) = config.after_stop {
-            intake.after_stop(seq, ts);
+            match &config.pass_over {
+                Some(known) => intake.go_on(seq, ts, known),
+                None => intake.after_stop(seq, ts),
+            }
         }
         Reader {
             source,
@@ -466,6 +493,21 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             heal: self.heal.as_ref().map(|heal| heal.stats.clone()),
             quarantine: intake.quarantine.as_ref().map(Quarantine::stats),
         }
+    }
+
+    /// How far it is, where it reads one session and nothing waits. Between turns, and not for each.
+    pub fn position(&self) -> Option<Position> {
+        let is_settled = !self.arbiter.is_waiting() && !self.arbiter.has_ready();
+        let sessions = self.arbiter.sessions();
+        let [session] = &sessions[..] else {
+            return None;
+        };
+        let is_settled = is_settled && self.intake.is_settled();
+        is_settled.then_some(Position {
+            seq: self.intake.seq,
+            next: session.next,
+            session: session.id,
+        })
     }
 
     /// Whether something is missing that may still come.

@@ -9,12 +9,12 @@ use std::time::Instant;
 use bus::clock::{Clock, MachineClock};
 use bus::state::Versions;
 use bus::{Anomaly, Ts};
-use feed::moldudp64::SessionId;
 use feed::protocol::Wire;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Network, Paced, Polled, Soup, Source};
 use tapeline::config::{Config, InDoubt, OrderMode, Speed, soup};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
+use tapeline::positions::{self, GoesOn};
 use tapeline::reference::Reference;
 use tapeline::results::{self, Results};
 use tapeline::run_dir::{self, Input, Manifest, Options, Part, RunDir, State};
@@ -660,17 +660,31 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         )));
     }
     let wire = live_wire(&config).map_err(Failure::usage)?;
-    let source = match &config.source.soup.server {
+    let soup = &config.source.soup;
+    let goes_on = match (mode, &soup.server) {
+        // Elsewhere what is missing could be asked for, out of time.
+        (Mode::LiveResume, Some(_)) => positions::goes_on(&dir, &manifest).map_err(Failure::io)?,
+        _ => None,
+    };
+    let source = match &soup.server {
         Some(server) => {
-            let sequence = match mode {
-                Mode::LiveResume => 0,
-                Mode::Live | Mode::Replay | Mode::Resume => config.source.soup.sequence,
+            let sequence = match (mode, &goes_on) {
+                (_, Some(on)) => on.next,
+                (Mode::LiveResume, None) => 0,
+                (Mode::Live | Mode::Replay | Mode::Resume, None) => soup.sequence,
             };
-            let login = config.source.soup.login(sequence);
-            let login = login.expect("the configuration was checked");
+            let login = soup.login(sequence);
+            let mut login = login.expect("the configuration was checked");
+            if let Some(on) = &goes_on {
+                login.session = on.session.0;
+            }
             let address = soup::resolve(server).map_err(Failure::io)?;
+            let from = match &goes_on {
+                Some(on) => format!(", from message {} of {} on", on.next, on.session),
+                None => String::new(),
+            };
             talk.say(format_args!(
-                "reading the session at {server}; SIGINT ends in order"
+                "reading the session at {server}{from}; SIGINT ends in order"
             ));
             Network::Soup(Soup::new(address, login, config.source.soup.rule()))
         }
@@ -678,15 +692,9 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
     };
     let live = Live::new(source, &clock);
     let run = finish_run(
-        live, wire, &clock, dir, config, day, manifest, mode, talk, &stop,
+        live, wire, &clock, dir, config, day, manifest, mode, goes_on, talk, &stop,
     )?;
     run.report(args.strict, talk)
-}
-
-/// The session that a run followed before it was stopped, and the number of the message that it did not see.
-fn goes_on(sessions: &BTreeMap<String, u64>) -> Option<(SessionId, u64)> {
-    let (name, next) = sessions.iter().next().filter(|_| sessions.len() == 1)?;
-    Some((SessionId(name.as_bytes().try_into().ok()?), *next))
 }
 
 /// The protocol of a live run; an error says why it cannot be one.
@@ -1065,13 +1073,13 @@ fn go(
     let wire = wire(&mut source, &config)?;
     match config.run.speed {
         Speed::Max => finish_run(
-            source, wire, &clock, dir, config, day, manifest, mode, talk, stop,
+            source, wire, &clock, dir, config, day, manifest, mode, None, talk, stop,
         ),
         Speed::Times(times) => {
             let speed = pipeline::paced_speed(times);
             let paced = Paced::new(source, clock.clone(), speed);
             finish_run(
-                paced, wire, &clock, dir, config, day, manifest, mode, talk, stop,
+                paced, wire, &clock, dir, config, day, manifest, mode, None, talk, stop,
             )
         }
     }
@@ -1087,6 +1095,7 @@ fn finish_run<S: Timed + Send>(
     day: TradingDay,
     manifest: Manifest,
     mode: Mode,
+    goes_on: Option<GoesOn>,
     talk: Talk,
     stop: &Stop,
 ) -> Result<Run, Failure> {
@@ -1101,11 +1110,7 @@ fn finish_run<S: Timed + Send>(
         parts: &manifest.parts,
         resume: matches!(mode, Mode::Resume | Mode::LiveResume),
         is_live: mode.is_live(),
-        goes_on: match mode {
-            // Elsewhere what is missing could be asked for, out of time.
-            Mode::LiveResume if config.source.soup.server.is_some() => goes_on(&manifest.sessions),
-            Mode::LiveResume | Mode::Live | Mode::Replay | Mode::Resume => None,
-        },
+        goes_on,
         wire,
         moved_ns: options.moved_ns,
     };

@@ -22,8 +22,8 @@ pub struct Soup {
     pub password: String,
     /// Which session; the one that is on when empty.
     pub session: String,
-    /// The first message that is wanted; 0 for those from now on. A run that is resumed goes on from
-    /// now.
+    /// The first message that is wanted; 0 for those from now on. A run that is resumed asks for the one
+    /// behind those that it has, where its folder says which.
     pub sequence: u64,
     /// A server that sends nothing for so long, not even a heartbeat, is lost.
     pub silence: Span,

@@ -24,6 +24,8 @@ const DRAIN_NS_MAX: u64 = 1_000_000_000;
 const GAP_NS_MIN: u64 = 10_000_000;
 /// So long after the process runs again its signal has been taken.
 const KNOWN_NS_MAX: u64 = 100_000_000;
+/// How far it is in its session is said so often.
+const POSITION_NS: u64 = 100_000_000;
 
 /// The reader, with what belongs to its turns.
 pub(super) struct Reading<'a, S, P> {
@@ -38,6 +40,8 @@ pub(super) struct Reading<'a, S, P> {
     gap_ns: (u64, u64),
     was_empty: bool,
     stopped_ns: Option<u64>,
+    /// When to say next how far it is in its session, where that is kept.
+    position_ns: u64,
     /// When its last turn began.
     pub(super) now_ns: u64,
 }
@@ -56,8 +60,8 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         let quarantine = quarantine.unwrap_or_else(PoisonError::into_inner).take();
         let snapshots = run.shared.snapshots.lock();
         let snapshots = snapshots.unwrap_or_else(PoisonError::into_inner).take();
-        // What came before a run goes on is lost, and how much that is nobody knows.
-        let is_stale = run.job.is_live && run.job.resume;
+        // What came before a run goes on is lost, and how much that is nobody knows, unless its server does.
+        let is_stale = run.job.is_live && run.job.resume && run.job.goes_on.is_none();
         let config = reader_config(run.job, resume_after, last_ts);
         Reading {
             run: *run,
@@ -71,6 +75,10 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
             gap_ns: (0, 0),
             was_empty: false,
             stopped_ns: None,
+            position_ns: match run.job.is_positioned() {
+                true => 0,
+                false => u64::MAX,
+            },
             now_ns: 0,
         }
     }
@@ -108,7 +116,20 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
             self.reader.push();
             self.stamp(read_ns, pushed_ns, messages as u32);
         }
+        if self.now_ns >= self.position_ns {
+            self.position();
+        }
         Ok(turned)
+    }
+
+    /// Says how far it is in its session, for whoever writes that down.
+    #[cold]
+    fn position(&mut self) {
+        self.position_ns = self.now_ns + POSITION_NS;
+        if let Some(at) = self.reader.position() {
+            let position = self.run.shared.position.lock();
+            *position.unwrap_or_else(PoisonError::into_inner) = Some(at);
+        }
     }
 
     /// Looks whether the process was stopped between these two moments, as by Ctrl-Z. All threads run
@@ -266,9 +287,12 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
             is_from_first: retransmit.from_first && !job.resume,
         });
     }
-    // A live run that goes on says so with a gap of its own.
+    // A live run that goes on says so with a gap of its own, unless it is known where it was.
     reader.gaps.is_join_loss &= !(job.is_live && job.resume);
-    reader.gaps.goes_on = job.goes_on;
+    if let Some(on) = &job.goes_on {
+        reader.gaps.goes_on = Some((on.session, on.next));
+        reader.pass_over = Some(on.pass_over.clone());
+    }
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
     if job.is_live && config.run.model == Model::RunToCompletion {
         // To completion, before the next is asked for.

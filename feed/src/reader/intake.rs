@@ -1,13 +1,13 @@
 //! From messages in order to numbered events with a good time, each on its way to its shard.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bus::ring::Sender;
 use bus::{Anomalies, Anomaly, Event, Flags, Kind, Qty, Ts};
 
 use super::stage::Stage;
-use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, ReaderConfig, SHARDS_MAX, shard_of};
+use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, PassOver, ReaderConfig, SHARDS_MAX, shard_of};
 use crate::arbiter::Gap;
 use crate::moldudp64::{Blocks, SessionId};
 use crate::protocol::{Fault, Notes, Protocol};
@@ -93,6 +93,8 @@ pub(super) struct Intake<P> {
     pub(super) quarantine: Option<Quarantine>,
     /// Refused messages of the packet at hand, whose numbers are still to be said.
     refused: Vec<RefusedMessage>,
+    /// By symbol, how many messages are still to be passed over.
+    pass_over: BTreeMap<u32, u64>,
 }
 
 /// A message that was refused.
@@ -158,6 +160,8 @@ pub(super) struct Times {
     tick: Ts,
     /// From this time on, an event needs a closer look: a tick is due, or it is too far ahead.
     horizon: Ts,
+    /// Each event needs a closer look.
+    is_passing: bool,
 }
 
 /// What is known of the time of one source.
@@ -238,7 +242,7 @@ impl Times {
             .plus_ns(self.out_of_order_ns);
         let too_far = self.highest.plus_ns(self.max_future_ns).plus_ns(1);
         self.horizon = tick_due.min(too_far).min(self.until.plus_ns(1));
-        if self.idle_after_ns > 0 {
+        if self.idle_after_ns > 0 || self.is_passing {
             // A tick may become due by the event of a source that lags.
             self.horizon = Ts::MIN;
         }
@@ -287,6 +291,7 @@ impl<P: Protocol> Intake<P> {
                 highest_recv: None,
                 tick: Ts::MIN,
                 horizon: Ts::MIN,
+                is_passing: false,
             },
             seq: 0,
             messages: 0,
@@ -307,6 +312,7 @@ impl<P: Protocol> Intake<P> {
             now_recv: None,
             quarantine: None,
             refused: Vec::new(),
+            pass_over: BTreeMap::new(),
         }
     }
 
@@ -441,6 +447,9 @@ impl<P: Protocol> Intake<P> {
     #[cold]
     #[inline(never)]
     fn accept_slowly(&mut self, mut event: Event, notes: Notes, at: At<'_>) -> bool {
+        if self.times.is_passing && self.passes(&event, notes, &at) {
+            return true;
+        }
         let last = self.times.last_of(at.run.source);
         if event.ts_event >= self.times.horizon {
             if self.is_in_doubt(event.ts_event, &at) {
@@ -486,6 +495,35 @@ impl<P: Protocol> Intake<P> {
         }
         self.stage_one(event);
         true
+    }
+
+    /// Whether a message is one that the shards have already.
+    #[cold]
+    fn passes(&mut self, event: &Event, notes: Notes, at: &At<'_>) -> bool {
+        let Some(left) = self.pass_over.get_mut(&event.symbol) else {
+            return false;
+        };
+        *left -= 1;
+        if *left == 0 {
+            self.pass_over.remove(&event.symbol);
+        }
+        self.messages -= 1;
+        self.by_type[usize::from(event.code)] -= 1;
+        if notes.0 & Notes::NAMES != 0
+            && let Some(name) = self.protocol.name(at.message)
+        {
+            self.learn(event.symbol, name);
+        }
+        if self.pass_over.is_empty() {
+            self.pass_no_more();
+        }
+        true
+    }
+
+    fn pass_no_more(&mut self) {
+        self.pass_over.clear();
+        self.times.is_passing = false;
+        self.times.set_horizon();
     }
 
     /// The events that a message is translated to.
@@ -683,8 +721,36 @@ impl<P: Protocol> Intake<P> {
         });
     }
 
+    /// Events are numbered on from `seq`, as if there had been no stop after this time.
+    pub(super) fn go_on(&mut self, seq: u64, ts_event: Ts, known: &PassOver) {
+        assert!(!P::IS_TRANSLATED, "what a translation remembers is gone");
+        self.seq = seq;
+        for (&symbol, &name) in &known.names {
+            self.learn(symbol, name);
+        }
+        self.pass_over = known.messages.clone();
+        self.pass_over.retain(|_, count| *count > 0);
+        let times = &mut self.times;
+        times.is_passing = !self.pass_over.is_empty();
+        times.first = Some(ts_event);
+        times.highest = ts_event;
+        times.tick = ts_event
+            .plus_ns(-times.out_of_order_ns)
+            .floor(times.tick_ns);
+        times.set_horizon();
+    }
+
+    /// Whether no message waits for another.
+    pub(super) fn is_settled(&self) -> bool {
+        self.doubt.blocks.is_empty() && !self.times.is_passing
+    }
+
     /// Messages are lost: all shards are told.
     pub(super) fn gap(&mut self, gap: &Gap, session: SessionId) {
+        if self.times.is_passing {
+            // Which of them the shards had is not known any more.
+            self.pass_no_more();
+        }
         self.anomalies.count(Anomaly::Gap);
         let ts_event = self.times.highest_some().unwrap_or(Ts(0));
         let mut stale = std::mem::take(&mut self.translated);
