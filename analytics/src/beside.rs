@@ -1,6 +1,7 @@
 //! What the configuration declares beside the plain suite: windows, regimes, monitors, patterns, strategies and features. As a whole for a
 //! shard, and not in each symbol's state, so that a run without any pays one branch.
 
+use bus::signal::Report;
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Outbox, Ts};
 
@@ -102,6 +103,14 @@ impl Beside {
     pub(crate) fn on_symbol(&mut self, number: u32, letters: [u8; 8], lot: i64) {
         if let Some(windows) = &mut self.windows {
             windows.on_symbol(number, letters, lot);
+        }
+    }
+
+    /// What a venue said of an order of the symbol at this place.
+    #[cold]
+    pub(crate) fn on_report(&mut self, place: usize, rule: u8, report: &Report) {
+        if let Some(strategies) = &mut self.strategies {
+            strategies.on_report(place, rule, report);
         }
     }
 

@@ -30,7 +30,7 @@ pub struct Intents {
 
 impl Intents {
     /// More than all strategies together want at one event.
-    pub const COUNT_MAX: usize = 16;
+    pub const COUNT_MAX: usize = 20;
 
     /// An empty list; allocates once.
     pub fn new() -> Intents {

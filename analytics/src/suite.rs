@@ -1,6 +1,7 @@
 //! Runs the analytics of all symbols of one shard.
 
 use bus::mem::{on_huge_pages, prefetch, prefetch_line};
+use bus::signal::Report;
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
@@ -423,6 +424,16 @@ impl Suites {
     pub fn on_symbol(&mut self, symbol: u32, letters: [u8; 8], lot: i64) {
         if let Some(beside) = &mut self.beside {
             beside.on_symbol(symbol, letters, lot);
+        }
+    }
+
+    /// A venue said something of an order of this symbol and strategy. It comes before the event that
+    /// brought it about.
+    #[cold]
+    pub fn on_report(&mut self, symbol: u32, rule: u8, report: &Report) {
+        let place = self.places.get(symbol as usize).copied().unwrap_or(0);
+        if let (Some(beside), 1..) = (&mut self.beside, place) {
+            beside.on_report(place as usize - 1, rule, report);
         }
     }
 

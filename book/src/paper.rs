@@ -105,6 +105,8 @@ struct Standing {
     ahead_orders: u32,
 }
 
+const _: () = assert!(size_of::<Standing>() <= 96 && size_of::<Taken>() <= 24);
+
 impl Standing {
     fn left(&self) -> i64 {
         self.order.qty.0 - self.filled
@@ -786,6 +788,7 @@ impl Paper {
         let is_open = fate == Fate::New;
         let report = Report {
             reason,
+            qty: Qty(if is_open { 0 } else { standing.left() }),
             left: Qty(if is_open { standing.left() } else { 0 }),
             ..report(standing, fate)
         };
@@ -793,7 +796,10 @@ impl Paper {
     }
 
     fn push(&mut self, (seq, symbol): (u64, u32), ts: Ts, rule: u8, report: Report) {
-        let ordinal = Paper::ORDINAL_FIRST + self.reports.len() as u16;
+        // Of its symbol: what others of the same shard say does not show.
+        let before = self.reports.iter().rev();
+        let before = before.take_while(|report| report.symbol == symbol).count();
+        let ordinal = Paper::ORDINAL_FIRST + before as u16;
         let body = Body::Report(report);
         self.reports
             .push(Signal::new(ts, seq, symbol, rule, ordinal, body));
@@ -935,6 +941,7 @@ fn report(standing: &Standing, fate: Fate) -> Report {
         filled: Qty(standing.filled),
         left: Qty(standing.left()),
         ahead: Qty(standing.ahead),
+        limit: standing.order.price,
     }
 }
 

@@ -251,6 +251,31 @@ fn orders_end_with_their_time_with_the_input_and_with_lost_messages() {
     assert_eq!(venue.paper.open_orders(SYMBOL), 0);
 }
 
+/// Numbers of reports once went on from symbol to symbol, so that they depended on the shards.
+#[test]
+fn reports_of_one_symbol_are_numbered_alike_whatever_others_say() {
+    let ordinals = |symbols: &[u32]| -> Vec<u16> {
+        let mut venue = Venue::new(config(Shows::Orders), Depth::L3);
+        for symbol in symbols {
+            let order = Order {
+                side: Buy,
+                price: Price(100),
+                qty: Qty(1),
+                bid: Price::NONE,
+                ask: Price::NONE,
+                tif: Tif::Day,
+            };
+            let signal = Signal::new(Ts(1), 1, *symbol, 2, 0, Body::Order(order));
+            venue.paper.decide(&signal);
+        }
+        venue.event(9, Event::new(Kind::End));
+        let of_symbol = venue.said.iter().filter(|said| said.0.symbol == SYMBOL);
+        of_symbol.map(|said| said.0.ordinal).collect()
+    };
+    assert_eq!(ordinals(&[SYMBOL]), [Paper::ORDINAL_FIRST]);
+    assert_eq!(ordinals(&[1, 2, SYMBOL]), [Paper::ORDINAL_FIRST]);
+}
+
 #[test]
 fn more_orders_than_may_stand_are_refused() {
     let mut venue = Venue::new(config(Shows::Orders), Depth::L3);

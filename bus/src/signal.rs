@@ -245,14 +245,16 @@ pub struct Report {
     pub reason: Option<RejectCode>,
     /// Of a fill; 0 where there is none.
     pub price: Price,
-    #[allow(missing_docs)]
+    /// Of a fill, or of what is over.
     pub qty: Qty,
     /// Filled so far, this fill included.
     pub filled: Qty,
     /// What may still be filled.
     pub left: Qty,
-    /// Shown at its price before it, when it took its place and now.
+    /// What is shown at its price before it.
     pub ahead: Qty,
+    /// The order's limit.
+    pub limit: Price,
 }
 
 /// What happened to an order at a venue.
@@ -837,7 +839,7 @@ impl Body {
                 let ordinal = i64::from(x.order_ordinal);
                 // 0 for none.
                 let reason = x.reason.map_or(0, |code| code as i64 + 1);
-                w[..10].copy_from_slice(&[
+                w[..11].copy_from_slice(&[
                     x.order_seq as i64,
                     ordinal,
                     x.fate as i64,
@@ -848,6 +850,7 @@ impl Body {
                     x.left.0,
                     x.ahead.0,
                     x.side as i64,
+                    x.limit.0,
                 ]);
                 SignalKind::Report
             }
@@ -1011,6 +1014,7 @@ impl Body {
                 filled: Qty(w[6]),
                 left: Qty(w[7]),
                 ahead: Qty(w[8]),
+                limit: Price(w[10]),
             }),
         })
     }
@@ -1244,6 +1248,7 @@ mod tests {
                 filled: Qty(3),
                 left: Qty(4),
                 ahead: Qty(5),
+                limit: Price(6),
             }),
             Body::WindowFlow(WindowFlow {
                 start: Ts(1),

@@ -9,12 +9,14 @@
 //!
 //! A strategy looks at the view of one symbol and says on which side it wants to be; what follows of
 //! that is the same for all: one order each time it comes in, none while the symbol does not trade or has
-//! no sound quote, none within `cooldown`.
+//! no sound quote, none within `cooldown`. One that quotes both sides (`spread_capture`) hears what becomes of its
+//! orders instead, and has no side to be on.
 
 mod queue_imbalance;
+mod spread_capture;
 mod vwap_reversion;
 
-use bus::signal::Tif;
+use bus::signal::{Report, Tif};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Qty, Side, Ts};
 
@@ -23,6 +25,8 @@ use crate::rule::Touch;
 use crate::view::View;
 
 pub use queue_imbalance::QueueImbalance;
+use spread_capture::Maker;
+pub use spread_capture::SpreadCapture;
 pub use vwap_reversion::VwapReversion;
 
 /// What a strategy thinks of a symbol's view, which has a tradable quote.
@@ -51,6 +55,7 @@ pub enum Look {
 pub enum StrategyKind {
     QueueImbalance(QueueImbalance),
     VwapReversion(VwapReversion),
+    SpreadCapture(SpreadCapture),
 }
 
 impl StrategyKind {
@@ -58,6 +63,7 @@ impl StrategyKind {
         match self {
             StrategyKind::QueueImbalance(strategy) => strategy.look(view),
             StrategyKind::VwapReversion(strategy) => strategy.look(view),
+            StrategyKind::SpreadCapture(_) => Look::Stay,
         }
     }
 
@@ -65,6 +71,7 @@ impl StrategyKind {
         match self {
             StrategyKind::QueueImbalance(strategy) => strategy.problem(),
             StrategyKind::VwapReversion(strategy) => strategy.problem(),
+            StrategyKind::SpreadCapture(strategy) => strategy.problem(),
         }
     }
 }
@@ -132,6 +139,9 @@ pub(crate) struct Strategies {
     rule_first: u8,
     /// For each symbol one of each strategy.
     states: Vec<State>,
+    /// The same, where any strategy quotes; else none.
+    makers: Vec<Maker>,
+    quotes: bool,
 }
 
 impl Strategies {
@@ -142,16 +152,26 @@ impl Strategies {
         symbol_count: usize,
     ) -> Strategies {
         assert_eq!(StrategyConfig::problem(configs), None);
+        let is_maker =
+            |config: &StrategyConfig| matches!(config.kind, StrategyKind::SpreadCapture(_));
+        let quotes = configs.iter().any(is_maker);
         Strategies {
             configs: configs.into(),
             rule_first: rule_first as u8,
             states: Vec::with_capacity(symbol_count * configs.len()),
+            makers: Vec::with_capacity(if quotes {
+                symbol_count * configs.len()
+            } else {
+                0
+            }),
+            quotes,
         }
     }
 
     /// What a symbol takes once it has appeared, in bytes.
     pub(crate) fn bytes_per_symbol(&self) -> usize {
-        self.configs.len() * size_of::<State>()
+        let maker_bytes = if self.quotes { size_of::<Maker>() } else { 0 };
+        self.configs.len() * (size_of::<State>() + maker_bytes)
     }
 
     /// One more symbol, at the next place.
@@ -159,6 +179,9 @@ impl Strategies {
         let count = self.states.len() + self.configs.len();
         debug_assert!(count <= self.states.capacity(), "reserved for all symbols");
         self.states.resize(count, State::NEW);
+        if self.quotes {
+            self.makers.resize(count, Maker::NEW);
+        }
     }
 
     /// Something happened to the symbol at this place.
@@ -180,6 +203,32 @@ impl Strategies {
                 Look::Enter(_) | Look::Stay => {}
             }
         }
+        if self.quotes {
+            self.quote(place, ts, view, intents);
+        }
+    }
+
+    /// Lets those quote that do.
+    #[inline(never)]
+    fn quote(&mut self, place: usize, ts: Ts, view: &View, intents: &mut Intents) {
+        let count = self.configs.len();
+        let makers = &mut self.makers[place * count..][..count];
+        for ((config, maker), rule) in self.configs.iter().zip(makers).zip(self.rule_first..) {
+            if let StrategyKind::SpreadCapture(kind) = &config.kind {
+                let template = config.intent(rule, Side::None, view);
+                maker.on_event(kind, config.cooldown_ns, ts, view, template, intents);
+            }
+        }
+    }
+
+    /// A venue said something of an order of one of them.
+    #[cold]
+    pub(crate) fn on_report(&mut self, place: usize, rule: u8, report: &Report) {
+        let count = self.configs.len();
+        let index = usize::from(rule).wrapping_sub(self.rule_first.into());
+        if self.quotes && index < count {
+            self.makers[place * count + index].on_report(report);
+        }
     }
 
     /// Saves what is known of the symbol at this place.
@@ -187,6 +236,11 @@ impl Strategies {
         for state in &self.states[place * self.configs.len()..][..self.configs.len()] {
             out.i64(state.rest_until.0);
             out.u8(state.side as u8);
+        }
+        if self.quotes {
+            for maker in &self.makers[place * self.configs.len()..][..self.configs.len()] {
+                maker.save(out);
+            }
         }
     }
 
@@ -201,6 +255,11 @@ impl Strategies {
                 other => return Err(from.error(format_args!("a side, found {other}"))),
             };
             self.states.push(State { rest_until, side });
+        }
+        if self.quotes {
+            for _ in 0..self.configs.len() {
+                self.makers.push(Maker::load(from)?);
+            }
         }
         Ok(())
     }

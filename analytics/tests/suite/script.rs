@@ -15,7 +15,7 @@
 use std::fmt::Write;
 
 use analytics::{Intents, SuiteConfig, Suites};
-use bus::signal::{Body, LateReason};
+use bus::signal::{Body, Fate, LateReason, Report, Tif};
 use bus::{Applied, Event, Fill, Flags, Kind, Outbox, Phase, Price, Qty, Quote, Side, Signal, Ts};
 
 /// Runs `script` under the standard configuration.
@@ -108,6 +108,35 @@ impl Script {
             suites.on_watermark(ts, *seq, out, |out| tell(config, out, intents, said));
             return;
         }
+        if verb == "report" {
+            let mut next = || words.next().expect("FATE SIDE PRICE QTY LEFT");
+            let fate = match next() {
+                "fill" => Fate::Fill,
+                "expired" => Fate::Expired,
+                other => panic!("no fate: {other}"),
+            };
+            let side = if next() == "buy" {
+                Side::Buy
+            } else {
+                Side::Sell
+            };
+            let limit = price(next());
+            let mut qty = || Qty(next().parse().expect("a quantity"));
+            let report = Report {
+                order_seq: self.seq,
+                order_ordinal: 0,
+                fate,
+                side,
+                reason: None,
+                price: limit,
+                qty: qty(),
+                filled: Qty(0),
+                left: qty(),
+                ahead: Qty(0),
+                limit,
+            };
+            return self.suites.on_report(symbol, 1, &report);
+        }
         let state = &mut self.states[symbol as usize];
         let mut event = Event {
             ts_event: ts,
@@ -198,7 +227,11 @@ fn tell(config: &SuiteConfig, out: &mut Outbox, intents: &mut Intents, said: &mu
     }
     for intent in intents.iter() {
         let side = side_name(intent.side);
-        writeln!(said, "want {side} {} at {}", intent.qty, intent.price).unwrap();
+        write!(said, "want {side} {} at {}", intent.qty, intent.price).unwrap();
+        if let Tif::Till(end) = intent.tif {
+            write!(said, " until {}", clock(end)).unwrap();
+        }
+        said.push('\n');
     }
     out.clear();
     intents.clear();

@@ -1,6 +1,8 @@
-use analytics::strategies::{QueueImbalance, StrategyConfig, StrategyKind, VwapReversion};
+use analytics::strategies::{
+    QueueImbalance, SpreadCapture, StrategyConfig, StrategyKind, VwapReversion,
+};
 use analytics::{Bps, SuiteConfig, Touch};
-use bus::Qty;
+use bus::{Price, Qty};
 
 use crate::script::check_with;
 use crate::streams::{Random, run_from, run_reloading, stream};
@@ -18,6 +20,17 @@ fn reversion() -> StrategyKind {
         leave: Bps::whole(5),
         trades_min: 2,
     })
+}
+
+fn capture() -> SpreadCapture {
+    SpreadCapture {
+        spread_min: Bps::whole(10),
+        tick: Price(10_000_000),
+        inside: 1,
+        skew: 4,
+        inventory_max: Qty(20),
+        life_ns: 2_000_000_000,
+    }
 }
 
 fn strategy(kind: StrategyKind, touch: Touch) -> StrategyConfig {
@@ -95,6 +108,53 @@ fn vwap_reversion_trades_against_a_mid_far_from_the_average() {
     );
 }
 
+#[test]
+fn spread_capture_quotes_inside_a_wide_spread_and_leans_against_what_it_holds() {
+    check_with(
+        only(StrategyKind::SpreadCapture(capture()), Touch::Near),
+        "quote 09:30:00 99.96x100 100.05x100   // 9 bps is not wide enough,
+         quote 09:30:01 99.95x100 100.05x100   // ten is.
+         quote 09:30:02 99.94x100 100.06x100   // Both stand.
+         report 09:30:02.5 fill buy 99.96 4 6  // Some of one is no end of it.
+         quote 09:30:03 99.95x100 100.06x100
+         report 09:30:03.1 fill buy 99.96 6 0
+         report 09:30:03.2 expired sell 100.04 10 0
+         quote 09:30:03.3 99.90x100 100.10x100 // Ten of twenty are held: two of four ticks lower,
+         report 09:30:04.5 fill buy 99.89 10 0
+         report 09:30:05.3 expired sell 100.07 10 0
+         quote 09:30:06 99.90x100 100.10x100   // and all are: four ticks, and no more to buy.
+         report 09:30:06.1 fill sell 100.05 10 0
+         quote 09:30:06.9 99.90x100 100.10x100 // The sale rests still, of the other side nothing is out.
+         quote 09:30:07 99.90x100 100.10x100
+         quote 09:30:10.8 99.90x100 100.10x100 // Nothing was heard of the bid,
+         quote 09:30:10.9 99.90x100 100.10x100 // which counts as gone after twice its life.",
+        "want buy 10 at 99.96 until 09:30:03
+         want sell 10 at 100.04 until 09:30:03
+         want buy 10 at 99.89 until 09:30:05.3
+         want sell 10 at 100.07 until 09:30:05.3
+         want sell 10 at 100.05 until 09:30:08
+         want buy 10 at 99.89 until 09:30:08.9
+         want sell 10 at 100.07 until 09:30:09
+         want buy 10 at 99.89 until 09:30:12.9",
+    );
+}
+
+#[test]
+fn quotes_of_both_sides_never_meet() {
+    check_with(
+        only(StrategyKind::SpreadCapture(capture()), Touch::Near),
+        "quote 09:30:00 99.90x100 100.10x100
+         report 09:30:01 expired buy 99.91 10 0
+         quote 09:30:01.1 100.20x100 100.40x100 // It would meet the quote at 100.09,
+         report 09:30:02 expired sell 100.09 10 0
+         quote 09:30:02.1 100.20x100 100.40x100 // which is over now.",
+        "want buy 10 at 99.91 until 09:30:02
+         want sell 10 at 100.09 until 09:30:02
+         want buy 10 at 100.21 until 09:30:04.1
+         want sell 10 at 100.39 until 09:30:04.1",
+    );
+}
+
 /// Whatever is saved and loaded after each event, the same follows.
 #[test]
 fn strategies_go_on_from_a_saved_state() {
@@ -104,7 +164,7 @@ fn strategies_go_on_from_a_saved_state() {
         let steps = stream(random, 400, 3, 100_000_000);
         let mut config = SuiteConfig::standard(3);
         config.momentum.enabled = false;
-        config.strategies = [queue(), reversion()]
+        config.strategies = [queue(), reversion(), StrategyKind::SpreadCapture(capture())]
             .map(|kind| strategy(kind, Touch::Far))
             .into();
         // Orders are not said by analytics; what a decision saw is.
@@ -143,6 +203,20 @@ fn strategies_with_settings_that_make_no_sense_are_refused() {
         trades_min: 0,
     };
     assert!(problem(StrategyKind::VwapReversion(zero)).contains("enter 0bps"));
+    let capture = |change: fn(&mut SpreadCapture)| {
+        let mut capture = capture();
+        change(&mut capture);
+        problem(StrategyKind::SpreadCapture(capture))
+    };
+    assert!(capture(|capture| capture.spread_min = Bps(0)).contains("spread_min 0bps"));
+    for change in [
+        |capture: &mut SpreadCapture| capture.tick = Price(0),
+        |capture: &mut SpreadCapture| capture.inside = 10_001,
+        |capture: &mut SpreadCapture| capture.inventory_max = Qty(0),
+        |capture: &mut SpreadCapture| capture.life_ns = 0,
+    ] {
+        assert!(capture(change).contains("want a tick above 0"));
+    }
     let mut config = SuiteConfig::standard(1);
     config.strategies = vec![strategy(self::queue(), Touch::Far); 4];
     assert_eq!(

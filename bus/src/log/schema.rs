@@ -591,6 +591,7 @@ mod tests {
                     filled: Qty(7),
                     left: Qty(8),
                     ahead: Qty(9),
+                    limit: Price(10),
                 }),
                 &[
                     ("order_seq", 1),
@@ -603,6 +604,7 @@ mod tests {
                     ("left", 8),
                     ("ahead", 9),
                     ("side", 2),
+                    ("limit", 10),
                 ],
             ),
             (
