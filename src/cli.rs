@@ -267,8 +267,8 @@ pub struct Replay {
     /// `lobster`, `dbn`, `mdp3`, `pitch`, `binance`, `tardis`, `coinbase` or `bitstamp`.
     #[arg(long, value_name = "NAME")]
     pub protocol: Option<String>,
-    /// `shadow`: everything but the wire, orders end in a file. `live`: orders leave, and each
-    /// session is named with --confirm. Instead of what `orders.mode` says.
+    /// `shadow`: everything but the wire, orders end in a file. `paper`: the same, and a simulated
+    /// venue fills them. `live`: orders leave, and each session is named with --confirm. Instead of what `orders.mode` says.
     #[arg(long, value_parser = order_mode)]
     pub mode: Option<OrderMode>,
     /// With orders.mode or --mode `live`: a session that orders may go to, SENDER-TARGET, or the
@@ -300,8 +300,8 @@ pub struct Run {
     /// of what orders.in_doubt says.
     #[arg(long, requires = "resume", value_parser = in_doubt)]
     pub in_doubt: Option<InDoubt>,
-    /// `shadow`: everything but the wire, orders end in a file. `live`: orders leave, and each
-    /// session is named with --confirm. Instead of what `orders.mode` says.
+    /// `shadow`: everything but the wire, orders end in a file. `paper`: the same, and a simulated
+    /// venue fills them. `live`: orders leave, and each session is named with --confirm. Instead of what `orders.mode` says.
     #[arg(long, value_parser = order_mode)]
     pub mode: Option<OrderMode>,
     /// With orders.mode or --mode `live`: a session that orders may go to, SENDER-TARGET, or the
@@ -316,8 +316,9 @@ pub struct Run {
 fn order_mode(text: &str) -> Result<OrderMode, String> {
     match text {
         "shadow" => Ok(OrderMode::Shadow),
+        "paper" => Ok(OrderMode::Paper),
         "live" => Ok(OrderMode::Live),
-        _ => Err("want shadow or live".into()),
+        _ => Err("want shadow, paper or live".into()),
     }
 }
 

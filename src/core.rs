@@ -9,11 +9,11 @@ use std::io;
 
 use analytics::risk::{Risk, RiskConfig};
 use analytics::{Intents, SuiteConfig, Suites};
-use book::{Books, BooksConfig, Breach};
+use book::{Books, BooksConfig, Breach, Paper, PaperConfig};
 use bus::market::Anomalies;
 use bus::mem;
 use bus::state::{Part, StateError, StateReader, StateWriter};
-use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, Ts};
+use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, SignalKind, Ts};
 
 use crate::config::Check;
 use crate::digest::{Closed, SymbolDigest};
@@ -51,6 +51,8 @@ pub struct CoreConfig {
     pub symbols_max: usize,
     /// How much of a book is looked at after each event.
     pub check: Check,
+    /// How a venue is simulated, where one is.
+    pub paper: Option<PaperConfig>,
 }
 
 /// What takes in what a core is given and what it concludes, in order.
@@ -121,6 +123,13 @@ pub struct Core {
     is_ended: bool,
     check: Check,
     breaches: Breaches,
+    paper: Option<Box<Simulated>>,
+}
+
+/// A simulated venue, and the orders of the event at hand.
+struct Simulated {
+    paper: Paper,
+    decided: Vec<Signal>,
 }
 
 /// What did not hold of books, where that is looked at. Not saved: of one process.
@@ -181,15 +190,73 @@ impl Core {
             is_ended: false,
             check: config.check,
             breaches: Breaches::default(),
+            paper: config.paper.map(|paper| {
+                Box::new(Simulated {
+                    paper: Paper::new(paper),
+                    decided: Vec::with_capacity(Intents::COUNT_MAX),
+                })
+            }),
         })
     }
 
     /// Takes in some events, in order.
     #[inline]
     pub fn take(&mut self, events: &[Event], sink: &mut impl Sink) {
+        if self.paper.is_some() {
+            return self.take_simulated(events, sink);
+        }
+        self.take_real(events, sink);
+    }
+
+    #[inline(always)]
+    fn take_real(&mut self, events: &[Event], sink: &mut impl Sink) {
         match self.check {
             Check::Off => self.take_all(events, sink),
             Check::Touched | Check::Full => self.take_checked(events, sink),
+        }
+    }
+
+    /// The same, one by one: what each does to our orders at a simulated venue comes before what is
+    /// concluded from it, and the orders that it causes are on their way behind it.
+    #[cold]
+    #[inline(never)]
+    fn take_simulated(&mut self, events: &[Event], sink: &mut impl Sink) {
+        let Some(mut simulated) = self.paper.take() else {
+            return;
+        };
+        let Simulated { paper, decided } = &mut *simulated;
+        for event in events {
+            paper.before(&self.books, event);
+            // What a tick owes to a symbol comes before anything else that is said of it.
+            if !paper.reports().is_empty() {
+                self.tick_on(usize::MAX, sink);
+            }
+            self.hear(paper.reports());
+            let heard = paper.reports().len();
+            let mut deciding = Deciding { sink, decided };
+            self.take_real(std::slice::from_ref(event), &mut deciding);
+            paper.after(&self.books, event);
+            for order in decided.drain(..) {
+                paper.decide(&order);
+            }
+            self.hear(&paper.reports()[heard..]);
+            for report in paper.reports() {
+                sink.signal(report);
+            }
+            paper.clear();
+        }
+        self.paper = Some(simulated);
+    }
+
+    /// What a simulated venue says reaches the strategies, and the digests.
+    fn hear(&mut self, reports: &[Signal]) {
+        for signal in reports {
+            if let Some(digest) = self.digests.get_mut(signal.symbol as usize) {
+                digest.signal(signal, self.midnight);
+            }
+            if let Some(Body::Report(report)) = signal.body() {
+                self.suites.on_report(signal.symbol, signal.rule, &report);
+            }
         }
     }
 
@@ -314,6 +381,9 @@ impl Core {
                 self.suites.save(symbol, &mut beside);
                 self.risk.save(symbol, &mut beside);
                 self.digests[symbol as usize].save(&mut beside);
+                if let Some(simulated) = &self.paper {
+                    simulated.paper.save(symbol, &mut beside);
+                }
                 let named = &self.names[symbol as usize];
                 beside.bytes(&named.letters);
                 // Written only where it says something: where it is absent, it is 0.
@@ -384,6 +454,9 @@ impl Core {
                     return Err(beside.error(want));
                 }
                 self.digests[index] = SymbolDigest::load(&mut beside)?;
+                if let Some(simulated) = &mut self.paper {
+                    simulated.paper.load(symbol, &mut beside)?;
+                }
                 let mut named = Named::NOT;
                 named.letters.copy_from_slice(beside.bytes(8)?);
                 if !beside.is_at_end() {
@@ -463,6 +536,41 @@ impl Core {
     /// What was wrong with the events.
     pub fn anomalies(&self) -> Anomalies {
         self.anomalies
+    }
+}
+
+/// Keeps the orders that are decided, for a simulated venue.
+struct Deciding<'a, S> {
+    sink: &'a mut S,
+    decided: &'a mut Vec<Signal>,
+}
+
+impl<S: Sink> Sink for Deciding<'_, S> {
+    fn event(&mut self, event: &Event) {
+        self.sink.event(event);
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        if signal.kind == SignalKind::Order {
+            self.decided.push(*signal);
+        }
+        self.sink.signal(signal);
+    }
+
+    fn hold_back(&mut self) -> bool {
+        self.sink.hold_back()
+    }
+
+    fn owed(&mut self, signal: &Signal) {
+        self.sink.owed(signal);
+    }
+
+    fn let_go(&mut self) {
+        self.sink.let_go();
+    }
+
+    fn lap(&mut self, lap: Lap) {
+        self.sink.lap(lap);
     }
 }
 

@@ -15,12 +15,12 @@
 //! What is counted follows from the log and from the journals of what came back, and after a restart it
 //! is counted again from these.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, TryLockError};
 
 use bus::oms::limits::{Limit, Of, Page, RATE_MAX};
-use bus::signal::{Order, Over, RejectCode, Whose};
+use bus::signal::{Fate, Order, Over, RejectCode, Report, Whose};
 use bus::{Price, Quote, Side};
 use crossbeam_utils::CachePadded;
 use feed::reader::shard_of;
@@ -227,6 +227,8 @@ struct Ledger {
     strategies: Vec<Account>,
     sessions: Vec<Account>,
     firm: Account,
+    /// Orders that a simulated venue has and that were held back.
+    never_left: HashSet<(u64, u32, u16)>,
 }
 
 impl Guard {
@@ -254,6 +256,7 @@ impl Guard {
                 strategies: strategies.iter().map(|_| account()).collect(),
                 sessions: (0..shards).map(|_| account()).collect(),
                 firm: account(),
+                never_left: HashSet::new(),
             })),
         })
     }
@@ -289,6 +292,50 @@ impl Guard {
     /// An order that is out already, by the log or by the other side's word.
     pub fn is_out(&self, owner: Owner, order: &Order) {
         self.changed(owner, &Stake::default(), &Stake::of(order));
+    }
+
+    /// An order never left, so that what a simulated venue says of it, which does not know that, counts
+    /// for nothing. It is named by the `seq`, the symbol and the ordinal of its signal.
+    #[cold]
+    pub fn never_left(&self, order: (u64, u32, u16)) {
+        self.locked(|ledger| {
+            ledger.never_left.insert(order);
+        });
+    }
+
+    /// A simulated venue said something of an order that left.
+    #[cold]
+    pub fn reported(&self, owner: Owner, report: &Report) {
+        let order = (report.order_seq, owner.symbol, report.order_ordinal);
+        let mut has_left = true;
+        self.locked(|ledger| has_left = !ledger.never_left.contains(&order));
+        if !has_left {
+            return;
+        }
+        let is_fill = report.fate == Fate::Fill;
+        let before = Stake {
+            is_open: true,
+            is_sale: report.side == Side::Sell,
+            price: report.limit.0,
+            open_qty: report.left.0 + report.qty.0,
+            filled_qty: 0,
+            filled_notional: 0,
+        };
+        // Sums take what an order adds to them, so the difference is enough.
+        let after = Stake {
+            is_open: report.left.0 > 0,
+            open_qty: report.left.0,
+            filled_qty: if is_fill { report.qty.0 } else { 0 },
+            filled_notional: if is_fill {
+                (report.price * report.qty).0
+            } else {
+                0
+            },
+            ..before
+        };
+        if report.fate != Fate::New {
+            self.changed(owner, &before, &after);
+        }
     }
 
     /// An order stands otherwise than before.

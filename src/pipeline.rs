@@ -557,6 +557,7 @@ pub fn core(config: &Config, midnight: Ts, from: Option<Ts>) -> Result<Core, Str
         risk: config.risk_gate(),
         symbols_max: config.limits.symbols,
         check: config.book.check,
+        paper: config.paper(),
     })
     .map_err(|e| format!("reserving memory for the books: {e}"))
 }

@@ -3,6 +3,8 @@
 //! Tables and digests are made from the logs, so a run that was killed and resumed ends with the
 //! same ones as a run that was not.
 
+mod paper;
+
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -13,7 +15,7 @@ use bus::{Anomaly, Body, Side, Signal, Ts};
 use feed::reader::{HealStats, ReaderStats, RecoveryStats};
 use fix::Blotter;
 
-use crate::config::Config;
+use crate::config::{Config, OrderMode};
 use crate::latency::Latency;
 use crate::pipeline::Outcome;
 use crate::reference::Reference;
@@ -51,9 +53,10 @@ pub fn conclude(
     bus::failpoint!("results-begun");
     let names = names(config, day, &outcome.shards);
     let pieces = dir.pieces(&manifest.parts);
-    let blotters = match config.orders.fix {
-        Some(_) => read_blotters(dir, config.run.shards)?,
-        None => Vec::new(),
+    let blotters = match (&config.orders.fix, config.orders.mode) {
+        (Some(_), _) => read_blotters(dir, config.run.shards)?,
+        (None, Some(OrderMode::Paper)) => vec![paper::blotter(&names, Signals::open(&pieces)?)?],
+        (None, _) => Vec::new(),
     };
     write_tables(dir, &names, &pieces, &outcome.shards, &blotters)?;
     let digests = digests(&names, &pieces)?;

@@ -351,6 +351,8 @@ struct Exit<D: Disk> {
     again_upto: u64,
     /// One of them came out otherwise.
     unsaid: Option<String>,
+    /// What a simulated venue said, where orders are counted together.
+    reports: Option<VecDeque<Signal>>,
 }
 
 impl<D: Disk> Exit<D> {
@@ -373,6 +375,10 @@ impl<D: Disk> Exit<D> {
             } else {
                 self.meet(signal);
             }
+        } else if signal.kind == SignalKind::Report
+            && let Some(reports) = &mut self.reports
+        {
+            reports.push_back(*signal);
         }
     }
 
@@ -589,6 +595,10 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 in_doubt,
                 again_upto: config.again_upto,
                 unsaid: None,
+                reports: parts
+                    .kill
+                    .guard()
+                    .map(|_| VecDeque::with_capacity(HELD_ORDERS_MAX)),
                 log: parts.log,
                 is_holding: false,
                 owed: VecDeque::with_capacity(kept_max),
@@ -750,6 +760,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         if !self.exit.held.is_empty() {
             work += self.release()?;
         }
+        if self.guard.is_some() {
+            self.count_reports();
+        }
         let taken = self.take()?;
         let is_at_rest = taken <= EVENTS_AT_REST_MAX && self.exit.owed.is_empty();
         if is_at_rest && self.core.is_ticking() {
@@ -884,6 +897,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 break;
             }
             if !self.kill.is_open() && self.is_stopped(&held) {
+                if let Some(guard) = self.guard {
+                    guard.never_left(key(&held.order));
+                }
                 if let Some(guard) = self.guard.filter(|_| held.is_counted) {
                     let stake = Stake::of(&body_of(&held.order));
                     guard.changed(owner(&held.order), &stake, &Stake::default());
@@ -959,6 +975,28 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         Ok(count)
     }
 
+    /// What a simulated venue said of orders that left, or were held back, gives back what was counted.
+    #[cold]
+    fn count_reports(&mut self) {
+        let Exit { reports, held, .. } = &mut self.exit;
+        let (Some(guard), Some(reports)) = (self.guard, reports) else {
+            return;
+        };
+        while let Some(signal) = reports.front() {
+            let Some(Body::Report(report)) = signal.body() else {
+                unreachable!("only reports are kept");
+            };
+            let of = (report.order_seq, signal.symbol, report.order_ordinal);
+            let mut earlier = held.iter().take_while(|held| held.order.seq <= of.0);
+            // It comes before its order is counted, where the order still waits to leave.
+            if earlier.any(|held| key(&held.order) == of) {
+                return;
+            }
+            guard.reported(owner(signal), &report);
+            reports.pop_front();
+        }
+    }
+
     /// Whether an order that is first in the queue is too fast.
     #[cold]
     fn throttled(&mut self, held: &Held) -> Turn {
@@ -1014,6 +1052,9 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     }
 
     fn say_refused(&mut self, order: &Signal, over: Over) {
+        if let Some(guard) = self.guard {
+            guard.never_left(key(order));
+        }
         let sent = Sent {
             order_ordinal: order.ordinal,
             outcome: Outcome::Refused,

@@ -1,14 +1,15 @@
-//! Whether orders are meant for a counterparty: everything but the wire, or live, and then only where
-//! a person said whose session it is.
+//! Whether orders are meant for a counterparty: everything but the wire, a simulated venue, or live, and
+//! then only where a person said whose session it is.
 
 mod support;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use support::crash::{CONFIG, Peer, Session};
-use support::{Ended, Folder, alone, orders_of, program, tapeline};
+use support::crash::{CONFIG, Peer, Session, is_begun};
+use support::{Ended, Folder, alone, digests, orders_of, program, tapeline};
 
 fn replay(session: &Session, run: &Path, config: &Path, more: &[&str]) -> Ended {
     let mut command = program();
@@ -94,4 +95,127 @@ fn a_live_run_sends_only_where_a_person_named_the_session() {
     assert_eq!(came, session.orders);
     // A restart is confirmed anew; a run that is complete needs nothing.
     tapeline(args!["replay", "--resume", run]).expect(0);
+}
+
+/// The tables that what a venue says is made of, with that of the orders themselves apart, since it has
+/// when they left.
+const SAID: [&str; 3] = ["order_states", "executions", "positions"];
+
+#[track_caller]
+fn table(run: &Path, name: &str) -> Vec<u8> {
+    let path = run.join(format!("tables/{name}.parquet"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn row_count(run: &Path, name: &str) -> i64 {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let file = std::fs::File::open(run.join(format!("tables/{name}.parquet"))).unwrap();
+    let reader = SerializedFileReader::new(file).unwrap();
+    reader.metadata().file_metadata().num_rows()
+}
+
+/// Orders of the same names as in the other modes are filled by a simulated venue, in the same way at
+/// any number of shards, after crashes, and when another number of shards goes on.
+#[test]
+fn a_paper_run_fills_the_same_orders_in_the_same_way_whatever_happens_to_it() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("paper-mode"), 1, 1000);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let orders = format!(
+        "tcp = \"{}\"\nmode = \"paper\"\n[orders.paper]\nlatency = \"300us\"\njitter = \"200us\"",
+        listener.local_addr().unwrap()
+    );
+    let paper = config(&session, &orders);
+    // Tables hold the name of their run.
+    let place = |name: &str| session.folder.join(name).join("run");
+    let twin = place("one");
+    replay(&session, &twin, &paper, &["--shards", "1"]).expect(0);
+    let ids = |run: &Path, shards: usize| -> BTreeSet<String> {
+        orders_of(run, shards).into_iter().flatten().collect()
+    };
+    assert_eq!(ids(&twin, 1), session.orders);
+    assert_eq!(
+        row_count(&twin, "order_states"),
+        session.orders.len() as i64
+    );
+    let fills = row_count(&twin, "executions");
+    assert!(fills > 20, "only {fills} fills");
+    let check = |run: &Path, shards: usize| {
+        assert_eq!(digests(run), digests(&twin), "{}", run.display());
+        for name in SAID {
+            let is_same = table(run, name) == table(&twin, name);
+            assert!(is_same, "{name} of {}", run.display());
+        }
+        assert_eq!(ids(run, shards), session.orders);
+    };
+    for shards in [2, 4] {
+        let run = place(&format!("shards-{shards}"));
+        replay(&session, &run, &paper, &["--shards", &shards.to_string()]).expect(0);
+        check(&run, shards);
+    }
+    // Another seed is another venue.
+    let other = config(&session, &format!("{orders}\nseed = 2"));
+    let run = place("other");
+    replay(&session, &run, &other, &[]).expect(0);
+    assert_eq!(ids(&run, 1), session.orders);
+    assert_ne!(table(&run, "executions"), table(&twin, "executions"));
+    let paper = config(&session, &orders);
+    // Killed on its way, gone on with, and gone on with by other shards.
+    for (life_ms, shards, later) in [(200, 1, 1), (400, 2, 2), (300, 1, 2)] {
+        let run = place(&format!("killed-{life_ms}"));
+        std::fs::create_dir_all(run.parent().unwrap()).unwrap();
+        let mut process = session.start(&run, &paper, shards, "1x").go();
+        while !is_begun(&run) {
+            let ended = process.wait(Duration::from_millis(5));
+            assert!(ended.is_none(), "it ended before it began");
+        }
+        if process.wait(Duration::from_millis(life_ms)).is_none() {
+            process.kill();
+            let later = later.to_string();
+            tapeline(args!["replay", "--resume", run, "--shards", later]).expect(0);
+        }
+        assert_eq!(digests(&run), digests(&twin), "{}", run.display());
+        for name in SAID {
+            let is_same = table(&run, name) == table(&twin, name);
+            assert!(is_same, "{name} of {}", run.display());
+        }
+    }
+    assert!(listener.accept().is_err(), "somebody connected");
+    let live = ["--mode", "live", "--confirm", "X"];
+    replay(&session, &session.folder.join("none"), &paper, &live)
+        .expect(2)
+        .says(&["orders.mode is `paper`, and --mode live would send orders"]);
+    let deep = config(
+        &session,
+        "mode = \"paper\"\n[orders.paper]\nqueue = \"orders\"\n[book]\ndepth = \"l2\"",
+    );
+    replay(&session, &session.folder.join("none"), &deep, &[])
+        .expect(2)
+        .says(&["orders.paper.queue is `orders`", "want `levels`"]);
+}
+
+/// What fills give back is free for later orders: with room for eight open orders, more than eight leave.
+#[test]
+fn limits_of_orders_together_hear_the_simulated_venue() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("paper-limits"), 1, 1000);
+    let run = |name: &str, mode: &str| {
+        let limits = "[risk.firm]\nopen_orders_max = 8\n";
+        let path = config(
+            &session,
+            &format!("mode = \"{mode}\"\nfile = true\n{limits}"),
+        );
+        let text = std::fs::read_to_string(&path)
+            .unwrap()
+            .replacen("file = false\n", "", 1);
+        let path = session.folder.write("limits.toml", text);
+        let run = session.folder.join(name);
+        replay(&session, &run, &path, &["--speed", "1x"]).expect(0);
+        orders_of(&run, 1)[0].len()
+    };
+    // Nothing ever comes back in a shadow run.
+    assert_eq!(run("shadow", "shadow"), 8);
+    let sent = run("paper", "paper");
+    assert!(sent > 12, "only {sent} orders left");
 }

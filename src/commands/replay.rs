@@ -12,7 +12,7 @@ use bus::{Anomaly, Ts};
 use feed::protocol::Wire;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Network, Paced, Polled, Soup, Source};
-use tapeline::config::{Config, InDoubt, OrderMode, Speed, soup};
+use tapeline::config::{Config, Depth, InDoubt, OrderMode, Speed, soup};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
 use tapeline::positions::{self, GoesOn};
 use tapeline::reference::Reference;
@@ -307,13 +307,15 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     let Plan {
         files,
         output,
-        config,
+        mut config,
         options,
         day,
     } = plan;
     super::check_regular(&files)?;
     let mut source = open(&files, &config)?;
     let wire = wire(&mut source, &config)?;
+    let has_queues = config.book.depth == Depth::L3;
+    config.orders.see(wire, has_queues);
     let venue = venue(&source, wire);
     let (own, day) = match day {
         Some(MovedDay { own, days }) => {
@@ -388,19 +390,34 @@ fn begin(
 /// Who gets orders, as the settings and the command line say together.
 fn aim(config: &mut Config, mode: Option<OrderMode>, confirmed: &[String]) -> Result<(), Failure> {
     let said = config.orders.mode;
-    if said == Some(OrderMode::Shadow) && mode == Some(OrderMode::Live) {
-        return Err(Failure::usage(
-            "orders.mode is `shadow`, and --mode live would send orders: change the settings",
-        ));
+    if let (Some(said @ (OrderMode::Shadow | OrderMode::Paper)), Some(OrderMode::Live)) =
+        (said, mode)
+    {
+        let name = match said {
+            OrderMode::Paper => "paper",
+            OrderMode::Shadow | OrderMode::Live => "shadow",
+        };
+        return Err(Failure::usage(format!(
+            "orders.mode is `{name}`, and --mode live would send orders: change the settings"
+        )));
     }
     config.orders.mode = mode.or(said);
+    // When a counterparty says something depends on luck, and what is decided may not.
+    if config.orders.mode != Some(OrderMode::Paper)
+        && let Some(name) = config.strategies.told()
+    {
+        return Err(Failure::usage(format!(
+            "strategies.{name} has to see its fills, which only a simulated venue tells it: want \
+             orders.mode or --mode `paper`"
+        )));
+    }
     match config.orders.mode {
         None if confirmed.is_empty() => Ok(()),
-        Some(OrderMode::Shadow) if confirmed.is_empty() => {
-            config.orders.shadowed();
+        Some(mode @ (OrderMode::Shadow | OrderMode::Paper)) if confirmed.is_empty() => {
+            config.orders.unwired(mode);
             Ok(())
         }
-        None | Some(OrderMode::Shadow) => Err(Failure::usage(
+        None | Some(OrderMode::Shadow | OrderMode::Paper) => Err(Failure::usage(
             "--confirm goes with orders.mode or --mode `live`",
         )),
         Some(OrderMode::Live) => {
@@ -779,6 +796,8 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
     }
     let wire =
         live_wire(&config).map_err(|why| Failure::usage(format!("{}: {why}", path.display())))?;
+    let has_queues = config.book.depth == Depth::L3;
+    config.orders.see(wire, has_queues);
     let venue = Venue::of(wire, None);
     let timezone = config.source.zone(venue);
     let day = match &config.source.date {

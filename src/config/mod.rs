@@ -33,7 +33,9 @@ pub use market::{
 };
 pub use models::{ModelName, Regimes};
 pub use monitors::{Monitor, MonitorKind, Monitors};
-pub use orders::{InDoubt, JsonTo, OrderMode, Orders, Risk, Throttle, Together, TooFast};
+pub use orders::{
+    InDoubt, JsonTo, OrderMode, Orders, QueueShown, Risk, Simulation, Throttle, Together, TooFast,
+};
 pub use patterns::{Pattern, PatternBy, PatternKind, Patterns};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use snapshot::Snapshot;
@@ -254,7 +256,8 @@ impl Config {
         }
         self.host.check()?;
         self.source.check()?;
-        self.orders.check(self.run.shards)
+        self.orders
+            .check(self.run.shards, self.book.depth == Depth::L3)
     }
 
     /// What of it decides results, as text: two runs for which this is equal conclude the same.
@@ -285,9 +288,17 @@ impl Config {
         // The text as it was before books had a choice, so that older states fit still.
         let book = "[book]\ndepth = \"l3\"\ncheck = \"off\"\n\n";
         let text = decisive.show().replace(book, "");
-        match self.book.depth {
+        let text = match self.book.depth {
             Depth::L3 => text,
             Depth::L2 => text + "[book]\ndepth = \"l2\"\n",
+        };
+        // A simulated venue is part of what is concluded.
+        match (self.orders.mode, &self.orders.paper) {
+            (Some(OrderMode::Paper), Some(paper)) => {
+                let paper = toml::to_string(paper).expect("settings are always TOML");
+                text + "[orders.paper]\n" + &paper
+            }
+            _ => text,
         }
     }
 

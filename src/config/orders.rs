@@ -5,8 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use book::{PaperConfig, Shows};
 use bus::oms::limits::{Key, Limit, Of};
 use bus::oms::{Encoder, FixConfig, Ring};
+use feed::protocol::Wire;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::SECOND;
@@ -215,6 +217,9 @@ pub struct Orders {
     /// Send them through FIX sessions, one of each shard, instead of to a file or an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
+    /// The simulated venue, for the mode `paper`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paper: Option<Simulation>,
     /// Say them, and what sessions hear of them, as lines of JSON too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonLines>,
@@ -276,12 +281,70 @@ impl SharedRing {
     }
 }
 
+/// A simulated venue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Simulation {
+    /// How long an order is on its way, at least.
+    pub latency: Span,
+    /// Half of the orders take up to so much longer, half of the rest up to as much again, and so on.
+    pub jitter: Span,
+    /// Which orders those are is drawn from this.
+    pub seed: u64,
+    /// Most orders of a symbol that are on their way or stand.
+    pub open_max: u32,
+    /// What the feed shows of a queue. Where it is not said, the protocol says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueShown>,
+}
+
+impl Default for Simulation {
+    fn default() -> Simulation {
+        Simulation {
+            latency: Span(1_000_000),
+            jitter: Span(0),
+            seed: 1,
+            open_max: 16,
+            queue: None,
+        }
+    }
+}
+
+/// What a feed shows of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueShown {
+    /// Each order: places are exact.
+    Orders,
+    /// What is at each price: cancels are behind us as long as they can be.
+    Levels,
+}
+
+impl Simulation {
+    /// As the books take it.
+    pub fn config(&self, symbols_max: usize) -> PaperConfig {
+        PaperConfig {
+            symbols_max: symbols_max as u32,
+            open_max: self.open_max,
+            latency_ns: self.latency.0,
+            jitter_ns: self.jitter.0,
+            seed: self.seed,
+            shows: match self.queue {
+                Some(QueueShown::Orders) => Shows::Orders,
+                Some(QueueShown::Levels) | None => Shows::Levels,
+            },
+        }
+    }
+}
+
 /// Whether orders are meant for a counterparty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OrderMode {
     /// Everything but the wire: orders end in a file, and no connection is made.
     Shadow,
+    /// The same, and a simulated venue on the live books fills them.
+    Paper,
     /// They go to the counterparties that the settings name, and whoever starts the run names each
     /// of them once more.
     Live,
@@ -484,9 +547,13 @@ impl Orders {
         }
     }
 
-    /// What is left of this without the wire. Ids and all decisions are the same.
-    pub fn shadowed(&mut self) {
-        self.mode = Some(OrderMode::Shadow);
+    /// What is left of this without the wire, for a mode that has none. Ids and all decisions are the
+    /// same.
+    pub fn unwired(&mut self, mode: OrderMode) {
+        self.mode = Some(mode);
+        if mode == OrderMode::Paper {
+            self.paper.get_or_insert_default();
+        }
         self.file = true;
         self.tcp = None;
         self.fix = None;
@@ -499,8 +566,32 @@ impl Orders {
         }
     }
 
+    /// What a simulated venue is to know of the feed, where the settings do not say it.
+    pub fn see(&mut self, wire: Wire, has_queues: bool) {
+        if let (Some(OrderMode::Paper), Some(paper)) = (self.mode, &mut self.paper) {
+            let shows_orders =
+                has_queues && matches!(wire, Wire::Itch | Wire::Lobster | Wire::Pitch);
+            paper.queue.get_or_insert(match shows_orders {
+                true => QueueShown::Orders,
+                false => QueueShown::Levels,
+            });
+        }
+    }
+
     /// What no single field can know.
-    pub(super) fn check(&self, shards: usize) -> Result<(), String> {
+    pub(super) fn check(&self, shards: usize, has_queues: bool) -> Result<(), String> {
+        if let Some(paper) = &self.paper {
+            if let Some(problem) = paper.config(1).problem() {
+                return Err(format!("orders.paper: {problem}"));
+            }
+            if paper.queue == Some(QueueShown::Orders) && !has_queues {
+                return Err(
+                    "orders.paper.queue is `orders`, and with book.depth `l2` no queues are kept; \
+                     want `levels`"
+                        .into(),
+                );
+            }
+        }
         if self.in_doubt == InDoubt::Query && self.tcp.is_none() && self.fix.is_none() {
             return Err(
                 "orders.in_doubt is `query`, but there is no orders.tcp or orders.fix to ask"
@@ -558,6 +649,7 @@ impl Default for Orders {
             in_doubt: InDoubt::Possresend,
             mode: None,
             fix: None,
+            paper: None,
             json: None,
             ring: None,
         }

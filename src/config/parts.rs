@@ -5,7 +5,7 @@ use analytics::{Bps, Measure, MomentumConfig, RegimeConfig, RiskConfig, SpreadCo
 use book::{BooksConfig, Depth};
 use bus::{Qty, Ts};
 
-use super::{AggregateName, Config, Ratio, Window};
+use super::{AggregateName, Config, OrderMode, Ratio, Window};
 
 impl From<Ratio> for Bps {
     fn from(ratio: Ratio) -> Bps {
@@ -88,6 +88,13 @@ impl Config {
             },
             rules: self.rules.configs().expect("the configuration was checked"),
         }
+    }
+
+    /// The simulated venue, in the mode that has one.
+    pub fn paper(&self) -> Option<book::PaperConfig> {
+        let is_on = self.orders.mode == Some(OrderMode::Paper);
+        let paper = self.orders.paper.as_ref().filter(|_| is_on)?;
+        Some(paper.config(self.limits.symbols))
     }
 
     /// The risk gate.

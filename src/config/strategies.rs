@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use analytics::strategies::{QueueImbalance, StrategyConfig, StrategyKind, VwapReversion};
+use analytics::strategies::{
+    QueueImbalance, SpreadCapture, StrategyConfig, StrategyKind, VwapReversion,
+};
 use analytics::{Bps, Touch};
-use bus::Qty;
+use bus::{Price, Qty};
 use serde::{Deserialize, Serialize};
 
 use super::market::{RuleTouch, Rules};
@@ -58,6 +60,61 @@ pub enum Strategy {
         #[serde(default = "five_seconds")]
         cooldown: Span,
     },
+    /// Quotes both sides of a wide spread, and leans against what it holds.
+    SpreadCapture {
+        /// From this share of the mid price on.
+        #[serde(default = "five_bps")]
+        spread_min: Ratio,
+        /// How large a tick is, in units of 1e-9.
+        #[serde(default = "cent")]
+        tick_e9: u64,
+        /// So many ticks better than the best price.
+        #[serde(default = "one")]
+        inside: u32,
+        /// So many ticks lower, or higher, at the largest position.
+        #[serde(default = "two")]
+        skew: u32,
+        /// The largest position, to either side.
+        #[serde(default = "five_hundred")]
+        inventory_max: u32,
+        /// How long a quote stands.
+        #[serde(default = "one_second")]
+        life: Span,
+        #[allow(missing_docs)]
+        #[serde(default = "hundred")]
+        qty: u32,
+        /// Rest on a side after a quote there.
+        #[serde(default = "tenth_of_second")]
+        cooldown: Span,
+    },
+}
+
+fn five_bps() -> Ratio {
+    Ratio(500)
+}
+
+fn cent() -> u64 {
+    10_000_000
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn two() -> u32 {
+    2
+}
+
+fn five_hundred() -> u32 {
+    500
+}
+
+fn one_second() -> Span {
+    Span(1_000_000_000)
+}
+
+fn tenth_of_second() -> Span {
+    Span(100_000_000)
 }
 
 fn enter_imbalance() -> f64 {
@@ -112,6 +169,26 @@ impl Strategy {
                 });
                 (kind, touch, qty, cooldown)
             }
+            Strategy::SpreadCapture {
+                spread_min,
+                tick_e9,
+                inside,
+                skew,
+                inventory_max,
+                life,
+                qty,
+                cooldown,
+            } => {
+                let kind = StrategyKind::SpreadCapture(SpreadCapture {
+                    spread_min: Bps::from(spread_min),
+                    tick: Price(i64::try_from(tick_e9).unwrap_or(i64::MAX)),
+                    inside,
+                    skew,
+                    inventory_max: Qty(i64::from(inventory_max)),
+                    life_ns: life.0,
+                });
+                (kind, RuleTouch::Near, qty, cooldown)
+            }
         };
         StrategyConfig {
             name: name.into(),
@@ -148,6 +225,13 @@ impl Strategies {
             }
         }
         Ok(())
+    }
+
+    /// The first that must be told what becomes of its orders.
+    pub fn told(&self) -> Option<&str> {
+        let mut all = self.0.iter();
+        let found = all.find(|(_, strategy)| matches!(strategy, Strategy::SpreadCapture { .. }));
+        found.map(|(name, _)| name.as_str())
     }
 
     /// Each, in the order of their names.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bus::clock::{Clock, MachineClock};
 use bus::log::{LogReader, Record};
-use bus::signal::{Order, Outcome};
+use bus::signal::{Order, Outcome, Report};
 use bus::{Body, Ts};
 
 use super::{Job, PipelineError};
@@ -44,6 +44,7 @@ fn count_again(kill: &Kill, job: &Job<'_>, clock: &MachineClock) -> Result<(), S
         return Ok(());
     };
     let mut orders = Orders::new();
+    let mut reports: Vec<(Owner, Report)> = Vec::new();
     for (part, shards) in job.parts.iter().map(|part| part.shards).enumerate() {
         for shard in 0..shards {
             let dir = job.dir.log_dir(part, shard);
@@ -68,15 +69,31 @@ fn count_again(kill: &Kill, job: &Job<'_>, clock: &MachineClock) -> Result<(), S
                     Some(Body::Sent(sent)) => {
                         let cause = (signal.seq, signal.symbol, sent.order_ordinal);
                         let left = matches!(sent.outcome, Outcome::Sent | Outcome::Cancelled);
+                        if !left {
+                            guard.never_left(cause);
+                        }
                         if let Some((.., at)) = orders.get_mut(&cause).filter(|_| left) {
                             *at = Some(sent.ts_sent);
                         }
+                    }
+                    Some(Body::Report(report)) => {
+                        let owner = Owner {
+                            symbol: signal.symbol,
+                            rule: signal.rule,
+                        };
+                        reports.push((owner, report));
                     }
                     _ => {}
                 }
             }
         }
     }
+    // Of an order that nobody said anything about yet it is counted when it leaves.
+    let is_known = |(owner, report): &(Owner, Report)| {
+        let cause = (report.order_seq, owner.symbol, report.order_ordinal);
+        orders.get(&cause).is_some_and(|(.., at)| at.is_some())
+    };
+    reports.retain(is_known);
     let mut left: Vec<(Ts, Owner, Order)> = orders
         .into_values()
         .filter_map(|(owner, order, at)| Some((at?, owner, order)))
@@ -88,6 +105,9 @@ fn count_again(kill: &Kill, job: &Job<'_>, clock: &MachineClock) -> Result<(), S
             guard.is_out(owner, &order);
         }
         guard.left_before(owner, now_ns, now.since(at).max(0) as u64);
+    }
+    for (owner, report) in reports {
+        guard.reported(owner, &report);
     }
     Ok(())
 }

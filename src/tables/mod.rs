@@ -11,7 +11,7 @@
 //! signals   what a strategy saw                digests      a digest per symbol and minute
 //! orders    orders, refused or sent            books        the last books, level by level
 //!
-//! order_states, executions, positions    what FIX sessions said, where orders go through them
+//! order_states, executions, positions    what FIX sessions said, or a simulated venue, where there are any
 //! ```
 //!
 //! Times are `timestamp[ns, UTC]`, prices are float64 as analysts want them, and symbols are a

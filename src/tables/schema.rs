@@ -131,7 +131,7 @@ pub(super) const ORDERS: &str = "message orders {
     required int64 seq;
 }";
 
-/// How each order stands by what its FIX session said of it, for runs with `[orders.fix]`.
+/// How each order stands by what its FIX session said of it, or a simulated venue.
 /// `cl_ord_id_now` is its name after replacements; `average_e9` is rounded down, and the notional
 /// exact. `odd` counts reports that did not fit what came before.
 pub(super) const ORDER_STATES: &str = "message order_states {
