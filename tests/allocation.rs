@@ -4,13 +4,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::path::Path;
 
-use bus::Ts;
 use bus::clock::MachineClock;
 use bus::disk::Backend;
 use bus::log::{Log, LogConfig};
 use bus::oms::{Date, Encoder, File, FixConfig};
 use bus::ring;
+use bus::{SignalKind, Ts};
 use feed::reader::{Reader, ReaderConfig, Turned};
 use feed::source::{SimSource, SimStep};
 use tapeline::config::Config;
@@ -80,11 +81,97 @@ fn pieces() -> Vec<SimStep> {
 
 #[test]
 fn the_hot_path_does_not_allocate_after_warm_up() {
-    let folder = std::env::temp_dir().join(format!("tapeline-alloc-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
     let mut config = Config::default();
     config.momentum.sigmas = 0.0;
     config.momentum.cooldown = tapeline::config::Span(100_000_000);
+    check("plain", &config, 0);
+}
+
+/// All that can be declared, and a venue that fills what is ordered.
+const DECLARED: &str = r#"
+[windows.vwap_1s]
+kind = "sliding"
+size = "1s"
+slide = "100ms"
+aggregates = ["vwap", "trade_imbalance", "size_quantiles"]
+
+[monitors.dear]
+kind = "effective-spread"
+threshold = "1bps"
+clear = "0.5bps"
+
+[regimes.clusters]
+model = "garch"
+sample = "100ms"
+baseline = "1s"
+warmup_samples = 10
+measure = "baseline"
+floor = "0.2bps"
+
+[momentum]
+sigmas = 0.0
+cooldown = "100ms"
+
+[rules.lean]
+when = "imbalance >= 0.5 and last >= vwap"
+side = "buy"
+touch = "near"
+cooldown = "200ms"
+
+[rules.wide]
+when = "spread > 1bps for 10ms"
+
+[strategies.back]
+kind = "vwap-reversion"
+enter = "2bps"
+leave = "1bps"
+cooldown = "100ms"
+
+[strategies.heavy]
+kind = "queue-imbalance"
+cooldown = "100ms"
+
+[strategies.quote]
+kind = "spread-capture"
+spread_min = "0.1bps"
+life = "200ms"
+cooldown = "10ms"
+
+[features.imbalance]
+value = "imbalance"
+
+[features.flow]
+window = "vwap_1s"
+take = "trade_imbalance"
+
+[features.clusters]
+regime = "clusters"
+
+[features.dear]
+alert = "dear"
+
+[risk]
+orders_per_second = 100
+
+[orders]
+mode = "paper"
+
+[orders.paper]
+latency = "100us"
+jitter = "50us"
+queue = "orders"
+"#;
+
+#[test]
+fn nothing_that_is_declared_allocates_nor_does_a_simulated_venue() {
+    let config = Config::parse(DECLARED, Path::new("declared.toml")).unwrap();
+    check("declared", &config, 1_000);
+}
+
+fn check(name: &str, config: &Config, reports_min: u64) {
+    let folder = format!("tapeline-alloc-{name}-{}", std::process::id());
+    let folder = std::env::temp_dir().join(folder);
+    std::fs::create_dir_all(&folder).unwrap();
     let log_config = LogConfig {
         dir: folder.join("log"),
         segment_bytes: 2 << 20,
@@ -107,7 +194,7 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
     let (event_tx, event_rx) = ring::ring(4096);
     let (_stamps, stamp_rx) = ring::ring(16);
     let kill = Kill::default();
-    let mut core = core(&config, MIDNIGHT, None).unwrap();
+    let mut core = core(config, MIDNIGHT, None).unwrap();
     // With as few symbols as here, ticks would else never go on beside later events.
     core.set_visits_at_tick(2);
     let parts = Parts {
@@ -159,10 +246,14 @@ fn the_hot_path_does_not_allocate_after_warm_up() {
     let finished = shard.finish().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let allocations = after - before.expect("the session is longer than the warm-up");
+    let count = |kind: SignalKind| finished.counts.signals[kind as usize & 0xf];
+    let (features, reports) = (count(SignalKind::Features), count(SignalKind::Report));
     println!(
-        "{events} events, {} orders, {allocations} allocations",
+        "{name}: {events} events, {} orders, {features} vectors of features, {reports} reports, \
+         {allocations} allocations",
         finished.counts.sent
     );
+    assert!(reports >= reports_min, "only {reports} reports");
     assert!(
         events > 50_000 && finished.counts.sent > 50,
         "too little was done to tell"
