@@ -4,8 +4,8 @@
 //! `store` (what was sent, by its numbers), `sessions` (the same over SoupBinTCP), `snapshots` (the orders
 //! that live behind it, over GLIMPSE).
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
@@ -22,6 +22,37 @@ pub use packed::Packed;
 pub use sessions::{SessionCounts, Sessions};
 pub use snapshots::{SnapshotCounts, Snapshots};
 pub use store::{ANSWER_BYTES_MAX, Store};
+
+/// What came of the connections that waited.
+#[derive(Clone, Copy, Debug, Default)]
+struct Met {
+    /// Those that there was room for.
+    accepted: usize,
+    /// Those that are closed again.
+    refused: u64,
+}
+
+/// Takes the connections that wait, as many as there is room for, and waits for none.
+fn accept(listener: &TcpListener, room: usize, mut take: impl FnMut(TcpStream)) -> io::Result<Met> {
+    let mut met = Met::default();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) if met.accepted < room => {
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
+                take(stream);
+                met.accepted += 1;
+            }
+            Ok(_) => met.refused += 1,
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => return Ok(met),
+                // Of a client that left before it was met.
+                ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                _ => return Err(error),
+            },
+        }
+    }
+}
 
 /// Sends UDP multicast from one interface, looped back to receivers on this machine too.
 #[derive(Debug)]

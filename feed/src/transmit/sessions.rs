@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use bus::soupbintcp::{Fault, HEADER_BYTES as SOUP_HEADER_BYTES, LENGTH_MAX, Server, Wants};
 
-use super::Store;
+use super::{Store, accept};
 use crate::moldudp64::{Blocks, END_OF_SESSION, HEADER_BYTES, Header, SessionId};
 
 /// More clients than this are refused.
@@ -72,31 +72,19 @@ impl Sessions {
     /// Attends to each client once, and does not wait; says whether there was anything to do. With
     /// `is_ended` nothing more comes into the store.
     pub fn turn(&mut self, store: &Store, is_ended: bool, now_ns: u64) -> io::Result<bool> {
-        let mut has_worked = false;
-        loop {
-            match self.listener.accept() {
-                Ok((stream, _)) if self.clients.len() < CLIENTS_MAX => {
-                    stream.set_nonblocking(true)?;
-                    stream.set_nodelay(true)?;
-                    self.clients.push(Attended {
-                        stream,
-                        server: Server::new(SILENCE_NS, now_ns),
-                        at: None,
-                        wants: None,
-                        sent: 0,
-                        is_gone: false,
-                    });
-                    has_worked = true;
-                }
-                Ok(_) => self.counts.refused += 1,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => break,
-                    // Of a client that left before it was met.
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => return Err(error),
-                },
-            }
-        }
+        let room = CLIENTS_MAX.saturating_sub(self.clients.len());
+        let met = accept(&self.listener, room, |stream| {
+            self.clients.push(Attended {
+                stream,
+                server: Server::new(SILENCE_NS, now_ns),
+                at: None,
+                wants: None,
+                sent: 0,
+                is_gone: false,
+            });
+        })?;
+        self.counts.refused += met.refused;
+        let mut has_worked = met.accepted > 0;
         for client in &mut self.clients {
             let (answer, counts) = (&mut self.answer, &mut self.counts);
             has_worked |= client.turn(store, is_ended, now_ns, self.cut_after, answer, counts);

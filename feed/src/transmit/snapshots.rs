@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use bus::Ts;
 use bus::soupbintcp::{Server, Wants};
 
-use super::Store;
+use super::{Store, accept};
 use crate::glimpse::{Resting, Table, TooMany, end_message, take};
 use crate::moldudp64::{Blocks, END_OF_SESSION, HEADER_BYTES, Header, SessionId};
 use crate::protocol::Itch;
@@ -138,30 +138,18 @@ impl Snapshots {
 
     /// Attends to each client once, and does not wait; says whether there was anything to do.
     pub fn turn(&mut self, now_ns: u64) -> io::Result<bool> {
-        let mut has_worked = false;
-        loop {
-            match self.listener.accept() {
-                Ok((stream, _)) if self.clients.len() < CLIENTS_MAX => {
-                    stream.set_nonblocking(true)?;
-                    stream.set_nodelay(true)?;
-                    self.clients.push(Client {
-                        stream,
-                        server: Server::new(SILENCE_NS, now_ns),
-                        snapshot: None,
-                        orders: 0,
-                        is_gone: false,
-                    });
-                    has_worked = true;
-                }
-                Ok(_) => self.counts.refused += 1,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => break,
-                    // Of a client that left before it was met.
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => return Err(error),
-                },
-            }
-        }
+        let room = CLIENTS_MAX.saturating_sub(self.clients.len());
+        let met = accept(&self.listener, room, |stream| {
+            self.clients.push(Client {
+                stream,
+                server: Server::new(SILENCE_NS, now_ns),
+                snapshot: None,
+                orders: 0,
+                is_gone: false,
+            });
+        })?;
+        self.counts.refused += met.refused;
+        let mut has_worked = met.accepted > 0;
         let mut clients = std::mem::take(&mut self.clients);
         for client in &mut clients {
             has_worked |= self.attend(client, now_ns);
