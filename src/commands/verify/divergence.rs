@@ -97,7 +97,9 @@ fn around(pieces: &[Piece], symbol: u32, at: Option<At>) -> Result<Around, Failu
 pub(super) fn report(outcome: &Outcome, run: &Whole, talk: Talk) -> Result<(), Failure> {
     let (pieces, day, style) = (&run.pieces[..], &run.day, Style::stdout());
     let lost = run.lost();
-    let and_lost = lost.as_ref().map_or(String::new(), |lost| format!("; {lost}"));
+    let and_lost = lost
+        .as_ref()
+        .map_or(String::new(), |lost| format!("; {lost}"));
     let Some(found) = &outcome.divergence else {
         if talk.json {
             let mut said = json!({
