@@ -35,6 +35,8 @@ pub struct GoesOn {
     pub next: u64,
     /// What is known already of the messages from there on.
     pub pass_over: PassOver,
+    /// Books lacked something when it was stopped.
+    pub is_stale: bool,
 }
 
 /// Writes how far a run is.
@@ -107,6 +109,7 @@ pub fn goes_on(dir: &RunDir, manifest: &Manifest) -> Result<Option<GoesOn>, Stri
             session,
             next: **next,
             pass_over,
+            is_stale: manifest.counts.stale_symbols > 0,
         }));
     }
     let path = dir.positions_path();
@@ -130,6 +133,8 @@ pub fn goes_on(dir: &RunDir, manifest: &Manifest) -> Result<Option<GoesOn>, Stri
         session: at.session,
         next: at.next,
         pass_over,
+        // Nothing is written of a run whose books wait for a snapshot.
+        is_stale: false,
     }))
 }
 

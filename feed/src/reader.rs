@@ -495,9 +495,11 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         }
     }
 
-    /// How far it is, where it reads one session and nothing waits. Between turns, and not for each.
+    /// How far it is, where it reads one session, nothing waits, and no books wait for a snapshot. Between
+    /// turns, and not for each.
     pub fn position(&self) -> Option<Position> {
-        let is_settled = !self.arbiter.is_waiting() && !self.arbiter.has_ready();
+        let heals = self.heal.as_ref().is_some_and(|heal| heal.is_keeping());
+        let is_settled = !heals && !self.arbiter.is_waiting() && !self.arbiter.has_ready();
         let sessions = self.arbiter.sessions();
         let [session] = &sessions[..] else {
             return None;

@@ -61,7 +61,8 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         let snapshots = run.shared.snapshots.lock();
         let snapshots = snapshots.unwrap_or_else(PoisonError::into_inner).take();
         // What came before a run goes on is lost, and how much that is nobody knows, unless its server does.
-        let is_stale = run.job.is_live && run.job.resume && run.job.goes_on.is_none();
+        let is_whole = run.job.goes_on.as_ref().is_some_and(|on| !on.is_stale);
+        let is_stale = run.job.is_live && run.job.resume && !is_whole;
         let config = reader_config(run.job, resume_after, last_ts);
         Reading {
             run: *run,
