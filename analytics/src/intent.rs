@@ -29,8 +29,8 @@ pub struct Intents {
 }
 
 impl Intents {
-    /// More than all strategies together want at one event.
-    pub const COUNT_MAX: usize = 20;
+    /// As many as all rules and strategies together want at one event.
+    pub const COUNT_MAX: usize = 19;
 
     /// An empty list; allocates once.
     pub fn new() -> Intents {

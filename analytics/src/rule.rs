@@ -19,6 +19,7 @@ use bus::{Outbox, Price, Qty, Quote, Side, Ts};
 use crate::expr::Condition;
 use crate::intent::{Intent, Intents};
 use crate::number::spread_bps;
+use crate::strategies::StrategyConfig;
 use crate::suite::{Analytic, Moment};
 use crate::view::View;
 
@@ -97,8 +98,9 @@ pub struct Common {
 }
 
 impl Common {
-    /// At most so many rules, because all may want an order at one event, beside the strategies.
-    pub const RULES_MAX: usize = Intents::COUNT_MAX - 4;
+    /// At most so many rules, because all may want an order at one event, beside momentum and the
+    /// strategies, which may want one on each side.
+    pub const RULES_MAX: usize = Intents::COUNT_MAX - 1 - 2 * StrategyConfig::COUNT_MAX;
 
     /// Memory for up to `symbols_max` symbols; allocates once.
     pub fn new(rules: Vec<RuleConfig>, symbols_max: usize) -> Common {
