@@ -8,12 +8,14 @@ use std::collections::BinaryHeap;
 use std::io;
 
 use analytics::risk::{Risk, RiskConfig};
+use analytics::strategies::StrategyConfig;
 use analytics::{Intents, SuiteConfig, Suites};
 use book::{Books, BooksConfig, Breach, Paper, PaperConfig};
 use bus::market::Anomalies;
 use bus::mem;
 use bus::state::{Part, StateError, StateReader, StateWriter};
 use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, SignalKind, Ts};
+use feed::groups::Groups;
 
 use crate::config::Check;
 use crate::digest::{Closed, SymbolDigest};
@@ -49,6 +51,8 @@ pub struct CoreConfig {
     pub risk: RiskConfig,
     /// Symbol numbers from 0.
     pub symbols_max: usize,
+    /// Which symbols are together.
+    pub groups: Groups,
     /// How much of a book is looked at after each event.
     pub check: Check,
     /// How a venue is simulated, where one is.
@@ -112,6 +116,7 @@ pub struct Core {
     visits_at_tick: usize,
     digests: Vec<SymbolDigest>,
     names: Vec<Named>,
+    groups: Groups,
     last_seq: u64,
     watermark: Ts,
     anomalies: Anomalies,
@@ -181,6 +186,7 @@ impl Core {
             visits_at_tick: VISITS_AT_TICK,
             digests: vec![SymbolDigest::EMPTY; config.symbols_max],
             names: vec![Named::NOT; config.symbols_max],
+            groups: config.groups,
             last_seq: 0,
             watermark: Ts::MIN,
             anomalies: Anomalies::default(),
@@ -193,7 +199,8 @@ impl Core {
             paper: config.paper.map(|paper| {
                 Box::new(Simulated {
                     paper: Paper::new(paper),
-                    decided: Vec::with_capacity(Intents::COUNT_MAX),
+                    // Of the event's symbol, and of others that strategies of several look at.
+                    decided: Vec::with_capacity(Intents::COUNT_MAX + StrategyConfig::COUNT_MAX),
                 })
             }),
         })
@@ -318,6 +325,7 @@ impl Core {
             visits_at_tick: self.visits_at_tick,
             digests: &mut self.digests,
             names: &mut self.names,
+            groups: &mut self.groups,
             watermark: &mut self.watermark,
             anomalies: &mut self.anomalies,
             examples: &mut self.examples,
@@ -366,6 +374,15 @@ impl Core {
         }
         self.books.save_shared(out);
         self.suites.save_shared(out);
+        // Written only where there are groups, which the settings of a state say.
+        if !self.groups.is_none() {
+            out.u32(self.groups.members().count() as u32);
+            for (symbol, member) in self.groups.members() {
+                out.u32(symbol);
+                out.bytes(&member.name);
+            }
+            self.suites.save_joint(out);
+        }
         // One symbol beside its book, collected first so that its length can stand before it.
         let mut apart = Vec::new();
         let books = self.books.saving();
@@ -398,13 +415,14 @@ impl Core {
         out.u32(NO_SYMBOL);
     }
 
-    /// Loads what one core saved, as far as it concerns the symbols to `keep`. Several may be
+    /// Loads what one core saved, as far as it concerns the symbols to `keep`, which is also told of
+    /// the groups' symbols. Several may be
     /// loaded one after the other, if they were saved at the same place of the input; the
     /// counts that they have of what was wrong go to one core only (`counts`).
     pub fn load(
         &mut self,
         from: &mut StateReader<'_>,
-        keep: impl Fn(u32) -> bool,
+        keep: impl Fn(u32, &Groups) -> bool,
         counts: bool,
     ) -> Result<(), StateError> {
         self.last_seq = self.last_seq.max(from.u64()?);
@@ -436,12 +454,25 @@ impl Core {
         }
         self.books.load_shared(from, counts)?;
         self.suites.load_shared(from)?;
+        if !self.groups.is_none() {
+            for _ in 0..from.u32()? {
+                let symbol = from.u32()?;
+                let mut name = [b' '; 8];
+                name.copy_from_slice(from.bytes(8)?);
+                if self.groups.bind(symbol, name).is_some() && keep(symbol, &self.groups) {
+                    self.suites.on_member(symbol, name);
+                }
+            }
+            let groups = &self.groups;
+            self.suites
+                .load_joint(from, |symbol| keep(symbol, groups))?;
+        }
         loop {
             let symbol = from.u32()?;
             if symbol == NO_SYMBOL {
                 return Ok(());
             }
-            let keep = keep(symbol);
+            let keep = keep(symbol, &self.groups);
             self.books.load(symbol, keep, from)?;
             let apart_bytes = from.u32()? as usize;
             let mut beside = from.split(apart_bytes)?;
@@ -463,6 +494,9 @@ impl Core {
                     named.decimals = beside.u8()?;
                 }
                 self.names[index] = named;
+                if named.letters != Named::NOT.letters {
+                    self.groups.is_apart(symbol);
+                }
                 self.risk.on_symbol(symbol, &named.letters);
                 beside.end()?;
             }
@@ -501,6 +535,11 @@ impl Core {
         self.names
             .get(symbol as usize)
             .map_or(0, |named| named.decimals)
+    }
+
+    /// Which symbols are together, by the names that were said.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     /// The `seq` of the last event taken in.
@@ -587,6 +626,7 @@ struct Rest<'a> {
     visits_at_tick: usize,
     digests: &'a mut [SymbolDigest],
     names: &'a mut [Named],
+    groups: &'a mut Groups,
     watermark: &'a mut Ts,
     anomalies: &'a mut Anomalies,
     examples: &'a mut Vec<(Anomaly, Event)>,
@@ -668,6 +708,9 @@ impl Rest<'_> {
             if event.kind == Kind::Symbol {
                 self.names[symbol as usize] = Named::by(event);
                 let letters = event.order.to_be_bytes();
+                if self.groups.bind(symbol, letters).is_some() {
+                    self.suites.on_member(symbol, letters);
+                }
                 self.suites.on_symbol(symbol, letters, event.qty.0);
                 self.risk.on_symbol(symbol, &letters);
             }
@@ -689,6 +732,35 @@ impl Rest<'_> {
             .on_event(event, applied, &quote, phase, stale, self.out, self.intents);
         if !(self.out.is_empty() && self.intents.is_empty()) {
             self.settle(books, sink);
+            if self.suites.is_away() {
+                self.away(books, event, sink);
+            }
+        }
+    }
+
+    /// What strategies of several symbols want of others than the event's, at this event.
+    #[cold]
+    fn away(&mut self, books: &Books, event: &Event, sink: &mut impl Sink) {
+        if self.early.is_full() {
+            self.tick_on(usize::MAX, sink);
+        }
+        while let Some(symbol) = self.suites.take_away(self.intents) {
+            self.settle_tick(symbol);
+            self.out.at(event.ts_event, event.seq, symbol);
+            self.suites.say_away(symbol, self.out, self.intents);
+            self.settle(books, sink);
+        }
+    }
+
+    /// What a tick under way owes to a symbol is done, and kept until its turn.
+    fn settle_tick(&mut self, symbol: u32) {
+        if self.suites.settle(symbol, self.out) {
+            let digest = &mut self.digests[symbol as usize];
+            for signal in self.out.signals() {
+                digest.signal(signal, self.midnight);
+            }
+            self.early.keep(symbol, self.out.signals());
+            self.out.clear();
         }
     }
 
@@ -710,13 +782,8 @@ impl Rest<'_> {
         if matches!(event.kind, Kind::Tick | Kind::Gap | Kind::End) || self.early.is_full() {
             return self.tick_on(usize::MAX, sink);
         }
-        if !event.kind.is_for_all() && self.suites.settle(event.symbol, self.out) {
-            let digest = &mut self.digests[event.symbol as usize];
-            for signal in self.out.signals() {
-                digest.signal(signal, self.midnight);
-            }
-            self.early.keep(event.symbol, self.out.signals());
-            self.out.clear();
+        if !event.kind.is_for_all() {
+            self.settle_tick(event.symbol);
         }
         self.tick_on(VISITS_BESIDE_EVENT, sink);
     }

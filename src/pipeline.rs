@@ -335,6 +335,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         }
         drop(ready_tx);
         let mut resume_after = vec![0; shards];
+        let mut groups = job.config.groups.groups();
         let mut last_ts = Ts::MIN;
         let mut log_backend = String::new();
         let mut recovered_events = 0;
@@ -349,8 +350,10 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 backend,
                 remarks: said,
                 events,
+                groups: known,
             } = ready;
             is_ready += 1;
+            groups.learn(&known);
             resume_after[shard] = last_seq;
             last_ts = last_ts.max(ts);
             log_backend = backend;
@@ -369,6 +372,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 source,
                 starts: senders,
                 resume_after,
+                groups,
                 last_ts,
             };
             let body = move || with_protocol(run.job, reader);
@@ -556,6 +560,7 @@ pub fn core(config: &Config, midnight: Ts, from: Option<Ts>) -> Result<Core, Str
         suite: config.suite(),
         risk: config.risk_gate(),
         symbols_max: config.limits.symbols,
+        groups: config.groups.groups(),
         check: config.book.check,
         paper: config.paper(),
     })

@@ -12,8 +12,8 @@ use bus::log::{LogError, Record};
 use bus::planted::{self, Bug};
 use bus::signal::Sent;
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Body, Event, Signal, SignalKind};
-use feed::reader::shard_of;
+use bus::{Body, Event, Kind, Signal, SignalKind};
+use feed::groups::Groups;
 
 use crate::core::{Core, Sink};
 use crate::shard::{ShardCounts, ShardError};
@@ -38,8 +38,8 @@ impl Share {
     };
 
     /// Whether a symbol belongs to it.
-    pub fn has(&self, symbol: u32) -> bool {
-        shard_of(symbol, self.shards as usize) == self.shard as usize
+    pub fn has(&self, symbol: u32, groups: &Groups) -> bool {
+        groups.shard_of(symbol, self.shards as usize) == self.shard as usize
     }
 }
 
@@ -213,8 +213,12 @@ impl Recovery {
         } else {
             share.shard == 0
         };
-        self.core
-            .load(from, |symbol| share.has(symbol), counts_are_ours)?;
+        self.core.load(
+            from,
+            |symbol, groups| share.has(symbol, groups),
+            counts_are_ours,
+        )?;
+        let is_ours = |symbol, core: &Core| share.has(symbol, core.groups());
         for _ in 0..from.u32()? {
             let (session, msg_seq) = (from.u32()?, from.u64()?);
             self.number(session, msg_seq);
@@ -225,7 +229,7 @@ impl Recovery {
         }
         for _ in 0..from.u32()? {
             let order = order(from)?;
-            if share.has(order.symbol) {
+            if is_ours(order.symbol, &self.core) {
                 self.ledger.in_doubt.push_back(order);
             }
         }
@@ -239,7 +243,7 @@ impl Recovery {
                 false => None,
             };
             let is_met = from.bool()?;
-            if share.has(order.symbol) {
+            if is_ours(order.symbol, &self.core) {
                 self.ledger.ahead.push(Ahead {
                     order,
                     sent,
@@ -249,7 +253,7 @@ impl Recovery {
         }
         for _ in 0..from.u32()? {
             let signal = signal(from)?;
-            if share.has(signal.symbol) {
+            if is_ours(signal.symbol, &self.core) {
                 self.expected.push_back(signal);
             }
         }
@@ -343,14 +347,20 @@ impl Recovery {
         if planted::is(Bug::AheadForgotten) {
             return Ok(());
         }
+        let mut groups = self.core.groups().clone();
         for item in records {
-            let (_, Record::Signal(signal)) = item? else {
-                continue;
+            let signal = match item?.1 {
+                Record::Signal(signal) => signal,
+                Record::Event(event) if event.kind == Kind::Symbol => {
+                    groups.bind(event.symbol, event.order.to_be_bytes());
+                    continue;
+                }
+                Record::Event(_) => continue,
             };
             if let Some(Body::Sent(sent)) = signal.body() {
                 self.number(shard, sent.msg_seq);
             }
-            if !self.share.has(signal.symbol) {
+            if !self.share.has(signal.symbol, &groups) {
                 continue;
             }
             match signal.body() {

@@ -15,6 +15,7 @@ use bus::ring::Receiver;
 use bus::signal::{Order, Outcome, Over, RejectCode, Sent, Whose};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
+use feed::groups::Groups;
 use feed::source::Pace;
 
 use crate::core::{Core, Lap, Sink};
@@ -1223,6 +1224,11 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
     /// The time that event time has come to.
     pub fn last_ts(&self) -> Ts {
         self.core.watermark()
+    }
+
+    /// What it knows of the groups' symbols.
+    pub fn groups(&self) -> &Groups {
+        self.core.groups()
     }
 
     /// The log's own name.

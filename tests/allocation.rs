@@ -54,17 +54,34 @@ static ALLOCATOR: Counting = Counting;
 
 const MIDNIGHT: Ts = Ts(1_767_589_200_000_000_000);
 
-/// A session as pieces of an ITCH file, 30 messages each.
-fn pieces() -> Vec<SimStep> {
-    let session = exchange::Session {
+fn session() -> exchange::Session {
+    exchange::Session {
         symbols: 50,
         seconds: 30,
         seed: 3,
         rate: 4_000,
         ..exchange::Session::default()
-    };
+    }
+}
+
+/// What its stocks are called. ITCH 5.0, section 4.2.1: message `R`, bytes 11 to 18.
+fn names() -> Vec<String> {
+    let mut names = Vec::new();
+    exchange::run(&session(), &mut |_, message| {
+        if message[0] == b'R' {
+            let name = String::from_utf8_lossy(&message[11..19]);
+            names.push(name.trim_end().to_string());
+        }
+        Ok(())
+    })
+    .unwrap();
+    names
+}
+
+/// A session as pieces of an ITCH file, 30 messages each.
+fn pieces() -> Vec<SimStep> {
     let (mut pieces, mut piece, mut count) = (Vec::new(), Vec::new(), 0);
-    exchange::run(&session, &mut |_, message| {
+    exchange::run(&session(), &mut |_, message| {
         piece.extend_from_slice(&(message.len() as u16).to_be_bytes());
         piece.extend_from_slice(message);
         count += 1;
@@ -162,13 +179,41 @@ jitter = "50us"
 queue = "orders"
 "#;
 
+/// In the place of one of those strategies.
+const HEAVY: &str = "[strategies.heavy]\nkind = \"queue-imbalance\"\ncooldown = \"100ms\"\n";
+const PAIR: &str = r#"
+[groups.two]
+symbols = ["ONE", "OTHER"]
+
+[strategies.pair]
+kind = "pairs"
+legs = ["ONE", "OTHER"]
+period = "10ms"
+half_life = "100ms"
+enter = 0.5
+leave = 0.4
+samples_min = 5
+cooldown = "1ms"
+"#;
+
 #[test]
 fn nothing_that_is_declared_allocates_nor_does_a_simulated_venue() {
-    let config = Config::parse(DECLARED, Path::new("declared.toml")).unwrap();
-    check("declared", &config, 1_000);
+    let config = |text: &str| Config::parse(text, Path::new("declared.toml")).unwrap();
+    check("declared", &config(DECLARED), 1_000);
+    let names = names();
+    let pair = PAIR.replace("OTHER", &names[1]).replace("ONE", &names[0]);
+    let light = DECLARED.replacen(HEAVY, "", 1);
+    assert_ne!(light, DECLARED);
+    let before = check("light", &config(&light), 1_000);
+    let decisions = check("pair", &config(&(light + &pair)), 1_000);
+    assert!(
+        decisions > before + 50,
+        "{decisions} decisions, {before} without the pair"
+    );
 }
 
-fn check(name: &str, config: &Config, reports_min: u64) {
+/// How many decisions had features.
+fn check(name: &str, config: &Config, reports_min: u64) -> u64 {
     let folder = format!("tapeline-alloc-{name}-{}", std::process::id());
     let folder = std::env::temp_dir().join(folder);
     std::fs::create_dir_all(&folder).unwrap();
@@ -259,4 +304,5 @@ fn check(name: &str, config: &Config, reports_min: u64) {
         "too little was done to tell"
     );
     assert_eq!(allocations, 0, "the hot path allocates");
+    features
 }

@@ -24,6 +24,20 @@ when = "imbalance >= 0.8"
 side = "buy"
 cooldown = "200ms"
 
+[groups.a]
+symbols = ["KUWG", "TSEW"]
+
+[groups.b]
+symbols = ["EEWN", "MYPH"]
+
+[strategies.pair]
+kind = "pairs"
+legs = ["EEWN", "MYPH"]
+period = "20ms"
+half_life = "200ms"
+enter = 1.0
+samples_min = 5
+
 [windows.1s]
 size = "1s"
 [windows.flow]
@@ -108,7 +122,7 @@ fn each_decision_has_its_features_at_any_number_of_shards_and_after_a_stop() {
     let orders: Vec<_> = orders.map(Result::unwrap).collect();
     assert!(orders.len() > 100, "{} orders", orders.len());
     assert!(orders.iter().any(|order| order.status == Status::Rejected));
-    for strategy in ["momentum", "lean"] {
+    for strategy in ["momentum", "lean", "pair"] {
         assert!(
             orders.iter().any(|order| order.name == strategy),
             "{strategy}"

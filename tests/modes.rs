@@ -3,13 +3,16 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Row, RowAccessor};
 use support::crash::{CONFIG, Peer, Session, is_begun};
 use support::{Ended, Folder, alone, digests, orders_of, program, tapeline};
+use tapeline::tables::{OrderRow, read_orders};
 
 fn replay(session: &Session, run: &Path, config: &Path, more: &[&str]) -> Ended {
     let mut command = program();
@@ -108,10 +111,40 @@ fn table(run: &Path, name: &str) -> Vec<u8> {
 }
 
 fn row_count(run: &Path, name: &str) -> i64 {
-    use parquet::file::reader::{FileReader, SerializedFileReader};
     let file = std::fs::File::open(run.join(format!("tables/{name}.parquet"))).unwrap();
     let reader = SerializedFileReader::new(file).unwrap();
     reader.metadata().file_metadata().num_rows()
+}
+
+/// A simulated venue said the same in both runs, and all else that was concluded is the same.
+#[track_caller]
+fn same(run: &Path, twin: &Path) {
+    assert_eq!(digests(run), digests(twin), "{}", run.display());
+    for name in SAID {
+        let is_same = table(run, name) == table(twin, name);
+        assert!(is_same, "{name} of {}", run.display());
+    }
+}
+
+/// A run that is killed on its way, unless it is faster, and gone on with, maybe by other shards.
+fn kill_and_go_on(
+    session: &Session,
+    run: &Path,
+    config: &Path,
+    life_ms: u64,
+    [shards, later]: [usize; 2],
+) {
+    std::fs::create_dir_all(run.parent().unwrap()).unwrap();
+    let mut process = session.start(run, config, shards, "1x").go();
+    while !is_begun(run) {
+        let ended = process.wait(Duration::from_millis(5));
+        assert!(ended.is_none(), "it ended before it began");
+    }
+    if process.wait(Duration::from_millis(life_ms)).is_none() {
+        process.kill();
+        let later = later.to_string();
+        tapeline(args!["replay", "--resume", run, "--shards", later]).expect(0);
+    }
 }
 
 /// Orders of the same names as in the other modes are filled by a simulated venue, in the same way at
@@ -142,11 +175,7 @@ fn a_paper_run_fills_the_same_orders_in_the_same_way_whatever_happens_to_it() {
     let fills = row_count(&twin, "executions");
     assert!(fills > 20, "only {fills} fills");
     let check = |run: &Path, shards: usize| {
-        assert_eq!(digests(run), digests(&twin), "{}", run.display());
-        for name in SAID {
-            let is_same = table(run, name) == table(&twin, name);
-            assert!(is_same, "{name} of {}", run.display());
-        }
+        same(run, &twin);
         assert_eq!(ids(run, shards), session.orders);
     };
     for shards in [2, 4] {
@@ -161,25 +190,10 @@ fn a_paper_run_fills_the_same_orders_in_the_same_way_whatever_happens_to_it() {
     assert_eq!(ids(&run, 1), session.orders);
     assert_ne!(table(&run, "executions"), table(&twin, "executions"));
     let paper = config(&session, &orders);
-    // Killed on its way, gone on with, and gone on with by other shards.
     for (life_ms, shards, later) in [(200, 1, 1), (400, 2, 2), (300, 1, 2)] {
         let run = place(&format!("killed-{life_ms}"));
-        std::fs::create_dir_all(run.parent().unwrap()).unwrap();
-        let mut process = session.start(&run, &paper, shards, "1x").go();
-        while !is_begun(&run) {
-            let ended = process.wait(Duration::from_millis(5));
-            assert!(ended.is_none(), "it ended before it began");
-        }
-        if process.wait(Duration::from_millis(life_ms)).is_none() {
-            process.kill();
-            let later = later.to_string();
-            tapeline(args!["replay", "--resume", run, "--shards", later]).expect(0);
-        }
-        assert_eq!(digests(&run), digests(&twin), "{}", run.display());
-        for name in SAID {
-            let is_same = table(&run, name) == table(&twin, name);
-            assert!(is_same, "{name} of {}", run.display());
-        }
+        kill_and_go_on(&session, &run, &paper, life_ms, [shards, later]);
+        same(&run, &twin);
     }
     assert!(listener.accept().is_err(), "somebody connected");
     let live = ["--mode", "live", "--confirm", "X"];
@@ -193,6 +207,85 @@ fn a_paper_run_fills_the_same_orders_in_the_same_way_whatever_happens_to_it() {
     replay(&session, &session.folder.join("none"), &deep, &[])
         .expect(2)
         .says(&["orders.paper.queue is `orders`", "want `levels`"]);
+}
+
+/// Two symbols of one group, and a strategy that trades their ratio a lot.
+const PAIR: &str = r#"
+[groups.two]
+symbols = ["ONE", "OTHER"]
+
+[strategies.pair]
+kind = "pairs"
+legs = ["ONE", "OTHER"]
+period = "10ms"
+half_life = "100ms"
+enter = 0.8
+leave = 0.4
+samples_min = 5
+fresh = "1s"
+cooldown = "5ms"
+"#;
+
+/// Of each fill: its order's name and its symbol.
+fn fills(run: &Path) -> Vec<(String, String)> {
+    let file = std::fs::File::open(run.join("tables/executions.parquet")).unwrap();
+    let reader = SerializedFileReader::new(file).unwrap();
+    let rows = reader.get_row_iter(None).unwrap().map(Result::unwrap);
+    let text = |row: &Row, column| row.get_string(column).unwrap().clone();
+    rows.map(|row| (text(&row, 1), text(&row, 3))).collect()
+}
+
+/// One of a pair's two orders is of a symbol that the event is not of: it arrives in that symbol's own book.
+#[test]
+fn a_pair_is_filled_in_both_its_symbols_at_any_number_of_shards_and_after_a_crash() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("paper-pair"), 1, 2000);
+    let place = |name: &str| session.folder.join(name).join("run");
+    let rows = |run: &Path, strategy: &str| -> Vec<OrderRow> {
+        let rows = read_orders(&run.join("tables/orders.parquet")).unwrap();
+        let rows = rows.map(Result::unwrap);
+        rows.filter(|row| row.name == strategy).collect()
+    };
+    // The two of which most happens.
+    let plain = place("plain");
+    replay(
+        &session,
+        &plain,
+        &config(&session, "mode = \"shadow\""),
+        &[],
+    )
+    .expect(0);
+    let mut counts = BTreeMap::new();
+    for row in rows(&plain, "momentum") {
+        *counts.entry(row.symbol).or_insert(0) += 1;
+    }
+    let mut names: Vec<(i32, String)> = counts.into_iter().map(|(name, n)| (n, name)).collect();
+    names.sort();
+    let legs = [0, 1].map(|_| names.pop().unwrap().1);
+    let pair = PAIR.replace("OTHER", &legs[1]).replace("ONE", &legs[0]);
+    let orders = "mode = \"paper\"\n[orders.paper]\nlatency = \"300us\"\njitter = \"200us\"\n";
+    let paper = config(&session, &format!("{orders}{pair}"));
+    let twin = place("one");
+    replay(&session, &twin, &paper, &["--shards", "1"]).expect(0);
+    let pairs = rows(&twin, "pair");
+    let filled = fills(&twin);
+    for leg in &legs {
+        let sent = pairs.iter().filter(|row| row.symbol == *leg);
+        let ids: BTreeSet<String> = sent.map(|row| row.id.to_string()).collect();
+        let own = filled.iter().filter(|(id, _)| ids.contains(id));
+        let count = own.inspect(|(_, symbol)| assert_eq!(symbol, leg)).count();
+        assert!(count > 5, "{count} fills of {} orders in {leg}", ids.len());
+    }
+    for shards in [2, 4] {
+        let run = place(&format!("shards-{shards}"));
+        replay(&session, &run, &paper, &["--shards", &shards.to_string()]).expect(0);
+        same(&run, &twin);
+    }
+    for (life_ms, shards) in [(300, [1, 1]), (400, [2, 1]), (500, [1, 2])] {
+        let run = place(&format!("killed-{life_ms}"));
+        kill_and_go_on(&session, &run, &paper, life_ms, shards);
+        same(&run, &twin);
+    }
 }
 
 /// What fills give back is free for later orders: with room for eight open orders, more than eight leave.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bus::oms::{Date, OrderId};
 use bus::{Body, Signal};
 use support::{Ended, Folder, Started, alone, digests, manifest, orders_in, program, tapeline};
+use tapeline::tables::read_orders;
 
 /// Small segments, many checkpoints, and a strategy that trades a lot.
 const CONFIG: &str = r#"
@@ -41,6 +42,24 @@ cooldown = "200ms"
 
 [rules.wide]
 when = "not stale and spread > 25bps or regime == 'stressed'"
+
+[groups.first]
+symbols = ["ANL", "NSDL"]
+
+[groups.second]
+symbols = ["IIM", "BHSO"]
+
+[strategies.pair]
+kind = "pairs"
+legs = ["IIM", "BHSO"]
+period = "25ms"
+half_life = "200ms"
+enter = 1.0
+leave = 0.2
+samples_min = 5
+fresh = "1s"
+qty = [20, 30]
+cooldown = "30ms"
 
 [risk]
 orders_per_second = 100
@@ -90,6 +109,15 @@ impl Session {
             session.orders(&session.twin).len() > 100,
             "too few orders to lose one of"
         );
+        let orders = read_orders(&session.twin.join("tables/orders.parquet")).unwrap();
+        let orders = orders
+            .map(Result::unwrap)
+            .filter(|order| order.name == "pair");
+        let of: Vec<String> = orders.map(|order| order.symbol).collect();
+        for symbol in ["IIM", "BHSO"] {
+            let count = of.iter().filter(|of| *of == symbol).count();
+            assert!(count > 5, "{count} orders of the pair in {symbol}");
+        }
         session
     }
 

@@ -175,7 +175,8 @@ impl Beside {
             monitors.on_event(place, moment, view, out);
         }
         if let Some(strategies) = &mut self.strategies {
-            strategies.on_event(place, moment.event.ts_event, view, intents);
+            let (symbol, ts) = (moment.event.symbol, moment.event.ts_event);
+            strategies.on_event(place, symbol, ts, view, intents);
         }
         if let Some(features) = &mut self.features {
             features.hear(place, out.signals());
@@ -197,6 +198,59 @@ impl Beside {
         }
         if let Some(patterns) = &mut self.patterns {
             patterns.on_gap(place);
+        }
+        if let Some(strategies) = &mut self.strategies {
+            strategies.on_gap();
+        }
+    }
+
+    /// The name of a symbol of a group is said.
+    #[cold]
+    pub(crate) fn on_member(&mut self, symbol: u32, name: [u8; 8]) {
+        if let Some(strategies) = &mut self.strategies {
+            strategies.on_member(symbol, name);
+        }
+    }
+
+    /// Whether something is wanted of a symbol that is not the event's.
+    pub(crate) fn is_away(&self) -> bool {
+        (self.strategies.as_ref()).is_some_and(Strategies::is_away)
+    }
+
+    /// Takes that out, all of one such symbol.
+    pub(crate) fn take_away(&mut self, intents: &mut Intents) -> Option<u32> {
+        self.strategies.as_mut()?.take_away(intents)
+    }
+
+    /// Says what the decisions on the symbol at this place saw.
+    pub(crate) fn say_features(
+        &self,
+        place: usize,
+        view: &View,
+        out: &mut Outbox,
+        intents: &Intents,
+    ) {
+        if let Some(features) = &self.features {
+            features.say(place, view, out, intents);
+        }
+    }
+
+    /// Saves what is of several symbols.
+    pub(crate) fn save_joint(&self, out: &mut StateWriter<'_>) {
+        if let Some(strategies) = &self.strategies {
+            strategies.save_pairs(out);
+        }
+    }
+
+    /// Loads that, as far as it is of a symbol to keep.
+    pub(crate) fn load_joint(
+        &mut self,
+        from: &mut StateReader<'_>,
+        keep: &impl Fn(u32) -> bool,
+    ) -> Result<(), StateError> {
+        match &mut self.strategies {
+            Some(strategies) => strategies.load_pairs(from, keep),
+            None => Ok(()),
         }
     }
 

@@ -437,6 +437,57 @@ impl Suites {
         }
     }
 
+    /// The name of a symbol that the settings have in a group is said, for the first time.
+    #[cold]
+    pub fn on_member(&mut self, symbol: u32, name: [u8; 8]) {
+        if let Some(beside) = &mut self.beside {
+            beside.on_member(symbol, name);
+        }
+    }
+
+    /// Whether something is wanted at the event of a symbol that is not the event's. Nothing is where
+    /// nothing is wanted of the event's.
+    #[inline]
+    pub fn is_away(&self) -> bool {
+        (self.beside.as_ref()).is_some_and(|beside| beside.is_away())
+    }
+
+    /// Takes that out into `intents`, which are empty: all of one such symbol, whose number it returns.
+    /// [`Suites::settle`] is to be called for it, and then [`Suites::say_away`].
+    pub fn take_away(&mut self, intents: &mut Intents) -> Option<u32> {
+        self.beside.as_mut()?.take_away(intents)
+    }
+
+    /// Says what the decision on a symbol saw that is not the event's; `out` is put at it.
+    pub fn say_away(&mut self, symbol: u32, out: &mut Outbox, intents: &Intents) {
+        let place = self.places[symbol as usize];
+        if let Some(beside) = &self.beside
+            && place != 0
+        {
+            let view = self.symbol_now(place).view;
+            beside.say_features(place as usize - 1, &view, out, intents);
+        }
+    }
+
+    /// Saves what is of several symbols.
+    pub fn save_joint(&self, out: &mut StateWriter<'_>) {
+        if let Some(beside) = &self.beside {
+            beside.save_joint(out);
+        }
+    }
+
+    /// Loads that, as far as it is of a symbol to keep.
+    pub fn load_joint(
+        &mut self,
+        from: &mut StateReader<'_>,
+        keep: impl Fn(u32) -> bool,
+    ) -> Result<(), StateError> {
+        match &mut self.beside {
+            Some(beside) => beside.load_joint(from, &keep),
+            None => Ok(()),
+        }
+    }
+
     /// Messages are lost for good: every symbol is stale until an event of it says otherwise, so
     /// that no hold time ends in an alert on a quote that may be wrong.
     #[cold]

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `source` (where packets come from), `link` (Ethernet to UDP), `moldudp64`,
 //! `iextp`, `mdp3`, `pitch`, `transport` and `arbiter` (sequence numbers, lines A and B), `retransmit` (when to
-//! ask for what no line brought), `glimpse` (snapshots for what nobody has any more), `protocol` (messages to events), `reader`
+//! ask for what no line brought), `glimpse` (snapshots for what nobody has any more), `protocol` (messages to events), `groups` (symbols that are on one shard together), `reader`
 //! (all of it together, into the shards' rings), `quarantine` (what was refused), `inspect` (what a
 //! capture holds), `again` (messages as they came, into a capture once more), `dbn_writer` (events into a
 //! DBN file).
@@ -14,6 +14,7 @@ pub mod again;
 pub mod arbiter;
 pub mod dbn_writer;
 pub mod glimpse;
+pub mod groups;
 pub mod iextp;
 pub mod inspect;
 pub mod link;

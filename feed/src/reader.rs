@@ -21,6 +21,7 @@ use bus::{Anomalies, Anomaly, Ts};
 
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
 use crate::glimpse::Link;
+use crate::groups::Groups;
 use crate::moldudp64::{Blocks, Header, SessionId};
 use crate::protocol::{Itch, Protocol};
 use crate::quarantine::{Quarantine, QuarantineStats};
@@ -32,6 +33,7 @@ mod heal;
 mod intake;
 mod stage;
 
+pub use crate::groups::shard_of;
 use heal::Heal;
 pub use heal::{HealRule, HealStats, Healed};
 use intake::{Intake, Numbered, Run};
@@ -52,13 +54,6 @@ const TURN_MESSAGES: u64 = 64;
 /// A turn ends after this many packets, whatever is in them, unless the caller wants fewer.
 const TURN_PACKETS_MAX: usize = 32;
 
-/// The shard of a symbol. Feeds number symbols from 1 on, so that taking turns spreads both a
-/// feed's busy names and its alphabet.
-#[inline]
-pub const fn shard_of(symbol: u32, shards: usize) -> usize {
-    symbol as usize % shards
-}
-
 /// What a reader is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaderConfig {
@@ -75,6 +70,8 @@ pub struct ReaderConfig {
     pub idle_after_ns: i64,
     /// Only these symbols are pushed, all if `None`. Names as people write them, without padding.
     pub symbols: Option<BTreeSet<String>>,
+    /// Symbols that are on one shard together, and what is known of them from before.
+    pub groups: Groups,
     /// The input ends before the first event after this time.
     pub until: Option<Ts>,
     /// For each shard the last `seq` that it has already. Shorter than the shards: 0 for the rest.
@@ -108,6 +105,7 @@ impl ReaderConfig {
             max_future_ns: 5_000_000_000,
             idle_after_ns: 0,
             symbols: None,
+            groups: Groups::default(),
             until: None,
             resume_after: Vec::new(),
             after_stop: None,

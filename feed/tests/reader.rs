@@ -11,6 +11,7 @@ use bus::soupbintcp::Login;
 use bus::{Anomaly, Event, Flags, Kind, Price, Qty, Side, Ts};
 use feed::arbiter::RecoveryRule;
 use feed::glimpse::{self, AskSnapshots, Snapshot, Table};
+use feed::groups::Groups;
 use feed::moldudp64::{END_OF_SESSION, Header, SessionId};
 use feed::protocol::{Itch, Protocol};
 use feed::reader::{
@@ -1182,4 +1183,66 @@ fn no_more_is_kept_than_there_is_room_for_and_nobody_is_asked_for_ever() {
     assert!(last.contains("away; nobody is asked any more"), "{last}");
     drop(reader);
     server.join().unwrap();
+}
+
+#[test]
+fn a_group_is_on_one_shard_and_what_has_no_name_goes_nowhere() {
+    // Executions and deletes say no name; symbol 7 is added late, and 3 is in no group.
+    let messages = [
+        message(b'D', 1_000, 7),
+        message(b'R', 2_000, 2),
+        message(b'R', 3_000, 3),
+        message(b'R', 4_000, 5),
+        message(b'A', 5_000, 7),
+        message(b'D', 6_000, 7),
+        message(b'D', 7_000, 2),
+        message(b'D', 8_000, 5),
+        message(b'D', 9_000, 3),
+        message(b'D', 10_000, 4),
+    ];
+    let names = |names: [&str; 2]| names.map(String::from).to_vec();
+    let all = [names(["S5", "S2"]), names(["S7", "S9"])];
+    let groups = Groups::new(all.iter().map(Vec::as_slice));
+    let of_shard = |events: &[Event]| -> Vec<(u32, u64)> {
+        let own = events.iter().filter(|event| !event.kind.is_for_all());
+        own.map(|event| (event.symbol, event.seq)).collect()
+    };
+    let mut all_seen = Vec::new();
+    for shards in 1..5 {
+        let config = ReaderConfig {
+            groups: groups.clone(),
+            ..config()
+        };
+        let (events, _) = read_with(packets(&messages, 0, 3), config, shards, 1 << 10);
+        let mut seen = Vec::new();
+        for (shard, events) in events.iter().enumerate() {
+            for (symbol, seq) in of_shard(events) {
+                let home = match symbol {
+                    2 | 5 => 0,
+                    7 => 1 % shards,
+                    _ => symbol as usize % shards,
+                };
+                assert_eq!(shard, home, "symbol {symbol} of {shards} shards");
+                seen.push((seq, symbol));
+            }
+        }
+        seen.sort_unstable();
+        let symbols: Vec<u32> = seen.iter().map(|(_, symbol)| *symbol).collect();
+        // Where a name is first met in an add, the reader says it before.
+        assert_eq!(symbols, [2, 3, 5, 7, 7, 7, 2, 5, 3]);
+        all_seen.push(seen);
+    }
+    assert!(all_seen.iter().all(|seen| *seen == all_seen[0]));
+    // What was known before a live run went on needs no name.
+    let mut known = groups;
+    known.bind(7, *b"S7      ");
+    known.is_apart(4);
+    let config = ReaderConfig {
+        groups: known,
+        ..config()
+    };
+    let (events, _) = read_with(packets(&messages, 0, 3), config, 2, 1 << 10);
+    let counts = events.iter().map(|events| of_shard(events).len());
+    assert_eq!(counts.collect::<Vec<_>>(), [5, 6]);
+    assert_eq!(of_shard(&events[1])[0].0, 7);
 }

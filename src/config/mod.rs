@@ -5,6 +5,7 @@
 
 mod features;
 mod fix;
+mod groups;
 mod log;
 mod market;
 mod models;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use features::{Feature, Features, Take};
 pub use fix::{Fix, FixVersion, Opening, Reset};
+pub use groups::{Group, GroupConfigs};
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{
     AggregateName, Book, Check, Depth, Eligible, Measure, Momentum, Regime, Rule, RuleSide,
@@ -77,6 +79,9 @@ pub struct Config {
     /// Regimes by models, by name; the order of their names is their number.
     #[serde(skip_serializing_if = "Regimes::is_empty")]
     pub regimes: Regimes,
+    /// Symbols that are on one shard, by the group's name.
+    #[serde(skip_serializing_if = "GroupConfigs::is_empty")]
+    pub groups: GroupConfigs,
     /// The momentum strategy.
     pub momentum: Momentum,
     /// Conditions by name, and what follows of them; the order of their names is their number.
@@ -229,7 +234,8 @@ impl Config {
         self.regimes.check()?;
         self.monitors.check()?;
         self.patterns.configs()?;
-        self.strategies.check(&self.rules)?;
+        self.groups.check()?;
+        self.strategies.check(&self.rules, &self.groups)?;
         self.features.configs(self)?;
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
@@ -254,6 +260,13 @@ impl Config {
                     .into(),
             );
         }
+        if self.risk.session.is_some() && !self.groups.is_empty() && self.run.shards > 1 {
+            return Err(
+                "risk.session: a session's limits count symbols by their numbers, which groups \
+                 move to other sessions: with groups, want run.shards = 1"
+                    .into(),
+            );
+        }
         self.host.check()?;
         self.source.check()?;
         self.orders
@@ -270,6 +283,7 @@ impl Config {
             regimes: self.regimes.clone(),
             monitors: self.monitors.clone(),
             patterns: self.patterns.clone(),
+            groups: self.groups.clone(),
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
             strategies: self.strategies.clone(),
@@ -694,6 +708,51 @@ mod tests {
             let said = error(&format!("[strategies.{name}]\n{text}"));
             assert!(said.contains(want), "{said}");
         }
+    }
+
+    #[test]
+    fn a_group_has_two_at_least_and_a_pair_is_of_one_group() {
+        assert!(!Config::default().decisive().contains("groups"));
+        let group = "[groups.g]\nsymbols = [\"aapl\", \"MSFT\"]\n";
+        let pair = "[strategies.p]\nkind = \"pairs\"\nlegs = [\"AAPL\", \"msft\"]\n";
+        let config = Config::parse(&format!("{group}{pair}"), Path::new("t.toml")).unwrap();
+        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
+        assert_eq!(again, config);
+        assert!(config.decisive().contains("[groups.g]"));
+        assert_eq!(config.groups.0["g"].symbols, ["AAPL", "MSFT"]);
+        for (text, want) in [
+            (
+                "symbols = []\n",
+                "groups.a.symbols: 0 symbols, want two at least",
+            ),
+            (
+                "symbols = [\"A\"]\n",
+                "groups.a.symbols: 1 symbols, want two",
+            ),
+            ("symbols = [\"A\", \"a\"]\n", "`A` is there twice"),
+            (
+                "symbols = [\"A\", \"B\"]\n[groups.b]\nsymbols = [\"C\", \"B\"]\n",
+                "groups.b.symbols: `B` is in group `a` too",
+            ),
+            (
+                "symbols = [\"A\", \"BINANCE:X\"]\n",
+                "want one to eight letters",
+            ),
+            ("symbls = [\"A\", \"B\"]\n", "did you mean `symbols`?"),
+        ] {
+            let said = error(&format!("[groups.a]\n{text}"));
+            assert!(said.contains(want), "{said}");
+        }
+        let said = error(pair);
+        assert!(
+            said.contains("strategies.p.legs: no group has both `AAPL` and `MSFT`"),
+            "{said}"
+        );
+        let said = error(&format!("{group}{pair}leave = 3.0\n"));
+        assert!(said.contains("strategy p: enter 2 and leave 3"), "{said}");
+        let session = "[risk.session]\nopen_orders_max = 5\n[run]\nshards = 2\n";
+        let said = error(&format!("{group}{session}"));
+        assert!(said.contains("risk.session: a session's limits"), "{said}");
     }
 
     #[test]

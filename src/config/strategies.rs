@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use analytics::strategies::{
-    QueueImbalance, SpreadCapture, StrategyConfig, StrategyKind, VwapReversion,
+    Pairs, QueueImbalance, SpreadCapture, StrategyConfig, StrategyKind, VwapReversion,
 };
 use analytics::{Bps, Touch};
 use bus::{Price, Qty};
+use feed::groups::padded;
 use serde::{Deserialize, Serialize};
 
+use super::GroupConfigs;
 use super::market::{RuleTouch, Rules};
 use super::units::{Ratio, Span};
 
@@ -21,6 +23,41 @@ pub struct Strategies(pub BTreeMap<String, Strategy>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Strategy {
+    /// Trades the ratio of two symbols' prices against its own mean.
+    Pairs {
+        /// The symbols, which one group has.
+        legs: [String; 2],
+        /// How many hundredths the first moves with one of the second.
+        #[serde(default = "even")]
+        hedge: f64,
+        /// How often the ratio is sampled.
+        #[serde(default = "one_second")]
+        period: Span,
+        /// A sample weighs half of one that is so much later.
+        #[serde(default = "five_minutes")]
+        half_life: Span,
+        /// In from this z-score on ...
+        #[serde(default = "enter_z")]
+        enter: f64,
+        /// ... and out from this one on.
+        #[serde(default = "leave_z")]
+        leave: f64,
+        /// Not before so many samples.
+        #[serde(default = "sixty")]
+        samples_min: u32,
+        /// A symbol that said nothing for longer is waited for.
+        #[serde(default = "five_seconds")]
+        fresh: Span,
+        #[allow(missing_docs)]
+        #[serde(default)]
+        touch: RuleTouch,
+        /// Shares of an order in the first and in the second.
+        #[serde(default = "hundreds")]
+        qty: [u32; 2],
+        #[allow(missing_docs)]
+        #[serde(default = "five_seconds")]
+        cooldown: Span,
+    },
     /// Leans to the side with more at the best price.
     QueueImbalance {
         /// From this imbalance on, 0 to 1 ...
@@ -133,6 +170,30 @@ fn leave_ratio() -> Ratio {
     Ratio(500)
 }
 
+fn even() -> f64 {
+    1.0
+}
+
+fn five_minutes() -> Span {
+    Span(300_000_000_000)
+}
+
+fn enter_z() -> f64 {
+    2.0
+}
+
+fn leave_z() -> f64 {
+    0.5
+}
+
+fn sixty() -> u32 {
+    60
+}
+
+fn hundreds() -> [u32; 2] {
+    [100, 100]
+}
+
 fn hundred() -> u32 {
     100
 }
@@ -144,6 +205,32 @@ fn five_seconds() -> Span {
 impl Strategy {
     fn config(&self, name: &str) -> StrategyConfig {
         let (kind, touch, qty, cooldown) = match *self {
+            Strategy::Pairs {
+                ref legs,
+                hedge,
+                period,
+                half_life,
+                enter,
+                leave,
+                samples_min,
+                fresh,
+                touch,
+                qty: [qty, other_qty],
+                cooldown,
+            } => {
+                let kind = StrategyKind::Pairs(Pairs {
+                    legs: [0, 1].map(|leg| padded(&legs[leg].to_ascii_uppercase())),
+                    hedge,
+                    period_ns: period.0,
+                    half_life_ns: half_life.0,
+                    enter,
+                    leave,
+                    samples_min,
+                    fresh_ns: fresh.0,
+                    other_qty: Qty(i64::from(other_qty)),
+                });
+                (kind, touch, qty, cooldown)
+            }
             Strategy::QueueImbalance {
                 enter,
                 leave,
@@ -210,8 +297,8 @@ impl Strategies {
     }
 
     /// Names stand for orders of one strategy, or of one rule.
-    pub(super) fn check(&self, rules: &Rules) -> Result<(), String> {
-        for name in self.0.keys() {
+    pub(super) fn check(&self, rules: &Rules, groups: &GroupConfigs) -> Result<(), String> {
+        for (name, strategy) in &self.0 {
             if name.is_empty() {
                 return Err("strategies: a strategy without a name".into());
             }
@@ -222,6 +309,15 @@ impl Strategies {
             }
             if rules.0.contains_key(name) {
                 return Err(format!("strategies.{name}: there is a rule of this name"));
+            }
+            if let Strategy::Pairs { legs, .. } = strategy {
+                let [one, other] = [&legs[0], &legs[1]].map(|leg| leg.to_ascii_uppercase());
+                if !groups.has(&one, &other) {
+                    return Err(format!(
+                        "strategies.{name}.legs: no group has both `{one}` and `{other}`; want \
+                         [groups.NAME] with them among its symbols"
+                    ));
+                }
             }
         }
         Ok(())

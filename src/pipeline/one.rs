@@ -44,12 +44,14 @@ impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, 
         let mut ended = Ended::default();
         let mut shards: Vec<Option<Running<'_, G>>> = Vec::with_capacity(ends.len());
         let mut resume_after = Vec::with_capacity(ends.len());
+        let mut groups = run.job.config.groups.groups();
         let mut last_ts = Ts::MIN;
         for (index, ends) in ends.into_iter().enumerate() {
             match open_shard(run, index, cpu, ends, &ready, &wrap) {
                 Ok(shard) => {
                     resume_after.push(shard.last_seq());
                     last_ts = last_ts.max(shard.last_ts());
+                    groups.learn(shard.groups());
                     shards.push(Some(shard));
                 }
                 Err(error) => {
@@ -76,6 +78,7 @@ impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, 
                 source,
                 starts,
                 resume_after,
+                groups,
                 last_ts,
             ));
         } else {

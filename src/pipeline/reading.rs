@@ -7,6 +7,7 @@ use bus::Ts;
 use bus::clock::Clock;
 use bus::ring::Sender;
 use feed::arbiter::RecoveryRule;
+use feed::groups::Groups;
 use feed::protocol::Protocol;
 use feed::reader::{ReadError, Reader, ReaderConfig, Turned};
 use feed::source::Pace;
@@ -53,6 +54,7 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         source: S,
         starts: Vec<Starts>,
         resume_after: Vec<u64>,
+        groups: Groups,
         last_ts: Ts,
     ) -> Reading<'a, S, P> {
         let (senders, stamps): (Vec<Sender>, Vec<Sender<Stamp>>) = starts.into_iter().unzip();
@@ -63,7 +65,7 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         // What came before a run goes on is lost, and how much that is nobody knows, unless its server does.
         let is_whole = run.job.goes_on.as_ref().is_some_and(|on| !on.is_stale);
         let is_stale = run.job.is_live && run.job.resume && !is_whole;
-        let config = reader_config(run.job, resume_after, last_ts);
+        let config = reader_config(run.job, resume_after, groups, last_ts);
         Reading {
             run: *run,
             last_seq: vec![0; stamps.len()],
@@ -199,6 +201,8 @@ pub(super) struct ReaderThread<'a, S> {
     pub(super) starts: Vec<Starts>,
     /// By shard: the last event that its log has.
     pub(super) resume_after: Vec<u64>,
+    /// What the shards know of the groups' symbols.
+    pub(super) groups: Groups,
     pub(super) last_ts: Ts,
 }
 
@@ -209,9 +213,18 @@ impl<S: Timed> Typed for ReaderThread<'_, S> {
             source,
             starts,
             resume_after,
+            groups,
             last_ts,
         } = self;
-        let mut reading = Reading::new(&run, protocol, source, starts, resume_after, last_ts);
+        let mut reading = Reading::new(
+            &run,
+            protocol,
+            source,
+            starts,
+            resume_after,
+            groups,
+            last_ts,
+        );
         let shared = reading.run.shared;
         let cpu = shared.cpus[0];
         let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
@@ -259,6 +272,7 @@ pub fn reader_of(
     reader.idle_after_ns = config.time.idle_after.0;
     reader.symbols = (!symbols.is_empty()).then(|| symbols.iter().cloned().collect());
     reader.until = until;
+    reader.groups = config.groups.groups();
     reader.gaps.wait_ns = gaps.wait.0;
     reader.gaps.reorder_max = gaps.reorder_packets;
     reader.gaps.hold_packets = gaps.hold_packets as usize;
@@ -267,7 +281,12 @@ pub fn reader_of(
     reader
 }
 
-fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderConfig {
+fn reader_config(
+    job: &Job<'_>,
+    resume_after: Vec<u64>,
+    groups: Groups,
+    last_ts: Ts,
+) -> ReaderConfig {
     let config = job.config;
     let midnight = job.day.midnight;
     let mut reader = reader_of(config, midnight, job.symbols, job.until, job.is_live);
@@ -275,6 +294,8 @@ fn reader_config(job: &Job<'_>, resume_after: Vec<u64>, last_ts: Ts) -> ReaderCo
     if job.is_live && job.resume {
         let last_seq = resume_after.iter().copied().max().unwrap_or(0);
         reader.after_stop = Some((last_seq, last_ts.max(job.day.midnight)));
+        // The input does not say again what it called them.
+        reader.groups = groups;
     } else {
         reader.resume_after = resume_after;
     }

@@ -10,6 +10,7 @@ use bus::disk::{self, Disk, RealDisk};
 use bus::log::{End, Log, LogConfig, LogError, LogReader};
 use bus::oms::{Encoder, FixConfig, Gateway, NewOrder, OrderId, Several};
 use bus::{Price, Qty, Side, Ts};
+use feed::groups::Groups;
 
 use super::orders::{Orders, Outlet};
 use super::{Ended, Ends, Job, Run, hash_of};
@@ -26,6 +27,8 @@ pub(super) struct Ready {
     pub(super) backend: String,
     pub(super) remarks: Vec<String>,
     pub(super) events: u64,
+    /// What it knows of the groups' symbols.
+    pub(super) groups: Groups,
 }
 
 /// A shard as it runs.
@@ -265,6 +268,7 @@ pub(super) fn open_shard<'a, G: Gateway>(
         backend,
         remarks,
         events,
+        groups: shard.groups().clone(),
     });
     Ok(shard)
 }

@@ -7,11 +7,14 @@
 //!    └──────────────────────────────────────────┘
 //! ```
 //!
-//! A strategy looks at the view of one symbol and says on which side it wants to be; what follows of
+//! A pair is of two symbols, and has its own state (`pairs`).
+//!
+//! Another strategy looks at the view of one symbol and says on which side it wants to be; what follows of
 //! that is the same for all: one order each time it comes in, none while the symbol does not trade or has
 //! no sound quote, none within `cooldown`. One that quotes both sides (`spread_capture`) hears what becomes of its
 //! orders instead, and has no side to be on.
 
+mod pairs;
 mod queue_imbalance;
 mod spread_capture;
 mod vwap_reversion;
@@ -24,6 +27,9 @@ use crate::intent::{Intent, Intents};
 use crate::rule::Touch;
 use crate::view::View;
 
+use pairs::Pair;
+
+pub use pairs::Pairs;
 pub use queue_imbalance::QueueImbalance;
 use spread_capture::Maker;
 pub use spread_capture::SpreadCapture;
@@ -53,6 +59,7 @@ pub enum Look {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub enum StrategyKind {
+    Pairs(Pairs),
     QueueImbalance(QueueImbalance),
     VwapReversion(VwapReversion),
     SpreadCapture(SpreadCapture),
@@ -61,6 +68,8 @@ pub enum StrategyKind {
 impl StrategyKind {
     fn look(&self, view: &View) -> Look {
         match self {
+            // Looks at two.
+            StrategyKind::Pairs(_) => Look::Stay,
             StrategyKind::QueueImbalance(strategy) => strategy.look(view),
             StrategyKind::VwapReversion(strategy) => strategy.look(view),
             StrategyKind::SpreadCapture(_) => Look::Stay,
@@ -69,6 +78,7 @@ impl StrategyKind {
 
     fn problem(&self) -> Option<String> {
         match self {
+            StrategyKind::Pairs(pairs) => pairs.problem(),
             StrategyKind::QueueImbalance(strategy) => strategy.problem(),
             StrategyKind::VwapReversion(strategy) => strategy.problem(),
             StrategyKind::SpreadCapture(strategy) => strategy.problem(),
@@ -142,6 +152,10 @@ pub(crate) struct Strategies {
     /// The same, where any strategy quotes; else none.
     makers: Vec<Maker>,
     quotes: bool,
+    /// Those of two symbols, and their places among the strategies.
+    pairs: Vec<(usize, Pair)>,
+    /// What they want of a symbol that is not the event's.
+    away: Vec<(u32, Intent)>,
 }
 
 impl Strategies {
@@ -165,7 +179,67 @@ impl Strategies {
                 0
             }),
             quotes,
+            pairs: (configs.iter().enumerate())
+                .filter_map(|(index, config)| match config.kind {
+                    StrategyKind::Pairs(settings) => Some((index, Pair::new(settings))),
+                    StrategyKind::QueueImbalance(_)
+                    | StrategyKind::VwapReversion(_)
+                    | StrategyKind::SpreadCapture(_) => None,
+                })
+                .collect(),
+            away: Vec::with_capacity(configs.len()),
         }
+    }
+
+    /// The name of a symbol of a group is said.
+    #[cold]
+    pub(crate) fn on_member(&mut self, symbol: u32, name: [u8; 8]) {
+        for (_, pair) in &mut self.pairs {
+            pair.on_member(symbol, name);
+        }
+    }
+
+    /// Messages of all symbols are lost.
+    #[cold]
+    pub(crate) fn on_gap(&mut self) {
+        for (_, pair) in &mut self.pairs {
+            pair.on_gap();
+        }
+    }
+
+    /// Takes out what is wanted of a symbol that is not the event's: all of one such symbol.
+    #[cold]
+    pub(crate) fn take_away(&mut self, intents: &mut Intents) -> Option<u32> {
+        let (symbol, _) = *self.away.first()?;
+        self.away.retain(|(other, intent)| {
+            if *other == symbol {
+                intents.push(*intent);
+            }
+            *other != symbol
+        });
+        Some(symbol)
+    }
+
+    /// Whether anything of that is left.
+    pub(crate) fn is_away(&self) -> bool {
+        !self.away.is_empty()
+    }
+
+    /// Saves what is of two symbols.
+    pub(crate) fn save_pairs(&self, out: &mut StateWriter<'_>) {
+        for (_, pair) in &self.pairs {
+            pair.save(out);
+        }
+    }
+
+    /// Loads that, as far as it is of a symbol to keep.
+    pub(crate) fn load_pairs(
+        &mut self,
+        from: &mut StateReader<'_>,
+        keep: &impl Fn(u32) -> bool,
+    ) -> Result<(), StateError> {
+        let mut pairs = self.pairs.iter_mut();
+        pairs.try_for_each(|(_, pair)| pair.load(from, keep))
     }
 
     /// What a symbol takes once it has appeared, in bytes.
@@ -186,7 +260,22 @@ impl Strategies {
 
     /// Something happened to the symbol at this place.
     #[inline]
-    pub(crate) fn on_event(&mut self, place: usize, ts: Ts, view: &View, intents: &mut Intents) {
+    pub(crate) fn on_event(
+        &mut self,
+        place: usize,
+        symbol: u32,
+        ts: Ts,
+        view: &View,
+        intents: &mut Intents,
+    ) {
+        for (index, pair) in &mut self.pairs {
+            let rule = self.rule_first + *index as u8;
+            let wants = pair.on_event(&self.configs[*index], rule, symbol, ts, view);
+            if let Some((own, away)) = wants {
+                intents.push(own);
+                self.away.push(away);
+            }
+        }
         if !view.is_tradable() {
             return;
         }
@@ -248,12 +337,7 @@ impl Strategies {
     pub(crate) fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         for _ in 0..self.configs.len() {
             let rest_until = Ts(from.i64()?);
-            let side = match from.u8()? {
-                0 => Side::None,
-                1 => Side::Buy,
-                2 => Side::Sell,
-                other => return Err(from.error(format_args!("a side, found {other}"))),
-            };
+            let side = side(from)?;
             self.states.push(State { rest_until, side });
         }
         if self.quotes {
@@ -262,6 +346,15 @@ impl Strategies {
             }
         }
         Ok(())
+    }
+}
+
+fn side(from: &mut StateReader<'_>) -> Result<Side, StateError> {
+    match from.u8()? {
+        0 => Ok(Side::None),
+        1 => Ok(Side::Buy),
+        2 => Ok(Side::Sell),
+        other => Err(from.error(format_args!("a side, found {other}"))),
     }
 }
 

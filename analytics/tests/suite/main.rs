@@ -8,6 +8,7 @@ mod features;
 mod flood;
 mod momentum;
 mod monitors;
+mod pairs;
 mod reference;
 mod regime;
 mod risk;

@@ -7,8 +7,9 @@ use bus::ring::Sender;
 use bus::{Anomalies, Anomaly, Event, Flags, Kind, Qty, Ts};
 
 use super::stage::Stage;
-use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, PassOver, ReaderConfig, SHARDS_MAX, shard_of};
+use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, PassOver, ReaderConfig, SHARDS_MAX};
 use crate::arbiter::Gap;
+use crate::groups::{Groups, padded};
 use crate::moldudp64::{Blocks, SessionId};
 use crate::protocol::{Fault, Notes, Protocol};
 use crate::quarantine::{Item, Quarantine, Refused};
@@ -70,6 +71,7 @@ pub(super) struct Intake<P> {
     /// Stands in [`Route::shard`] for symbols that were not asked for: one past the last shard.
     nowhere: u8,
     symbols: Option<BTreeSet<[u8; 8]>>,
+    groups: Groups,
     pub(super) times: Times,
     pub(super) seq: u64,
     pub(super) messages: u64,
@@ -258,11 +260,15 @@ impl<P: Protocol> Intake<P> {
         );
         let is_filtered = config.symbols.is_some();
         let nowhere = shards as u8;
+        let groups = &config.groups;
+        // What has no name yet may be of a group. Number 0 is no symbol, and has none.
+        let may_be_of_a_group =
+            |symbol| !groups.is_none() && !groups.is_named(symbol) && symbol != 0;
         let route = |symbol| Route {
-            shard: if is_filtered {
+            shard: if is_filtered || may_be_of_a_group(symbol) {
                 nowhere
             } else {
-                shard_of(symbol, shards) as u8
+                groups.shard_of(symbol, shards) as u8
             },
             known: 0,
         };
@@ -270,6 +276,7 @@ impl<P: Protocol> Intake<P> {
             protocol,
             nowhere,
             stage: Stage::new(rings, &config.resume_after),
+            groups: groups.clone(),
             routes: (0..SYMBOLS as u32).map(route).collect(),
             symbols: config
                 .symbols
@@ -552,8 +559,9 @@ impl<P: Protocol> Intake<P> {
     pub(super) fn learn(&mut self, symbol: u32, name: u64) {
         let symbols = self.symbols.as_ref();
         let is_asked_for = symbols.is_none_or(|names| names.contains(&name.to_be_bytes()));
+        self.groups.bind(symbol, name.to_be_bytes());
         let shard = if is_asked_for {
-            shard_of(symbol, self.stage.shards()) as u8
+            self.groups.shard_of(symbol, self.stage.shards()) as u8
         } else {
             self.nowhere
         };
@@ -990,13 +998,4 @@ fn decode_last<P: Protocol>(
     event: &mut Event,
 ) -> Result<Notes, Fault> {
     protocol.decode(message, event)
-}
-
-/// A name as ITCH sends it.
-fn padded(name: &str) -> [u8; 8] {
-    let mut bytes = [b' '; 8];
-    for (byte, letter) in bytes.iter_mut().zip(name.bytes()) {
-        *byte = letter;
-    }
-    bytes
 }

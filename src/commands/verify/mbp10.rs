@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use book::Books;
 use bus::log::Record;
 use bus::{Event, Flags, Kind, Level, Price, Qty, Side, Ts};
+use feed::groups::Groups;
 use feed::moldudp64::Blocks;
 use feed::protocol::Wire;
-use feed::reader::shard_of;
 use feed::source::{Capture, CaptureOptions, Polled, Source};
 use serde_json::json;
 use tapeline::config::Config;
@@ -66,7 +66,7 @@ pub fn compare(file: &Path, pieces: &[Piece], config: &Config) -> Result<Outcome
         compared: 0,
     };
     for (index, piece) in pieces.iter().enumerate() {
-        let mut rows = Rows::open(file, &names, &walk.symbols, piece)?;
+        let mut rows = Rows::open(file, &names, &walk.symbols, piece, config)?;
         let found = walk.piece(index, piece, &mut rows)?;
         if found.is_some() {
             return Ok(walk.outcome(found));
@@ -106,6 +106,7 @@ struct Rows<'a> {
     passed: HashMap<u32, u64>,
     shard: usize,
     shards: usize,
+    groups: Groups,
     /// Those read ahead.
     waiting: HashMap<u32, VecDeque<Row>>,
     /// The latest time read so far.
@@ -120,6 +121,7 @@ impl<'a> Rows<'a> {
         names: &'a BTreeMap<String, u32>,
         symbols: &HashMap<u32, Beside>,
         piece: &Piece,
+        config: &Config,
     ) -> Result<Rows<'a>, Failure> {
         let mut capture =
             Capture::open(&[file.to_path_buf()], CaptureOptions::default()).map_err(Failure::io)?;
@@ -139,6 +141,7 @@ impl<'a> Rows<'a> {
             passed: passed.collect(),
             shard: piece.shard,
             shards: piece.shards,
+            groups: config.groups.groups(),
             waiting: HashMap::new(),
             upto: Ts::MIN,
             number: 0,
@@ -157,10 +160,12 @@ impl<'a> Rows<'a> {
                             continue;
                         };
                         self.upto = self.upto.max(row.ts);
-                        let Some(&symbol) = self.names.get(name.trim_end()) else {
+                        let name = name.trim_end();
+                        let Some(&symbol) = self.names.get(name) else {
                             continue;
                         };
-                        if shard_of(symbol, self.shards) != self.shard {
+                        let shard = self.groups.shard_of_named(symbol, name, self.shards);
+                        if shard != self.shard {
                             continue;
                         }
                         match self.passed.get_mut(&symbol).filter(|left| **left > 0) {
