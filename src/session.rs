@@ -40,14 +40,14 @@ impl TradingDay {
     }
 
     fn of(date: Date, timezone: TimeZone) -> Result<TradingDay, String> {
-        let start: Zoned = date
-            .to_datetime(Time::midnight())
-            .to_zoned(timezone.clone())
-            .map_err(|e| format!("{date} has no midnight: {e}"))?;
         // Times are ns since 1970 in 63 bits.
         if !(1970..=2261).contains(&date.year()) {
             return Err(format!("{date}: want a date from 1970 to 2261"));
         }
+        let start: Zoned = date
+            .to_datetime(Time::midnight())
+            .to_zoned(timezone.clone())
+            .map_err(|e| format!("{date} has no midnight: {e}"))?;
         Ok(TradingDay {
             date,
             midnight: Ts(start.timestamp().as_nanosecond() as i64),

@@ -173,18 +173,30 @@ fn no_time_is_below_midnight() {
     }
 }
 
+/// A file of messages behind their lengths, as four that follow each other.
+fn parts(mut bytes: &[u8]) -> [Vec<u8>; 4] {
+    let part_bytes = bytes.len() / 4 + 1;
+    let mut parts = [const { Vec::new() }; 4];
+    let mut read = 0;
+    while let [high, low, ..] = *bytes {
+        let (message, rest) = bytes.split_at(2 + usize::from(u16::from_be_bytes([high, low])));
+        parts[read / part_bytes].extend(message);
+        read += message.len();
+        bytes = rest;
+    }
+    parts
+}
+
 #[test]
 fn captures_of_several_dates_are_no_session_unless_that_is_said() {
     let folder = Folder::quick("times-dates");
     let monday = session(&folder, "XNAS.ITCH");
-    let named = |name: &str| {
-        let path = folder.join(name);
-        std::fs::copy(folder.join("session.itch"), &path).unwrap();
-        path
-    };
-    let (tuesday, undated) = (named("20260106.itch"), named("tape.itch"));
-    let also_tuesday = named("2026-01-06_b.itch");
-    let wednesday = named("20260107.itch");
+    // Each a part of it: the same twice would be no session, whatever its date.
+    let parts = parts(&std::fs::read(folder.join("session.itch")).unwrap());
+    let named = |name: &str, part: usize| folder.write(name, &parts[part]);
+    let (tuesday, undated) = (named("20260106.itch", 0), named("tape.itch", 1));
+    let also_tuesday = named("2026-01-06_b.itch", 2);
+    let wednesday = named("20260107.itch", 3);
     let (ended, run) = replay(&folder, &[&tuesday, &wednesday], "run", &[]);
     ended.expect(2).says(&[
         "20260106.itch is of 2026-01-06, and",

@@ -82,6 +82,11 @@ pub fn watch(args: &cli::Replay, condition: &str, talk: Talk, stop: &Stop) -> Re
             "which captures? `tapeline replay FILE... --break 'AAPL.spread > 50bps'`",
         ));
     }
+    if args.mode.is_some() || !args.confirm.is_empty() {
+        return Err(Failure::usage(
+            "--mode and --confirm say where orders go, and with --break none are sent",
+        ));
+    }
     super::check_regular(&args.files)?;
     if config.run.shards > 1 {
         talk.say("with --break one thread takes all symbols, in one shard");
@@ -92,6 +97,7 @@ pub fn watch(args: &cli::Replay, condition: &str, talk: Talk, stop: &Stop) -> Re
     }
     let wire = replay::wire(&mut source, &config)?;
     let day = talk.told(replay::trading_day(&args.files, &config, talk)?)?;
+    replay::check_together(&source, wire, &args.files, &config)?;
     let time = |text: &Option<String>| text.as_ref().map(|text| day.parse(text)).transpose();
     let from = time(&args.from).map_err(Failure::usage)?;
     let until = time(&args.to).map_err(Failure::usage)?;

@@ -19,7 +19,7 @@ use tapeline::session::TradingDay;
 use tapeline::tables::Events;
 use tapeline::term::count;
 
-use super::replay::{trading_day, wire};
+use super::replay::{check_together, trading_day, wire};
 use super::{Failure, Talk, slice};
 use crate::cli;
 
@@ -65,6 +65,7 @@ pub fn convert(args: &cli::Convert, talk: Talk) -> Result<(), Failure> {
         )));
     }
     let day = trading_day(&args.files, &config, talk)?;
+    check_together(&capture, wire, &args.files, &config)?;
     let job = Job {
         args,
         wire,

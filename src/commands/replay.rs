@@ -10,6 +10,7 @@ use bus::clock::{Clock, MachineClock};
 use bus::state::Versions;
 use bus::{Anomaly, Ts};
 use feed::protocol::Wire;
+use feed::source::capture::Format;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Network, Paced, Polled, Soup, Source};
 use tapeline::config::{Config, Depth, InDoubt, OrderMode, Speed, soup};
@@ -346,6 +347,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     }
     let reference = reference(&config)?;
     let inputs = inputs(&files, &source)?;
+    check_together(&source, wire, &files, &config)?;
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
     let mut manifest = manifest("replay", &config, &day, venue);
     manifest.inputs = inputs;
@@ -837,6 +839,23 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
 }
 
 pub fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
+    Capture::open(files, capture_options(files, config)).map_err(Failure::io)
+}
+
+/// Refuses files that are not of one input: what one says would be taken for what another says, or be said twice.
+pub fn check_together(
+    source: &Capture,
+    wire: Wire,
+    files: &[PathBuf],
+    config: &Config,
+) -> Result<(), Failure> {
+    check_once(files, source)?;
+    let options = capture_options(files, config);
+    let checked = source.check_together(wire, files, &options);
+    checked.map_err(Failure::usage)
+}
+
+fn capture_options(files: &[PathBuf], config: &Config) -> CaptureOptions {
     let ports = (!config.source.ports.is_empty()).then(|| config.source.ports.clone());
     // At a pace, each message of an ITCH file has its own time; among several files, its own
     // place, which must be the same at any pace.
@@ -844,12 +863,11 @@ pub fn open(files: &[PathBuf], config: &Config) -> Result<Capture, Failure> {
         Speed::Max if files.len() == 1 => CaptureOptions::default().itch_messages_max,
         Speed::Max | Speed::Times(_) => 1,
     };
-    let options = CaptureOptions {
+    CaptureOptions {
         ports,
         itch_messages_max,
         ..CaptureOptions::default()
-    };
-    Capture::open(files, options).map_err(Failure::io)
+    }
 }
 
 /// The protocol of captures: the configured one, else that in which they begin.
@@ -1053,6 +1071,45 @@ fn inputs(files: &[PathBuf], source: &Capture) -> Result<Vec<Input>, Failure> {
             })
         })
         .collect()
+}
+
+/// Refuses the same content twice, except in packets, whose numbers tell what was there before, and in text in
+/// which nothing is.
+fn check_once(files: &[PathBuf], source: &Capture) -> Result<(), Failure> {
+    let mut sizes: BTreeMap<u64, Vec<&PathBuf>> = BTreeMap::new();
+    for (path, info) in files.iter().zip(source.files()) {
+        let is_once = match info.format {
+            Format::Pcap | Format::Pcapng | Format::SoupBinTcp => false,
+            Format::Binance | Format::Tardis | Format::Coinbase | Format::Bitstamp => {
+                info.start.is_some()
+            }
+            Format::Itch | Format::Lobster | Format::Dbn | Format::Quarantine => true,
+        };
+        // A file that is gone is told of where it is read.
+        if let Some(about) = std::fs::metadata(path).ok().filter(|_| is_once) {
+            sizes.entry(about.len()).or_default().push(path);
+        }
+    }
+    for alike in sizes.values().filter(|alike| alike.len() > 1) {
+        let mut known: BTreeMap<String, &Path> = BTreeMap::new();
+        for path in alike {
+            let sha256 = run_dir::sha256_file(path);
+            let (sha256, _) =
+                sha256.map_err(|e| Failure::io(format!("{}: {e}", path.display())))?;
+            let Some(other) = known.insert(sha256, path) else {
+                continue;
+            };
+            let is = match other == path.as_path() {
+                true => "named twice".to_string(),
+                false => format!("the same content as {}", other.display()),
+            };
+            return Err(Failure::usage(format!(
+                "{}: {is}, and nothing in it tells what was read before: name it once",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,6 +66,9 @@ pub fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Resul
 /// The same input, each time as that of the day after.
 fn rounds_of(plan: &Plan, rounds: u32, talk: Talk) -> Result<Vec<Leg>, Failure> {
     let day = replay::trading_day(&plan.files, &plan.config, talk)?;
+    // The last one must be a day that there is.
+    day.later(rounds.saturating_sub(1))
+        .map_err(Failure::usage)?;
     let files = plan.files.iter().map(|file| resolved(file));
     let files: Vec<PathBuf> = files.collect::<Result<_, _>>()?;
     let width = rounds.to_string().len();

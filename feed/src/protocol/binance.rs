@@ -29,7 +29,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::depth::Depth;
-use super::said::{About, BadLine, CODE_GOES_ON, Decimal, Message, Row, Said, Unit};
+use super::said::{About, BadLine, CODE_GOES_ON, Decimal, Markets, Message, Row, Said, Unit};
 use super::shown::Unfinished;
 use super::symbols::Symbols;
 use super::{Basis, Fault, Notes, Protocol, Snapshot, Told};
@@ -428,6 +428,12 @@ struct Fields<'a> {
     q: Any<'a>,
     t: Any<'a>,
     m: Any<'a>,
+    /// On the spot market only, and says nothing there.
+    #[serde(rename = "M")]
+    spot: Any<'a>,
+    /// On futures only: the kind of a trade.
+    #[serde(rename = "X")]
+    futures: Any<'a>,
 }
 
 /// A field's value, whatever it is.
@@ -679,6 +685,10 @@ impl Fields<'_> {
         }
         said.code = b'D';
         said.about = About::Book;
+        said.markets = match self.pu {
+            Any::None => Markets::SPOT,
+            _ => Markets::FUTURES,
+        };
         said.before = match self.pu {
             Any::None => first.saturating_sub(1),
             _ => self.pu.number().ok_or_else(|| lacks("pu"))?,
@@ -714,6 +724,11 @@ impl Fields<'_> {
             Side::Sell
         };
         (said.code, said.about) = (code, about);
+        said.markets = match (&self.spot, &self.futures) {
+            (Any::None, Any::None) => Markets::MAYBE_FUTURES,
+            (Any::None, _) => Markets::FUTURES,
+            _ => Markets::SPOT,
+        };
         said.rows.push(Row {
             side,
             price,

@@ -24,7 +24,7 @@ impl Itch {
     pub fn new(midnight: Ts) -> Itch {
         // Room for 48 bits of nanoseconds, so that adding them needs no check.
         assert!(
-            midnight.0.unsigned_abs() < 1 << 62,
+            midnight.0 <= i64::MAX - (1 << 48),
             "midnight is out of range"
         );
         Itch { midnight }

@@ -151,7 +151,21 @@ pub(crate) struct Said {
     pub(crate) about: About,
     /// Whether the next message is one change with this one.
     pub(crate) is_followed: bool,
+    /// On which of the venue's markets, as far as a line shows it.
+    pub(crate) markets: Markets,
     pub(crate) rows: Vec<Row>,
+}
+
+/// Markets of one venue that call different instruments by the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Markets(pub(crate) u8);
+
+impl Markets {
+    pub(crate) const SPOT: Markets = Markets(1);
+    pub(crate) const FUTURES: Markets = Markets(2);
+    /// It lacks what lines of the spot market have, which somebody may have left out.
+    pub(crate) const MAYBE_FUTURES: Markets = Markets(4);
+    const BOTH: u8 = 3;
 }
 
 /// What a line is about, as far as its instrument must be known for it.
@@ -215,6 +229,7 @@ struct Instrument {
     decimals: u8,
     has_book: bool,
     has_trades: bool,
+    markets: Markets,
 }
 
 /// The instruments of the whole input, known before its first message.
@@ -244,7 +259,25 @@ impl Instruments {
         };
         known.has_book |= said.about == About::Book;
         known.has_trades |= said.about == About::Trade;
+        known.markets.0 |= said.markets.0;
         known.decimals = known.decimals.max(said.decimals());
+    }
+
+    /// What [`Instruments::markets`] calls those of an instrument that has two.
+    pub(crate) const TWO_MARKETS: &str = "the spot market and of futures";
+
+    /// The instruments that are known to be of a market or an exchange, with that.
+    pub(crate) fn markets(&self) -> impl Iterator<Item = (&str, String)> {
+        self.known.iter().filter_map(|(name, known)| {
+            let market = match (known.venue.as_str(), known.markets.0) {
+                ("", 0) => return None,
+                ("", bits) if bits & Markets::BOTH == Markets::BOTH => Instruments::TWO_MARKETS,
+                ("", bits) if bits & Markets::SPOT.0 != 0 => "the spot market",
+                ("", _) => "futures",
+                (venue, _) => venue,
+            };
+            Some((name.as_str(), market.to_owned()))
+        })
     }
 
     /// Takes in what did not say whose it is: any of the instruments with a book.
@@ -267,6 +300,7 @@ impl Instruments {
             mine.decimals = mine.decimals.max(theirs.decimals);
             mine.has_book |= theirs.has_book;
             mine.has_trades |= theirs.has_trades;
+            mine.markets.0 |= theirs.markets.0;
         }
     }
 

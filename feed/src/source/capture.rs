@@ -76,8 +76,9 @@ pub struct Capture {
     unread: Range<usize>,
     /// What the next poll must tell before anything else.
     pending: Option<Box<Stop>>,
-    /// Those of the crypto venues' files.
+    /// Those of the crypto venues' files, together and of each.
     instruments: Arc<Instruments>,
+    own_instruments: Vec<(usize, Instruments)>,
 }
 
 enum Stop {
@@ -172,6 +173,7 @@ impl Capture {
             unread: 0..paths.len(),
             pending: None,
             instruments: Arc::default(),
+            own_instruments: Vec::new(),
         };
         for path in paths {
             let mut input = Input::open(path, options.decompress_ahead)?;
@@ -258,14 +260,30 @@ impl Capture {
         all.learn_unnamed(unnamed);
         all.name();
         self.instruments = Arc::new(all);
-        for (index, own) in own {
-            match &mut self.files[index].reader {
-                Reader::Text(text) => text.know(&own, &self.instruments),
-                Reader::Quarantine(file) => file.know(&own, &self.instruments),
+        for (index, own) in &own {
+            match &mut self.files[*index].reader {
+                Reader::Text(text) => text.know(own, &self.instruments),
+                Reader::Quarantine(file) => file.know(own, &self.instruments),
                 _ => {}
             }
         }
+        self.own_instruments = own;
         Ok(())
+    }
+
+    /// The instruments of each of the crypto venues' files.
+    pub(super) fn instruments_of_files(&self) -> impl Iterator<Item = (usize, &Instruments)> {
+        let own = self.own_instruments.iter();
+        own.map(|(file, instruments)| (*file, instruments))
+    }
+
+    /// The files of DBN.
+    pub(super) fn dbn_files(&self) -> impl Iterator<Item = (usize, &DbnFile)> {
+        let files = self.files.iter().enumerate();
+        files.filter_map(|(index, file)| match &file.reader {
+            Reader::Dbn(dbn) => Some((index, dbn)),
+            _ => None,
+        })
     }
 
     /// Instruments whose names are longer than eight letters, and what they are called instead.

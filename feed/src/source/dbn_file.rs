@@ -14,7 +14,7 @@
 //! A mapping says from which date on, and before which, a symbol has an instrument's number; dates
 //! are numbers like 20231225. Nothing here is believed before as many bytes are there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bus::Ts;
 
@@ -31,6 +31,15 @@ const PRELUDE_BYTES: usize = 8;
 /// The longest metadata that is read: some 300,000 symbols.
 const METADATA_BYTES_MAX: u32 = 64 << 20;
 
+/// The schemas whose records tell trades.
+const TRADING: [(u16, &str); 5] = [
+    (0, "mbo"),
+    (1, "mbp-1"),
+    (2, "mbp-10"),
+    (3, "tbbo"),
+    (4, "trades"),
+];
+
 const _: () = assert!(RECORD_BYTES_MAX <= PIECE_BYTES_MAX && PIECE_BYTES_MAX <= PIECE_MAX);
 
 pub(super) struct DbnFile {
@@ -39,6 +48,11 @@ pub(super) struct DbnFile {
     pub(super) dataset: String,
     /// When its data begin, by its metadata.
     pub(super) start: Option<Ts>,
+    /// When they end, which lies behind the last, by its metadata.
+    end: Option<Ts>,
+    schema: u16,
+    /// The numbers that its metadata have; none where they do not say.
+    instruments: BTreeSet<u32>,
     records_max: usize,
     /// Bytes of the records handed out last, which are skipped at the next step.
     behind: u64,
@@ -120,18 +134,28 @@ impl DbnFile {
             bytes: &bytes,
             at: 0,
         };
-        let (names, dataset, start) = metadata.read(version).map_err(|at| {
+        let file = metadata.read(version, records_max).map_err(|at| {
             let what = "DBN metadata end here, want more of them".to_string();
             ((PRELUDE_BYTES + at) as u64, what)
         })?;
-        Ok(DbnFile {
-            names,
-            dataset,
-            start,
-            records_max,
-            behind: 0,
-            is_over: false,
-        })
+        Ok(file)
+    }
+
+    /// The names of both files' schemas, where both tell trades of an instrument at one time.
+    pub(super) fn tells_trades_of(&self, other: &DbnFile) -> Option<(&'static str, &'static str)> {
+        let name = |schema| TRADING.iter().find(|(number, _)| *number == schema);
+        let ((_, own), (_, theirs)) = (name(self.schema)?, name(other.schema)?);
+        let ends = |file: &DbnFile| file.end.unwrap_or(Ts::MAX);
+        let are_known = |file: &DbnFile| file.end.is_some() && !file.instruments.is_empty();
+        // What is recorded as it comes does not know its end, and goes on in the next file.
+        if self.schema == other.schema && !(are_known(self) && are_known(other)) {
+            return None;
+        }
+        let is_one_time = self.start < Some(ends(other)) && other.start < Some(ends(self));
+        let are_shared = self.instruments.is_empty()
+            || other.instruments.is_empty()
+            || !self.instruments.is_disjoint(&other.instruments);
+        (is_one_time && are_shared).then_some((*own, *theirs))
     }
 
     /// Puts the next records into `out`, as messages behind their lengths.
@@ -235,12 +259,13 @@ impl<'a> Metadata<'a> {
         Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes")))
     }
 
-    fn read(&mut self, version: u8) -> Result<(Names, String, Option<Ts>), usize> {
+    fn read(&mut self, version: u8, records_max: usize) -> Result<DbnFile, usize> {
         let dataset = String::from_utf8_lossy(self.take(16)?);
         let dataset = dataset.trim_end_matches('\0').to_string();
-        self.take(2)?;
+        let schema = u16::from_le_bytes(self.take(2)?.try_into().expect("two bytes"));
         let start = u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes"));
-        self.take(if version == 1 { 24 } else { 16 } + 3)?;
+        let end = u64::from_le_bytes(self.take(8)?.try_into().expect("eight bytes"));
+        self.take(if version == 1 { 16 } else { 8 } + 3)?;
         let symbol_bytes = match version {
             1 => 22,
             _ => {
@@ -255,12 +280,13 @@ impl<'a> Metadata<'a> {
             let count = self.u32()? as usize;
             self.take(count.checked_mul(symbol_bytes).ok_or(self.at)?)?;
         }
-        let mut names = Names::default();
+        let (mut names, mut instruments) = (Names::default(), BTreeSet::new());
         for _ in 0..self.u32()? {
             let raw = self.take(symbol_bytes)?;
             for _ in 0..self.u32()? {
                 let (from, to) = (self.u32()?, self.u32()?);
                 let symbol = self.take(symbol_bytes)?;
+                instruments.extend(number(symbol).or(number(raw)));
                 // One of the two is the instrument's number, whichever way was asked.
                 let found = match (number(symbol), number(raw)) {
                     (Some(id), _) => short_name(raw).map(|name| (id, name)),
@@ -272,7 +298,18 @@ impl<'a> Metadata<'a> {
                 }
             }
         }
-        Ok((names, dataset, i64::try_from(start).ok().map(Ts)))
+        let time = |ns: u64| i64::try_from(ns).ok().filter(|ns| *ns > 0).map(Ts);
+        Ok(DbnFile {
+            names,
+            dataset,
+            start: i64::try_from(start).ok().map(Ts),
+            end: time(end),
+            schema,
+            instruments,
+            records_max,
+            behind: 0,
+            is_over: false,
+        })
     }
 }
 

@@ -4,7 +4,8 @@
 //! (the network), `soup` and `dial` under it (a session over TCP), `paced` (a capture at the pace at
 //! which it was taken), `sim` (for tests).
 //! Under `capture`: `input` (bytes, decompressed), `record` (what the formats share), one module
-//! per format, `lines` (where packets were sent to), `file_info` (what was met).
+//! per format, `lines` (where packets were sent to), `file_info` (what was met), `together` (what may
+//! be read as one input).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub mod soup;
 mod soup_file;
 mod text;
 mod text_file;
+mod together;
 
 pub use capture::{Capture, CaptureOptions};
 pub use multicast::{Multicast, MulticastLine, MulticastOptions};

@@ -1,0 +1,275 @@
+//! Which files may be read as one input: whose numbers and names mean the same things, and that do
+//! not tell the same things twice.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bus::{Event, Kind, Ts};
+
+use super::capture::{Capture, CaptureOptions, Format};
+use super::dbn_file::DbnFile;
+use super::{Framing, Packet, Polled, Source, SourceError};
+use crate::moldudp64::{Blocks, Header, SessionId};
+use crate::protocol::said::Instruments;
+use crate::protocol::{Itch, Protocol, Wire};
+
+/// Once all files have begun, so many packets more are looked at.
+const PACKETS_MAX: u64 = 1 << 16;
+/// So many packets of an older session, about what a newer one has spoken of, are no stray ones.
+const RETURNS_MIN: u32 = 3;
+
+/// Two of the files, by their indices, and what is wrong between them.
+pub(super) type Clash = (usize, usize, String);
+
+impl Capture {
+    /// Refuses files that cannot be of one input, as far as that shows before it is read: ITCH
+    /// sessions that use the same numbers at one time for different things, a symbol of two
+    /// markets, records that tell the same trades. What begins anew under another session's name
+    /// is one input, and so are sources that share no number. `paths` and `options` are those that
+    /// it was opened with; for ITCH the files are read until all have begun.
+    pub fn check_together(
+        &self,
+        wire: Wire,
+        paths: &[PathBuf],
+        options: &CaptureOptions,
+    ) -> Result<(), SourceError> {
+        let mut formats = self.files().iter().map(|info| info.format);
+        let mut dbn = self.dbn_files();
+        // A file without packets is one session.
+        let has_sessions =
+            paths.len() > 1 || matches!(self.files()[0].format, Format::Pcap | Format::Pcapng);
+        let clash = match wire {
+            Wire::Itch if formats.any(|format| format == Format::Quarantine) => None,
+            Wire::Itch if has_sessions => sessions(paths, options)?,
+            Wire::Itch => None,
+            Wire::Dbn => dbn_clash(&mut dbn),
+            _ => markets_clash(self.instruments_of_files()),
+        };
+        let Some((file, other, what)) = clash else {
+            return Ok(());
+        };
+        let other = match file == other {
+            true => String::new(),
+            false => format!("; the other is {}", paths[other].display()),
+        };
+        Err(SourceError {
+            path: paths[file].clone(),
+            offset_bytes: None,
+            what: format!("{what}{other}: give each a run of its own"),
+        })
+    }
+}
+
+/// Who speaks of a symbol's number.
+#[derive(Clone, Copy, Default)]
+struct Spoken {
+    /// The last source that did, counted from 1; 0 for none.
+    by: u16,
+    /// Its name, and who said it.
+    name: u64,
+    named_by: u16,
+}
+
+/// A session, or a file without any.
+struct Speaker {
+    id: Result<SessionId, u16>,
+    file: usize,
+    next: u64,
+}
+
+impl Speaker {
+    fn title(&self) -> String {
+        match self.id {
+            Ok(session) => format!("session {session}"),
+            Err(_) => "its numbers".into(),
+        }
+    }
+}
+
+/// What was said by whom.
+struct Numbers {
+    itch: Itch,
+    speakers: Vec<Speaker>,
+    symbols: Vec<Spoken>,
+    returns: u32,
+}
+
+/// Looks for two sessions of ITCH that use the same numbers at one time.
+fn sessions(paths: &[PathBuf], options: &CaptureOptions) -> Result<Option<Clash>, SourceError> {
+    let options = CaptureOptions {
+        decompress_ahead: false,
+        itch_messages_max: match paths.len() {
+            1 => options.itch_messages_max,
+            _ => 1,
+        },
+        ..options.clone()
+    };
+    let mut source = Capture::open(paths, options)?;
+    let mut numbers = Numbers {
+        itch: Itch::new(Ts(0)),
+        speakers: Vec::new(),
+        symbols: vec![Spoken::default(); 1 << 16],
+        returns: 0,
+    };
+    let mut has_begun = vec![false; paths.len()];
+    let (mut begun, mut left) = (0, PACKETS_MAX);
+    while left > 0 {
+        match source.poll() {
+            Ok(Polled::Packet(packet)) => {
+                let file = usize::from(packet.place.file);
+                if !std::mem::replace(&mut has_begun[file], true) {
+                    begun += 1;
+                }
+                if begun == paths.len() {
+                    left -= 1;
+                }
+                if let Some(clash) = numbers.hear(&packet, file) {
+                    return Ok(Some(clash));
+                }
+            }
+            Ok(Polled::Trouble(_) | Polled::Empty) => {}
+            // Whoever reads it for what is in it tells of it.
+            Ok(Polled::End) | Err(_) => break,
+        }
+    }
+    Ok(None)
+}
+
+impl Numbers {
+    fn hear(&mut self, packet: &Packet<'_>, file: usize) -> Option<Clash> {
+        let (id, blocks, first) = match packet.framing {
+            Framing::MoldUdp64 => {
+                let (header, blocks) = Header::split(packet.payload)?;
+                if header.sequence == 0 || header.message_count() == 0 {
+                    return None;
+                }
+                (Ok(header.session), blocks, Some(header.sequence))
+            }
+            Framing::LengthPrefixed => (Err(packet.place.file), packet.payload, None),
+            _ => return None,
+        };
+        let known = self.speakers.iter().position(|speaker| speaker.id == id);
+        let index = known.unwrap_or_else(|| {
+            self.speakers.push(Speaker { id, file, next: 0 });
+            self.speakers.len() - 1
+        });
+        if index >= usize::from(u16::MAX) {
+            return None;
+        }
+        let next = self.speakers[index].next;
+        // What another line brought before says nothing new.
+        let skip = first.map_or(0, |first| next.saturating_sub(first));
+        let mut returned = None;
+        let mut count = 0;
+        for message in Blocks::new(blocks) {
+            count += 1;
+            if count <= skip
+                || self
+                    .itch
+                    .decode(message, &mut Event::new(Kind::Nothing))
+                    .is_err()
+            {
+                continue;
+            }
+            let symbol = self.itch.symbol(message) as u16;
+            if symbol == 0 {
+                continue;
+            }
+            let me = index as u16 + 1;
+            let name = (message[0] == b'R')
+                .then(|| self.itch.name(message))
+                .flatten();
+            let spoken = &mut self.symbols[usize::from(symbol)];
+            if let Some(name) = name {
+                if spoken.name != 0 && spoken.name != name && spoken.named_by != me {
+                    let other = usize::from(spoken.named_by) - 1;
+                    let names = (name, spoken.name);
+                    return Some(self.clash(file, index, other, symbol, Some(names)));
+                }
+                (spoken.name, spoken.named_by) = (name, me);
+            }
+            if spoken.by > me {
+                returned = Some((usize::from(spoken.by) - 1, symbol));
+            }
+            spoken.by = me;
+        }
+        if let Some(first) = first {
+            self.speakers[index].next = next.max(first.saturating_add(count));
+        }
+        let (other, symbol) = returned?;
+        self.returns += 1;
+        (self.returns >= RETURNS_MIN).then(|| self.clash(file, index, other, symbol, None))
+    }
+
+    fn clash(
+        &self,
+        file: usize,
+        index: usize,
+        other: usize,
+        symbol: u16,
+        names: Option<(u64, u64)>,
+    ) -> Clash {
+        let (own, other) = (&self.speakers[index], &self.speakers[other]);
+        let shown = |name: u64| {
+            let bytes = name.to_be_bytes();
+            bytes.trim_ascii().escape_ascii().to_string()
+        };
+        let what = match names {
+            Some((name, before)) => format!("{} and {}", shown(name), shown(before)),
+            None => "both speak of it by turns".into(),
+        };
+        let what = format!(
+            "{} and {} count symbols and orders each for itself, and number {symbol} is in both \
+             ({what})",
+            own.title(),
+            other.title()
+        );
+        (file, other.file, what)
+    }
+}
+
+/// Looks for a symbol of two markets; `files` with the instruments of each.
+fn markets_clash<'a>(files: impl Iterator<Item = (usize, &'a Instruments)>) -> Option<Clash> {
+    let mut known: BTreeMap<&str, (usize, String)> = BTreeMap::new();
+    for (file, instruments) in files {
+        for (symbol, market) in instruments.markets() {
+            let (other, before) = known
+                .entry(symbol)
+                .or_insert_with(|| (file, market.clone()));
+            if *before != market {
+                let what = format!("{symbol} is of {market} here, want one of {before}");
+                return Some((file, *other, what));
+            }
+            if market == Instruments::TWO_MARKETS {
+                let what = format!("{symbol} is of {market} at once, want one of them");
+                return Some((file, file, what));
+            }
+        }
+    }
+    None
+}
+
+/// Looks for two files that tell the same trades, or whose instruments are numbered apart.
+fn dbn_clash(files: &mut dyn Iterator<Item = (usize, &DbnFile)>) -> Option<Clash> {
+    let mut before: Vec<(usize, &DbnFile)> = Vec::new();
+    for (index, file) in files {
+        for (other, that) in &before {
+            if file.dataset != that.dataset {
+                let (own, want) = (&file.dataset, &that.dataset);
+                let what = format!("its dataset is {own}, want {want}");
+                return Some((index, *other, what));
+            }
+            if let Some((own, theirs)) = file.tells_trades_of(that) {
+                let what = match own == theirs {
+                    true => {
+                        format!("schema {own} of a time and an instrument that are told twice")
+                    }
+                    false => format!("schema {own} tells the trades that {theirs} tells"),
+                };
+                return Some((index, *other, what));
+            }
+        }
+        before.push((index, file));
+    }
+    None
+}
