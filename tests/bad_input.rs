@@ -1171,6 +1171,7 @@ fn what_is_not_understood_is_kept_listed_and_replayed() {
         "unknown_type 1",
         "bad_packet 2",
         &format!("sequence {first} of TEST000001"),
+        &format!("{}, packet {}", file.display(), packets + 1),
     ] {
         assert!(
             listed.stdout.contains(text),
@@ -1182,6 +1183,22 @@ fn what_is_not_understood_is_kept_listed_and_replayed() {
         .expect(0)
         .json();
     assert_eq!(listed["records"].as_array().unwrap().len(), 4);
+    assert_eq!(listed["records"][0]["name"], file.to_str().unwrap());
+
+    // Its bytes are what its header says, whatever somebody says.
+    let (other, table) = (folder.join("other"), folder.join("events.parquet"));
+    tapeline(args!["replay", path, "--protocol", "iex", "-o", other])
+        .expect(2)
+        .says(&["quarantine.bin", "a quarantine of ITCH", "want one of IEX"]);
+    assert!(!other.exists(), "a run directory of nothing");
+
+    // A conversion has no quarantine, and says where the first of them is.
+    tapeline(args!["convert", file, "-o", table])
+        .expect(0)
+        .says(&[
+            "wrong with the input",
+            &format!("{}, packet {}", file.display(), packets + 1),
+        ]);
 
     // Replayed as it is, the same is refused again, and kept again.
     let date = manifest(&run)["date"].clone();

@@ -19,7 +19,7 @@ use tapeline::session::TradingDay;
 use tapeline::tables::Events;
 use tapeline::term::count;
 
-use super::replay::{check_together, trading_day, wire};
+use super::replay::{check_together, trading_day, wire, with_name};
 use super::{Failure, Talk, slice};
 use crate::cli;
 
@@ -92,6 +92,7 @@ pub fn convert(args: &cli::Convert, talk: Talk) -> Result<(), Failure> {
     let wrong = stats.anomalies.total() + stats.troubles;
     if let Some(example) = stats.examples.first() {
         let wrong = count(wrong);
+        let example = with_name(example, args.files.iter().map(|file| &**file));
         talk.say(format_args!(
             "wrong with the input, {wrong} times: {example}"
         ));

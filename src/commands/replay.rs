@@ -873,7 +873,11 @@ fn capture_options(files: &[PathBuf], config: &Config) -> CaptureOptions {
 /// The protocol of captures: the configured one, else that in which they begin.
 pub fn wire(source: &mut Capture, config: &Config) -> Result<Wire, Failure> {
     match &config.source.protocol {
-        Some(name) => Ok(Wire::named(name).expect("the configuration was checked")),
+        Some(name) => {
+            let wire = Wire::named(name).expect("the configuration was checked");
+            source.check_protocol(wire).map_err(Failure::usage)?;
+            Ok(wire)
+        }
         None => source.wire().map_err(Failure::input),
     }
 }
@@ -1227,7 +1231,9 @@ fn finish_run<S: Timed + Send>(
     for example in &mut outcome.reader.examples {
         *example = match mode {
             Mode::Live | Mode::LiveResume => example.replacen(": file 0, packet ", ": packet ", 1),
-            Mode::Replay | Mode::Resume => with_name(example, &manifest.inputs),
+            Mode::Replay | Mode::Resume => {
+                with_name(example, manifest.inputs.iter().map(|input| &*input.path))
+            }
         };
     }
     let parts = manifest.parts.clone();
@@ -1268,11 +1274,11 @@ fn what_is_left(dir: &RunDir, mode: Mode) -> String {
 }
 
 /// The reader counts its files; people know them by name.
-fn with_name(example: &str, inputs: &[Input]) -> String {
-    for (number, input) in inputs.iter().enumerate() {
+pub fn with_name<'a>(example: &str, files: impl Iterator<Item = &'a Path>) -> String {
+    for (number, path) in files.enumerate() {
         let counted = format!(": file {number}, packet ");
         if let Some((kind, rest)) = example.split_once(&counted) {
-            return format!("{kind}: {}, packet {rest}", input.path.display());
+            return format!("{kind}: {}, packet {rest}", path.display());
         }
     }
     example.to_string()
@@ -1284,18 +1290,14 @@ mod tests {
 
     #[test]
     fn places_have_the_names_of_their_files() {
-        let input = |path: &str| Input {
-            path: path.into(),
-            ..Input::default()
-        };
-        let inputs = [input("/a.pcap"), input("/b.pcap")];
+        let files = || [Path::new("/a.pcap"), Path::new("/b.pcap")].into_iter();
         assert_eq!(
             with_name(
                 "bad_packet: file 1, packet 7 at byte 40: too short",
-                &inputs
+                files()
             ),
             "bad_packet: /b.pcap, packet 7 at byte 40: too short"
         );
-        assert_eq!(with_name("something else", &inputs), "something else");
+        assert_eq!(with_name("something else", files()), "something else");
     }
 }

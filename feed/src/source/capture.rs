@@ -337,6 +337,24 @@ impl Capture {
         Ok(found.map_or(Wire::Itch, |(_, wire)| wire))
     }
 
+    /// Refuses a file that says itself that it is in another protocol: a quarantine, whose bytes
+    /// would be taken for what they are not.
+    pub fn check_protocol(&self, wire: Wire) -> Result<(), SourceError> {
+        for (file, info) in self.files.iter().zip(&self.infos) {
+            if let Reader::Quarantine(file) = &file.reader
+                && file.wire() != wire
+            {
+                let (own, want) = (file.wire().title(), wire.title());
+                return Err(SourceError {
+                    path: info.path.clone(),
+                    offset_bytes: None,
+                    what: format!("a quarantine of {own}, as its header says, want one of {want}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// What each file is, and what was met in it so far.
     pub fn files(&self) -> &[FileInfo] {
         &self.infos

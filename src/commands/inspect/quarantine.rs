@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use feed::quarantine::{Item, MAGIC, Records, Refused};
 use serde_json::json;
 use tapeline::config::Config;
+use tapeline::run_dir::RunDir;
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count};
 use tapeline::venue::Venue;
@@ -59,6 +60,12 @@ fn one(path: &Path, bytes: &[u8], config: &Config, talk: Talk) -> Result<String,
     for refused in &all {
         *kinds.entry(kind(refused)).or_default() += 1;
     }
+    // The run beside it knows the files by name.
+    let inputs = path
+        .parent()
+        .and_then(|run| RunDir::open(run).ok())
+        .map_or(Vec::new(), |(_, manifest)| manifest.inputs);
+    let names: Vec<&Path> = inputs.iter().map(|input| &*input.path).collect();
     let hex = |raw: &[u8]| raw.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let mut out = String::new();
     if talk.json {
@@ -67,6 +74,7 @@ fn one(path: &Path, bytes: &[u8], config: &Config, talk: Talk) -> Result<String,
                 "item": r.item.name(),
                 "anomaly": kind(r),
                 "file": r.place.file,
+                "name": names.get(usize::from(r.place.file)),
                 "packet": r.place.packet,
                 "offset_bytes": r.place.offset_bytes,
                 "message": r.message,
@@ -104,17 +112,30 @@ fn one(path: &Path, bytes: &[u8], config: &Config, talk: Talk) -> Result<String,
         kinds.join(", ")
     );
     for (index, refused) in all.iter().enumerate() {
-        let _ = writeln!(out, "{:>8} {}", index + 1, line(refused, &day, &hex));
+        let _ = writeln!(
+            out,
+            "{:>8} {}",
+            index + 1,
+            line(refused, &names, &day, &hex)
+        );
     }
     Ok(out)
 }
 
-fn line(refused: &Refused<'_>, day: &TradingDay, hex: &dyn Fn(&[u8]) -> String) -> String {
+fn line(
+    refused: &Refused<'_>,
+    names: &[&Path],
+    day: &TradingDay,
+    hex: &dyn Fn(&[u8]) -> String,
+) -> String {
     let place = refused.place;
+    let file = match names.get(usize::from(place.file)) {
+        Some(path) => path.display().to_string(),
+        None => format!("file {}", place.file),
+    };
     let mut text = format!(
-        "{:<7} file {}, packet {} at byte {}",
+        "{:<7} {file}, packet {} at byte {}",
         refused.item.name(),
-        place.file,
         place.packet,
         place.offset_bytes
     );
