@@ -398,8 +398,12 @@ pub struct Limits {
     /// `symbol.AAPL.position_max=500`; `none` for no limit. May be given several times.
     #[arg(long, value_name = "KEY=VALUE", requires = "reason")]
     pub set: Vec<String>,
+    /// Make the limits anew, where they are gone or damaged: as the settings have them, with all changes
+    /// of the record. A run that has them open lets no order leave until it is resumed.
+    #[arg(long, requires = "reason", conflicts_with = "set")]
+    pub remake: bool,
     /// For the record: why it is changed.
-    #[arg(long, requires = "set")]
+    #[arg(long)]
     pub reason: Option<String>,
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bus::oms::latch::{Gate, Latch, Scope, StrategyName};
+use bus::oms::limits::Key;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -296,7 +297,8 @@ fn record(beside: &Path, said: &impl Serialize) -> Result<(), String> {
 pub struct LimitChange {
     /// When, RFC 3339.
     pub at: String,
-    /// `limit`; `limit failed` where what the line before says was not done.
+    /// `limit`; `limit failed` where what the line before says was not done; `limits remade` where the
+    /// settings and the lines before were put together anew.
     pub did: String,
     /// Which: `firm.gross_max`.
     pub key: String,
@@ -334,6 +336,34 @@ impl LimitChange {
     /// Adds it to the record beside the limits, durably.
     pub fn record(&self, limits: &Path) -> Result<(), String> {
         record(limits, self)
+    }
+
+    /// All that hold, of the record beside the limits, in their order: what failed is not among them.
+    pub fn all(limits: &Path) -> Result<Vec<(Key, Option<u64>)>, String> {
+        let path = record_path(limits);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        };
+        let mut changes: Vec<LimitChange> = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let bad =
+                |what: &dyn fmt::Display| format!("{}, line {number}: {what}", path.display());
+            let said: LimitChange = serde_json::from_str(line).map_err(|error| bad(&error))?;
+            match &said.did[..] {
+                "limit" => changes.push(said),
+                // What the line before it says was not done.
+                "limit failed" => drop(changes.pop_if(|last| last.key == said.key)),
+                "limits remade" => {}
+                other => return Err(bad(&format!("want a limit's change, found `{other}`"))),
+            }
+        }
+        let keyed = changes.into_iter().map(|said| {
+            let key = Key::parse(&said.key)?;
+            Ok((key, said.new.map(i64::cast_unsigned)))
+        });
+        keyed.collect()
     }
 }
 

@@ -58,7 +58,7 @@ pub fn conclude(
         (None, Some(OrderMode::Paper)) => vec![paper::blotter(&names, Signals::open(&pieces)?)?],
         (None, _) => Vec::new(),
     };
-    write_tables(dir, &names, &pieces, &outcome.shards, &blotters)?;
+    let refused = write_tables(dir, &names, &pieces, &outcome.shards, &blotters)?;
     let digests = digests(&names, &pieces)?;
     let symbols = symbols(&names, &dir.read_reference()?, &outcome.shards);
     dir.write_symbols(&symbols)?;
@@ -83,6 +83,9 @@ pub fn conclude(
     manifest.elapsed_s += outcome.elapsed.as_secs_f64();
     manifest.log_backend = outcome.log_backend.clone();
     manifest.counts = counts(&outcome.reader, &outcome.shards, &symbols);
+    manifest.counts.refused = refused;
+    let withheld = blotters.iter().map(|one| one.withheld_count() as u64);
+    manifest.counts.withheld = withheld.sum();
     manifest.lines = lines(&outcome.reader);
     manifest.gaps = gaps(&outcome.reader);
     if manifest.mode == "live" {
@@ -245,7 +248,7 @@ fn write_tables(
     pieces: &[Piece],
     shards: &[Finished],
     blotters: &[Blotter],
-) -> Result<(), String> {
+) -> Result<BTreeMap<String, u64>, String> {
     let folder = dir.tables_dir();
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -258,7 +261,7 @@ fn write_tables(
         out.push(&signal?).map_err(|e| e.to_string())?;
     }
     bus::failpoint!("tables-half");
-    out.finish().map_err(|e| e.to_string())?;
+    let counts = out.finish().map_err(|e| e.to_string())?;
     let mut rows = Vec::new();
     for (shard, number) in by_number(shards) {
         let books = shard.core.books();
@@ -283,7 +286,7 @@ fn write_tables(
         .and_then(|folder| folder.sync_all())
         .map_err(|e| format!("{}: {e}", folder.display()))?;
     bus::failpoint!("tables-made");
-    Ok(())
+    Ok(counts.refused)
 }
 
 /// All symbols in the order of their numbers, with their shards.
@@ -405,6 +408,8 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         sent: total(|shard| shard.counts.sent),
         killed: total(|shard| shard.counts.killed),
         resent: total(|shard| shard.counts.resent),
+        withheld: 0,
+        refused: BTreeMap::new(),
     }
 }
 

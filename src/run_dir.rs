@@ -28,11 +28,12 @@ use std::path::{Path, PathBuf};
 use bus::disk::{Directory, Files};
 use bus::log::{Corruption, Damage, LogError, LogReader, Record};
 use bus::oms::Latch;
-use bus::oms::limits::Page;
+use bus::oms::limits::{Key, Page};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, Risk};
+use crate::kill::LimitChange;
 use crate::reference::{Instrument, Reference};
 use crate::series;
 
@@ -98,6 +99,9 @@ pub struct Manifest {
     /// Whether the run was begun with a latch of its own, so that a missing one was taken away.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub latch: bool,
+    /// For whom orders are; empty in runs of versions that did not say so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub addressee: String,
     /// How records reach the disk.
     pub log_backend: String,
     /// The machine.
@@ -236,6 +240,12 @@ pub struct Counts {
     pub killed: u64,
     /// Orders sent again after a crash, flagged as possible repeats.
     pub resent: u64,
+    /// Orders that a session over FIX was asked for again and did not repeat: the peer has none of them.
+    #[serde(default)]
+    pub withheld: u64,
+    /// Orders that a limit of orders together refused, or the throttle, by the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// A line's counts.
@@ -554,13 +564,25 @@ impl RunDir {
         if !risk.is_guarded() || self.limits_path().exists() {
             return Ok(());
         }
+        self.write_limits(as_set(risk))
+    }
+
+    /// Makes the limits anew, in place of what is there: as these settings have them, with all that
+    /// persons changed since, by the record. Says how many changes those are.
+    pub fn remake_limits(&self, risk: &Risk) -> Result<usize, String> {
+        let changes = LimitChange::all(&self.limits_path())?;
+        self.write_limits(as_set(risk).chain(changes.iter().cloned()))?;
+        Ok(changes.len())
+    }
+
+    fn write_limits(&self, limits: impl Iterator<Item = (Key, Option<u64>)>) -> Result<(), String> {
         // Whole before it has its name: a run that is killed here has none, or all.
         let beside = format!("{LIMITS}.begun");
         self.write_whole(&beside, &Page::fresh())?;
         let path = self.path.join(&beside);
         let page = Page::open(&path).map_err(|error| error.to_string())?;
-        for (key, value) in risk.together() {
-            let set = page.set(&key, Some(value));
+        for (key, value) in limits {
+            let set = page.set(&key, value);
             set.map_err(|error| error.to_string())?;
         }
         drop(page);
@@ -847,6 +869,12 @@ impl Digests {
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(Sha256::digest(bytes))
+}
+
+/// Limits of orders together as settings have them.
+fn as_set(risk: &Risk) -> impl Iterator<Item = (Key, Option<u64>)> {
+    let limits = risk.together().into_iter();
+    limits.map(|(key, value)| (key, Some(value)))
 }
 
 /// SHA-256 of a file and its size.

@@ -661,7 +661,6 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                     }
                 }
                 None => {
-                    self.exit.counts.resent += 1;
                     let how = match planted::is(Bug::DoubtUnflagged) {
                         true => How::New,
                         false => self.exit.in_doubt,
@@ -961,6 +960,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             let outcome = match held.how {
                 How::New | How::Again => {
                     self.exit.counts.sent += 1;
+                    self.exit.counts.resent += u64::from(held.how == How::Again);
                     if self.open.len() == OPEN_ORDERS_MAX {
                         self.open.pop_front();
                     }

@@ -303,6 +303,16 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
             count(counts.resent)
         );
     }
+    if counts.withheld > 0 {
+        let _ = write!(
+            orders,
+            ", {} of them withheld when the counterparty asked again: it has none of those",
+            count(counts.withheld)
+        );
+    }
+    for (reason, refused) in &counts.refused {
+        let _ = write!(orders, ", {} refused by {reason}", count(*refused));
+    }
     let _ = writeln!(out, "{} {orders}", style.bold("orders  "));
 }
 

@@ -222,6 +222,30 @@ fn limits_that_are_gone_or_damaged_let_nothing_leave() {
         fs::write(path, bytes).unwrap();
     };
     again("flipped", &flip, "which is never written");
+    // A person puts them together again: the settings, and what was changed since.
+    let (mut process, run) = replay("remade");
+    while !is_begun(&run) {
+        let ended = process.wait(Duration::from_millis(1));
+        assert!(ended.is_none(), "too short");
+    }
+    process.kill();
+    let set = |text: &str| limits(&run, &["--set", text, "--reason", "a drill"]);
+    set("session.nothing_max=7").expect(2);
+    set("session.open_orders_max=3").expect(0);
+    set("strategy.momentun.gross_max=1")
+        .expect(2)
+        .says(&["no such strategy; there are momentum"]);
+    fs::remove_file(run.join("limits")).unwrap();
+    limits(&run, &[]).expect(5).says(&["are gone", "--remake"]);
+    limits(&run, &["--remake", "--reason", "taken away"]).expect(0);
+    assert_eq!(shown(&run)["session.open_orders_max"], 3);
+    tapeline(args!["replay", "--resume", run]).expect(0);
+    assert_eq!(orders(&run, "session_open_orders").0, 3);
+    let counts = manifest(&run)["counts"].clone();
+    assert_eq!(
+        counts["refused"]["session_open_orders"],
+        session.orders.len() - 3
+    );
     let none = session.folder.join("twin/run");
     limits(&none, &[])
         .expect(2)

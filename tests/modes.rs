@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Row, RowAccessor};
 use support::crash::{CONFIG, Peer, Session, is_begun};
-use support::{Ended, Folder, alone, digests, orders_of, program, tapeline};
+use support::{Ended, Folder, Started, alone, digests, orders_of, program, tapeline};
 use tapeline::tables::{OrderRow, read_orders};
 
 fn replay(session: &Session, run: &Path, config: &Path, more: &[&str]) -> Ended {
@@ -311,4 +312,54 @@ fn limits_of_orders_together_hear_the_simulated_venue() {
     assert_eq!(run("shadow", "shadow"), 8);
     let sent = run("paper", "paper");
     assert!(sent > 12, "only {sent} orders left");
+}
+
+/// What a run's orders are for is not another session's because a file of its folder was changed.
+#[test]
+fn a_run_goes_on_only_with_the_orders_of_whom_it_began_with() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("addressee"), 1, 1000);
+    let peer = Peer::new();
+    let address = peer.address.to_string();
+    let live = config(&session, &format!("tcp = \"{address}\"\nmode = \"live\""));
+    let run = session.folder.join("run/run");
+    let mut command = program();
+    command
+        .arg("replay")
+        .arg(&session.capture)
+        .arg("-o")
+        .arg(&run);
+    command
+        .arg("-c")
+        .arg(&live)
+        .args(["--confirm", &address, "--speed", "1x"]);
+    let mut process = Started::new(&mut command);
+    while peer.so_far().is_empty() {
+        let ended = process.wait(Duration::from_millis(1));
+        assert!(ended.is_none(), "too short");
+    }
+    process.kill();
+    let settings = run.join("config.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    for (from, to) in [
+        ("mode = \"live\"\n", ""),
+        ("sender = \"TAPELINE\"", "sender = \"OTHER\""),
+        ("target = \"", "target = \"NOT"),
+    ] {
+        assert_eq!(text.matches(from).count(), 1, "{from}");
+        fs::write(&settings, text.replacen(from, to, 1)).unwrap();
+        let confirm = ["--confirm", &address];
+        let confirm = if from.starts_with("mode") {
+            &confirm[..0]
+        } else {
+            &confirm[..]
+        };
+        let mut command = program();
+        command.args(["replay", "--resume"]).arg(&run).args(confirm);
+        support::run(&mut command)
+            .expect(2)
+            .says(&["config.toml: orders are from", "put mode, sender"]);
+    }
+    fs::write(&settings, text).unwrap();
+    tapeline(args!["replay", "--resume", run, "--confirm", address]).expect(0);
 }

@@ -301,6 +301,41 @@ fn with(line: &str, from: &str, to: &str) -> String {
     format!("{body}10={sum:03}\x01")
 }
 
+/// What a counterparty lost and nobody repeats is told, by the run and against its log.
+#[test]
+fn orders_that_are_withheld_are_no_success() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("order-withheld"), 1, 3000);
+    let run_dir = session.folder.join("run/run");
+    let script = "every 20: new, cut, fill\nany: new, fill";
+    let mut sim = Sim::new(&session.folder, script, "FIX.4.4", 1);
+    let more = "in_doubt = \"cancel\"\n";
+    let settings = config(&session.folder, &sim.address, more, "60s");
+    let mut process = session.start(&run_dir, &settings, 1, "max").go();
+    let ended = process.wait_for_end().expect(0);
+    let theirs = sim.end();
+    let counts = manifest(&run_dir)["counts"].clone();
+    let count = |name: &str| counts[name].as_u64().unwrap() as usize;
+    let withheld = count("withheld");
+    assert!(withheld > 0, "the script cuts between orders");
+    assert_eq!(count("sent"), theirs.orders.len() + withheld);
+    ended.says(&[&format!("{withheld} of them withheld")]);
+    let mut recon = program();
+    recon.args(["--json", "recon"]).arg(&run_dir);
+    let said = support::run(&mut recon).expect(4).json();
+    assert_eq!(said["reports"]["orders"], theirs.orders.len());
+    assert_eq!(said["reports"]["withheld"], withheld);
+    let breaks = said["breaks"].as_array().unwrap();
+    assert_eq!(breaks.len(), withheld);
+    for found in breaks {
+        assert_eq!(
+            (found["log"].as_str(), found["reports"].as_str()),
+            (Some("sent"), Some("withheld"))
+        );
+        assert!(!theirs.orders.contains_key(found["order"].as_str().unwrap()));
+    }
+}
+
 #[test]
 fn planted_breaks_between_log_reports_and_drop_copy_are_found() {
     let session = Session::of(Folder::quick("order-recon"), 1, 3000);

@@ -1,7 +1,8 @@
 //! `tapeline limits`
 
-use bus::oms::limits::{Key, Page};
-use tapeline::kill::LimitChange;
+use bus::oms::limits::{Key, Of, Page};
+use tapeline::config::Config;
+use tapeline::kill::{self, LimitChange};
 use tapeline::run_dir::RunDir;
 
 use super::{Failure, Talk};
@@ -10,10 +11,30 @@ use crate::cli;
 pub fn limits(args: &cli::Limits, talk: Talk) -> Result<(), Failure> {
     let (dir, _) = RunDir::open(&args.run).map_err(Failure::usage)?;
     let path = dir.limits_path();
-    if !path.exists() {
+    let config = dir.read_config().map_err(Failure::usage)?;
+    if !config.risk.is_guarded() {
         return Err(Failure::usage(format!(
             "{}: the run counts no orders together: its settings had none of risk.firm, risk.session, \
              risk.strategy and risk.symbol (an empty table is enough)",
+            dir.path().display()
+        )));
+    }
+    let is_change = args.remake || !args.set.is_empty();
+    if !is_change && args.reason.is_some() {
+        return Err(Failure::usage("--reason goes with --set or --remake"));
+    }
+    let reason = args.reason.as_deref().unwrap_or_default();
+    if is_change && reason.trim().is_empty() {
+        return Err(Failure::usage("--reason is missing: why is this changed?"));
+    }
+    if args.remake {
+        return remake(&dir, &config, reason, talk);
+    }
+    if !path.exists() {
+        return Err(Failure::io(format!(
+            "{}: the run's limits are gone, and no order of it leaves; `tapeline limits {} --remake --reason \
+             TEXT` makes them anew",
+            path.display(),
             dir.path().display()
         )));
     }
@@ -21,13 +42,13 @@ pub fn limits(args: &cli::Limits, talk: Talk) -> Result<(), Failure> {
     if args.set.is_empty() {
         return show(&page, talk);
     }
-    let reason = args.reason.as_deref().unwrap_or_default();
-    if reason.trim().is_empty() {
-        return Err(Failure::usage("--reason is missing: why is this changed?"));
-    }
     // All are understood before one is changed.
-    let changes: Result<Vec<(Key, Option<u64>)>, String> =
-        args.set.iter().map(|text| change(text)).collect();
+    let strategies = kill::strategies(&config);
+    let changes: Result<Vec<(Key, Option<u64>)>, String> = args
+        .set
+        .iter()
+        .map(|text| change(text, &strategies))
+        .collect();
     for (key, value) in changes.map_err(Failure::usage)? {
         let (old, new) = (page.get(&key), value.map(|value| value as i64));
         let said = LimitChange::now(&key.to_string(), old, new, reason);
@@ -64,11 +85,39 @@ fn shown(limit: Option<i64>) -> String {
     limit.map_or("none".into(), |limit| limit.to_string())
 }
 
+/// Makes the page anew. The record of it comes first: it may be looser than what is damaged.
+fn remake(dir: &RunDir, config: &Config, reason: &str, talk: Talk) -> Result<(), Failure> {
+    let path = dir.limits_path();
+    let said = LimitChange {
+        did: "limits remade".into(),
+        ..LimitChange::now("", None, None, reason)
+    };
+    said.record(&path).map_err(Failure::io)?;
+    let changes = dir.remake_limits(&config.risk).map_err(Failure::io)?;
+    let page = Page::open(&path).map_err(Failure::io)?;
+    if !talk.json {
+        talk.say(format_args!(
+            "{}: made anew, with {changes} changes of the record; a run that goes on lets no order leave \
+             until it is resumed",
+            path.display()
+        ));
+    }
+    show(&page, talk)
+}
+
 /// `KEY=VALUE`, or `KEY=none`.
-fn change(text: &str) -> Result<(Key, Option<u64>), String> {
+fn change(text: &str, strategies: &[String]) -> Result<(Key, Option<u64>), String> {
     let want = || format!("--set {text}: want KEY=NUMBER or KEY=none");
     let (key, value) = text.split_once('=').ok_or_else(want)?;
     let key = Key::parse(key).map_err(|what| format!("--set {text}: {what}"))?;
+    if let Of::Strategy(name) = &key.of
+        && !strategies.contains(name)
+    {
+        let known = strategies.join(", ");
+        return Err(format!(
+            "--set {text}: {name}: no such strategy; there are {known}"
+        ));
+    }
     let value = match value {
         "none" => None,
         digits => Some(digits.parse::<u64>().map_err(|_| want())?),

@@ -44,19 +44,27 @@ pub fn recon(args: &cli::Recon, talk: Talk) -> Result<(), Failure> {
             "schema": "tapeline-recon/1",
             "equal": breaks.is_empty(),
             "log": { "orders": log.len(), "sent": sent },
-            "reports": side(&reports),
+            "reports": json!({
+                "orders": reports.order_count(),
+                "fills": reports.fill_count(),
+                "withheld": reports.withheld_count(),
+            }),
             "drop_copy": copy.as_ref().map(side),
             "breaks": breaks.iter().map(row).collect::<Vec<_>>(),
         });
         talk.data(&format!("{said}\n"))?;
     } else {
         let mut text = format!(
-            "log: {} orders, {} sent\nreports: {} orders, {} fills\n",
+            "log: {} orders, {} sent\nreports: {} orders, {} fills",
             count(log.len() as u64),
             count(sent as u64),
             count(reports.order_count() as u64),
             count(reports.fill_count() as u64),
         );
+        match reports.withheld_count() {
+            0 => text.push('\n'),
+            withheld => text += &format!("; {} withheld\n", count(withheld as u64)),
+        }
         if let Some(copy) = &copy {
             text += &format!(
                 "drop copy: {} orders, {} fills, {} other messages\n",
@@ -127,8 +135,8 @@ fn logged(dir: &RunDir, manifest: &Manifest) -> Result<BTreeMap<Vec<u8>, Logged>
                         logged.fate = match sent.outcome {
                             Outcome::Sent => Fate::Sent,
                             Outcome::Killed | Outcome::Failed | Outcome::Refused => Fate::Kept,
-                            // It may have left before a crash.
-                            Outcome::Cancelled => Fate::Unsaid,
+                            // It was said to have left, or it may have left before a crash.
+                            Outcome::Cancelled => logged.fate,
                         };
                     }
                 }

@@ -523,6 +523,15 @@ fn reopen(
     }
     aim(&mut config, changes.mode, changes.confirmed)?;
     config.check().map_err(Failure::usage)?;
+    let addressee = config.orders.addressee();
+    if !manifest.addressee.is_empty() && manifest.addressee != addressee {
+        return Err(Failure::usage(format!(
+            "{}: orders are from {addressee} now, and the run began with {}: what may be out already was \
+             meant for whom it was meant for; put mode, sender, target, fix and tcp of [orders] back",
+            dir.config_path().display(),
+            manifest.addressee
+        )));
+    }
     let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
     let parts = manifest.parts.clone();
     let origin = Origin {
@@ -1034,6 +1043,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay, venue: Venue) -> Mani
         resumed: 0,
         sessions: BTreeMap::new(),
         latch: true,
+        addressee: config.orders.addressee(),
         log_backend: String::new(),
         host: run_dir::host(),
         counts: run_dir::Counts::default(),

@@ -547,6 +547,23 @@ impl Orders {
         }
     }
 
+    /// For whom orders are, in words: what may be out already was meant for them.
+    pub fn addressee(&self) -> String {
+        let mode = match self.mode {
+            Some(OrderMode::Shadow) => "shadow, ",
+            Some(OrderMode::Live) => "live, ",
+            Some(OrderMode::Paper) => "paper, ",
+            None => "",
+        };
+        let way = match (&self.fix, &self.tcp) {
+            (Some(_), _) => "FIX sessions",
+            (None, Some(_)) => "TCP",
+            (None, None) => "no connection",
+        };
+        let (sender, target) = (&self.sender, &self.target);
+        format!("{mode}{sender} to {target} over {way}")
+    }
+
     /// What is left of this without the wire, for a mode that has none. Ids and all decisions are the
     /// same.
     pub fn unwired(&mut self, mode: OrderMode) {

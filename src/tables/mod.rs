@@ -83,7 +83,7 @@ pub struct WindowName {
 }
 
 /// How many rows each table got.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableCounts {
     #[allow(missing_docs)]
     pub windows: u64,
@@ -107,6 +107,8 @@ pub struct TableCounts {
     pub features: u64,
     /// Outcomes of orders that were never said: 0 unless the stream is damaged.
     pub outcomes_without_order: u64,
+    /// Orders that a limit of orders together refused, or the throttle, by the reason in the table.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// A table that could not be written or read.
@@ -416,7 +418,7 @@ impl Tables {
         self.push_window()?;
         self.push_minutes()?;
         let outcomes_without_order = self.orders.outcomes_without_order();
-        self.orders.write(&mut self.orders_table, &self.labels)?;
+        let refused = self.orders.write(&mut self.orders_table, &self.labels)?;
         Ok(TableCounts {
             windows: self.windows.finish()?,
             alerts: self.alerts.finish()?,
@@ -432,6 +434,7 @@ impl Tables {
             },
             orders: self.orders_table.finish()?,
             outcomes_without_order,
+            refused,
         })
     }
 }

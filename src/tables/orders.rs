@@ -1,6 +1,6 @@
 //! Orders, each with what became of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bus::oms::{Date, OrderId};
 use bus::signal::{Order, Outcome, Reject, Sent};
@@ -100,7 +100,13 @@ impl Orders {
         self.outcomes_without_order
     }
 
-    pub(super) fn write(self, table: &mut Table, labels: &Labels) -> Result<(), TableError> {
+    /// Writes the rows; says how many were refused after the risk rules, by the reason.
+    pub(super) fn write(
+        self,
+        table: &mut Table,
+        labels: &Labels,
+    ) -> Result<BTreeMap<String, u64>, TableError> {
+        let mut refused = BTreeMap::new();
         for row in &self.rows {
             let Order {
                 side,
@@ -139,6 +145,7 @@ impl Orders {
                                 // A limit of orders together, with whose it is: `firm_gross`.
                                 let name = format!("{}_{}", over.whose.name(), over.code.name());
                                 reason = Some(ByteArray::from(name.as_str()));
+                                *refused.entry(name).or_default() += 1;
                                 risk_limit = Cell::Long(over.limit);
                                 risk_value = Cell::Long(over.value);
                             }
@@ -167,6 +174,6 @@ impl Orders {
                 Cell::Long(row.seq as i64),
             ])?;
         }
-        Ok(())
+        Ok(refused)
     }
 }

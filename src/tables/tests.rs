@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs;
 
 use bus::Qty;
@@ -235,6 +236,7 @@ fn every_signal_has_its_table() {
         digests: 1,
         features: 0,
         outcomes_without_order: 0,
+        refused: BTreeMap::new(),
     };
     assert_eq!(counts, want);
     let rows: Vec<OrderRow> = read_orders(&folder.file("orders"))

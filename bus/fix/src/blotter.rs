@@ -395,6 +395,12 @@ impl Blotter {
         }
     }
 
+    /// How many orders were asked for again and not repeated.
+    pub fn withheld_count(&self) -> usize {
+        let withheld = |order: &&Order| order.standing == Standing::Withheld;
+        self.orders.iter().filter(withheld).count()
+    }
+
     /// The message of this number was asked for again, and not repeated.
     pub fn withheld(&mut self, seq: u64) {
         if let Some(index) = self.by_seq.remove(&seq) {

@@ -159,9 +159,15 @@ impl Ledger {
         })
     }
 
-    /// How many orders it has.
+    /// How many orders it has that may be with the other side.
     pub fn order_count(&self) -> usize {
-        self.blotters.iter().map(|one| one.orders().len()).sum()
+        let all: usize = self.blotters.iter().map(|one| one.orders().len()).sum();
+        all - self.withheld_count()
+    }
+
+    /// How many orders were sent, asked for again, and not repeated: nobody has them.
+    pub fn withheld_count(&self) -> usize {
+        self.blotters.iter().map(Blotter::withheld_count).sum()
     }
 
     /// How many fills it has that were not busted.
@@ -254,11 +260,18 @@ fn against_log(log: &BTreeMap<Vec<u8>, Logged>, reports: &Ledger, breaks: &mut V
             }
             continue;
         };
-        // What was asked for again and not repeated is not with them, and both sides know it.
-        if logged.fate == Fate::Sent && order.standing == Standing::Sent {
+        // What was asked for again and not repeated is not with them, whatever the log says.
+        let missing = match order.standing {
+            Standing::Sent => Some("nothing was said of it"),
+            Standing::Withheld => Some(Standing::Withheld.name()),
+            _ => None,
+        };
+        if logged.fate == Fate::Sent
+            && let Some(missing) = missing
+        {
             breaks.push(Break {
                 log: Some(logged.fate.name().into()),
-                reports: Some("nothing was said of it".into()),
+                reports: Some(missing.into()),
                 ..found.clone()
             });
         }
