@@ -11,7 +11,7 @@ use analytics::{ChangeConfig, GarchConfig, HmmConfig, Measure, ModelConfig, Mode
 use analytics::{
     Condition, Intents, Risk, RiskConfig, RuleConfig, RuleOrder, SuiteConfig, Suites, Touch,
 };
-use bus::{Applied, Event, Fill, Kind, Outbox, Phase, Price, Qty, Quote, Side, Ts};
+use bus::{Applied, Event, Fill, Flags, Kind, Outbox, Phase, Price, Qty, Quote, Side, Ts};
 
 struct Counting;
 
@@ -233,6 +233,7 @@ fn nothing_is_allocated_after_construction() {
         (event.order, event.price, event.qty) = (word % 4_000, Price(mid), Qty(100));
         if event.kind == Kind::Add {
             event.order_b = word % 5;
+            event.flags = Flags::ATTRIBUTED;
             event.kind = [Kind::Add, Kind::Delete, Kind::Replace][word as usize / 64 % 3];
         }
         suites.watch(&event, &applied, false, true, &mut out);

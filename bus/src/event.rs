@@ -50,7 +50,7 @@ const _: () = assert!(std::mem::offset_of!(Event, kind) == 60);
 pub enum Kind {
     /// Padding; never handed to a book.
     Nothing = 0,
-    /// A new order: `order`, `side`, `price`, `qty`.
+    /// A new order: `order`, `side`, `price`, `qty`; with [`Flags::ATTRIBUTED`], of whom in `order_b`.
     Add = 1,
     /// An order executed at its own price: `order`, `qty`, match number in `order_b`.
     Execute = 2,
@@ -147,6 +147,8 @@ impl Flags {
     /// An order that has more than 32 bits can say, or had, or will: each event about one has this, so
     /// that books need not ask of any other.
     pub const WIDE: Flags = Flags(64);
+    /// An [`Kind::Add`] that says who entered the order: four letters, big-endian in `order_b`.
+    pub const ATTRIBUTED: Flags = Flags(128);
 
     /// Whether all bits of `other` are set.
     #[inline]

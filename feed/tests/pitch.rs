@@ -104,6 +104,14 @@ fn an_order_comes_changes_and_goes() {
         b"MPID",
     ];
     check(pitch, &of(0x2f, 6, &parts), &["1 Add sell 6 12.3401 x 900"]);
+    let other = &mut Pitch::new(Ts(MIDNIGHT));
+    let said = take(other, 3, &of(0x2f, 8, &parts)).unwrap();
+    let (who, added) = (u32::from_be_bytes(*b"MPID").into(), said.last().unwrap());
+    assert_eq!((added.order_b, added.flags), (who, Flags::ATTRIBUTED));
+    let nobody: [&[u8]; 6] = [parts[0], parts[1], parts[2], parts[3], parts[4], b"    "];
+    let said = take(other, 3, &of(0x2f, 9, &nobody)).unwrap();
+    let added = said.last().unwrap();
+    assert_eq!((added.order_b, added.flags), (0, Flags(0)));
     let parts: [&[u8]; 5] = [b"S", &800u32.to_le_bytes(), b"QQQ   ", &long(99), &[0]];
     check(
         pitch,

@@ -1,7 +1,7 @@
 //! The orders that patterns remember: an event about an order says its number, and little else.
 
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Applied, Event, Kind, Price, Qty, Side, Ts};
+use bus::{Applied, Event, Flags, Kind, Price, Qty, Side, Ts};
 
 use super::Matched;
 use crate::expr::pattern::{ADD, CANCEL, CROSS, REPLACE, STATUS, TRADE};
@@ -158,8 +158,11 @@ impl Orders {
         let fill = &applied.fill;
         match event.kind {
             Kind::Add => {
-                // Who entered it, where the feed says: 0 elsewhere.
-                let order = added(id, event.order_b as u32, event.side);
+                let key = match event.flags.has(Flags::ATTRIBUTED) {
+                    true => event.order_b as u32,
+                    false => 0,
+                };
+                let order = added(id, key, event.side);
                 self.insert(place, order);
                 Some(fact(
                     ADD,

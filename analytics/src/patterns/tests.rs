@@ -501,7 +501,10 @@ fn stream(random: &mut Random, by: By) -> (Vec<Step>, Vec<Plain>, i64) {
             0..=2 => {
                 orders.insert(id, (now, price, qty, side, key));
                 (event.side, event.price, event.qty) = (side, price9, qtyq);
-                event.order_b = key.into();
+                if key > 0 {
+                    event.order_b = key.into();
+                    event.flags = Flags::ATTRIBUTED;
+                }
             }
             3 | 4 => {
                 let (since, price, left, side, key) = orders[&order];
@@ -681,6 +684,7 @@ fn at_the_bound_the_oldest_goes_and_is_counted() {
         Step::Event(event, applied) => Step::Event(
             Event {
                 order_b: key,
+                flags: Flags::ATTRIBUTED,
                 ..event
             },
             applied,

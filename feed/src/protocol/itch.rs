@@ -336,6 +336,11 @@ impl Spec {
         self
     }
 
+    const fn attributed(mut self) -> Spec {
+        self.flags = Flags::ATTRIBUTED.0;
+        self
+    }
+
     const fn notes(mut self, notes: u8) -> Spec {
         self.notes = Notes(notes);
         self
@@ -392,7 +397,7 @@ static SPECS: [Spec; 256] = {
                 .notes(NAMES),
         ),
         (b'A', order_spec(36)),
-        (b'F', order_spec(40)),
+        (b'F', order_spec(40).order_b(36, 4).attributed()),
         (b'E', execution_spec(Kind::Execute, 31).printable()),
         (
             b'C',

@@ -221,6 +221,10 @@ impl Protocol for Pitch {
                 event.price = price.ok_or_else(|| wrong(price_at))?;
                 if is_order {
                     event.order = u64_at(message, 6);
+                    if code == 0x2f && message[36..40] != *b"    " {
+                        event.order_b = u32_at(message, 36).swap_bytes().into();
+                        event.flags = Flags::ATTRIBUTED;
+                    }
                 } else {
                     event.flags = Flags::PRINTABLE;
                     event.order_b = u64_at(message, price_at + if is_short { 2 } else { 8 });

@@ -118,6 +118,13 @@ pub(crate) fn decode(midnight: Ts, m: &[u8]) -> Result<Event, Anomaly> {
             event.side = side(m[19], b"")?;
             event.qty = qty(m, 20, 4)?;
             event.price = price(m, 32);
+            if m[0] == b'F' {
+                event.order_b = number(m, 36, 4);
+                event.flags = match event.qty.0 {
+                    0 => Flags(0),
+                    _ => Flags::ATTRIBUTED,
+                };
+            }
         }
         b'E' => {
             event.kind = Kind::Execute;
