@@ -101,7 +101,7 @@ fn a_whole_log_is_shown_counted_and_followed() {
 
     let schema = log(&["schema"], &run).expect(0).stdout;
     assert!(
-        schema.contains("\nsignal order 1 0x85 side@16:i64 "),
+        schema.contains("\nsignal order 2 0x85 side@16:i64 "),
         "{schema}"
     );
     log(&["verify"], &run).expect(0);
