@@ -2,7 +2,7 @@
 //! books, quotes and signals, whatever the date, the speed, the shards or the machine.
 
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Event, Quote, Signal, SignalKind, Ts};
+use bus::{Event, Flags, Quote, Signal, SignalKind, Ts};
 
 const MINUTE_NS: i64 = 60 * Ts::SECOND_NS;
 
@@ -91,12 +91,17 @@ impl SymbolDigest {
         }
     }
 
-    /// Takes in an event.
+    /// Takes in an event. Who entered an order does not count: it is in no book, and earlier versions did
+    /// not say it.
     #[inline]
     pub fn event(&mut self, event: &Event, midnight: Ts) {
         self.events += 1;
+        let order_b = match event.flags.has(Flags::ATTRIBUTED) {
+            true => 0,
+            false => event.order_b,
+        };
         let head = u64::from(event.kind as u8) << 8 | u64::from(event.side as u8);
-        let ids = event.order.wrapping_mul(ODD_A) ^ event.order_b.wrapping_mul(ODD_B);
+        let ids = event.order.wrapping_mul(ODD_A) ^ order_b.wrapping_mul(ODD_B);
         let money = (event.price.0 as u64).wrapping_mul(ODD_C) ^ (event.qty.0 as u64);
         self.mix(head ^ ids ^ money.rotate_left(17) ^ (event.ts_event.since(midnight) as u64));
     }

@@ -522,7 +522,12 @@ fn a_session_goes_on_where_a_killed_or_stopped_run_was() {
     let replay = folder.join("replay");
     tapeline(args![text("replay"), file, text("-o"), replay]).expect(0);
     let messages = manifest(&replay)["counts"]["messages"].as_u64().unwrap();
-    for (name, shards, is_killed) in [("killed", 2, true), ("stopped", 1, false)] {
+    let cases = [
+        ("killed", 1, true),
+        ("killed-apart", 2, true),
+        ("stopped", 1, false),
+    ];
+    for (name, shards, is_killed) in cases {
         let (server, run) = (free_address(), folder.join(name));
         let config = folder.write(
             "live.toml",
@@ -572,8 +577,21 @@ fn a_session_goes_on_where_a_killed_or_stopped_run_was() {
             took < messages,
             "{name}: the last leg took {took}, of {messages}"
         );
-        let same = digests(&run) == digests(&replay);
-        assert!(same, "{name}: other digests than the replay");
+        // Shards that were killed at different places lack ticks that others have, so that signals of time
+        // may come later there. Books and trades are the same.
+        let results = |run: &Path| {
+            let mut symbols = support::json(&run.join("symbols.json"));
+            for symbol in symbols.as_array_mut().expect("a list of symbols") {
+                let symbol = symbol.as_object_mut().unwrap();
+                assert!(symbol.remove("regime").is_some() && symbol.remove("shard").is_some());
+            }
+            symbols
+        };
+        assert_eq!(results(&run), results(&replay), "{name}");
+        if shards == 1 || !is_killed {
+            let same = digests(&run) == digests(&replay);
+            assert!(same, "{name}: other digests than the replay");
+        }
     }
 }
 

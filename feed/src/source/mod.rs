@@ -137,7 +137,7 @@ pub struct Place {
     pub offset_bytes: u64,
     /// For a piece of a file of messages: by how many bytes a message is longer there than in the payload,
     /// both with all that is in front of it. Then this is the place of the first of them, and the others
-    /// have their own ([`Place::of_message`]). `None` where messages stand where their packet does.
+    /// have their own (`Place::of_message`). `None` where messages stand where their packet does.
     pub message_extra_bytes: Option<i16>,
 }
 
