@@ -130,6 +130,20 @@ fn add(all: &mut Left, one: &Left) {
     }
 }
 
+/// A shard that a full disk stopped says so at each later turn, though a segment that was being
+/// made when the disk was full is finished afterwards.
+#[test]
+fn a_full_disk_stays_said() {
+    let plan: Plan = "seed=7589565704 packets=496 shards=1 durable=0 loss=0 doubled=0 swapped=0 \
+                      silent=0 silent_from=0 silent_packets=0 refusals=2 slow=10 ring=5 steps=3 \
+                      stalls=0 leaps=0 checkpoints=100 crashes=full:0:0:40"
+        .parse()
+        .expect("a plan");
+    if let Err(what) = check(&plan) {
+        panic!("{what}");
+    }
+}
+
 #[test]
 fn a_plan_says_everything() {
     for seed in 1..=5 {

@@ -67,6 +67,8 @@ pub struct Log<D> {
     preparing: usize,
     /// No more segments can be made.
     full: Option<DiskError>,
+    /// What a turn said of it, and says again, whatever the disk finishes since.
+    out_of_space: Option<LogError>,
     failed: Option<LogError>,
 
     commits: VecDeque<Commit>,
@@ -199,7 +201,7 @@ impl<D: Disk> Log<D> {
     ///
     /// An error is final: it comes again at every turn, and `durable_upto` stands still.
     pub fn turn(&mut self, now_ns: u64, idle: bool) -> Result<usize, LogError> {
-        if let Some(error) = &self.failed {
+        if let Some(error) = self.failed.as_ref().or(self.out_of_space.as_ref()) {
             return Err(error.clone());
         }
         self.now_ns = now_ns;
@@ -217,7 +219,9 @@ impl<D: Disk> Log<D> {
             self.open_frame();
         }
         if let Some(error) = self.end_of_space() {
-            return Err(LogError::NoSpace(error));
+            let error = LogError::NoSpace(error);
+            self.out_of_space = Some(error.clone());
+            return Err(error);
         }
         Ok(work)
     }

@@ -142,6 +142,7 @@ impl<D: Disk> Log<D> {
             spares,
             preparing: 0,
             full: None,
+            out_of_space: None,
             failed: None,
             commits: VecDeque::with_capacity(COMMITS_KEPT),
             stats: LogStats::default(),
