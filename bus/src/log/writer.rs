@@ -308,6 +308,10 @@ impl<D: Disk> Log<D> {
                 result: Ok(()),
             } => {
                 self.preparing -= 1;
+                // One before it found no space: this one would stand behind a hole in the numbers.
+                if self.full.is_some() {
+                    return Ok(self.disk.remove(segment)?);
+                }
                 let newest = self.spares.back().copied();
                 assert!(
                     newest.is_none_or(|newest| segment == newest + 1),
