@@ -639,7 +639,7 @@ pub struct Diff {
 /// `tapeline recon`
 #[derive(Debug, Args)]
 pub struct Recon {
-    /// A run directory, with orders through FIX sessions.
+    /// A run directory, with orders through FIX sessions or to a simulated venue.
     pub run: PathBuf,
     /// What the counterparty said of the orders to somebody else: a file of FIX messages, with SOH or `|`
     /// between fields, or a folder of such files. All of them are one copy.
@@ -810,6 +810,27 @@ pub struct FixCopy {
     /// it, in FILE.session.
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
+    /// Through TLS, or not.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+}
+
+/// What secures a connection, as PEM files: for programs that were built with the feature `tls`.
+#[derive(Args, Debug)]
+pub struct TlsArgs {
+    /// Speak through TLS, with this certificate: who accepts must have one, who connects may ...
+    #[arg(long, value_name = "PEM", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// ... and its key.
+    #[arg(long, value_name = "PEM", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Speak through TLS, and believe a certificate of the other side that is signed by one of
+    /// these. Who accepts asks for none without this.
+    #[arg(long, value_name = "PEM")]
+    pub tls_ca: Option<PathBuf>,
+    /// The name that the certificate of the one who is connected to is for; its address otherwise.
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    pub tls_name: Option<String>,
 }
 
 /// `fix sim`
@@ -831,6 +852,9 @@ pub struct FixSim {
     /// The names of the other sides, once for each session.
     #[arg(long, default_value = "TAPELINE")]
     pub target: Vec<String>,
+    /// Through TLS, or not.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// A QuickFIX data dictionary: messages that do not fit it are told, and taken.
     #[arg(long, value_name = "XML")]
     pub dictionary: Option<PathBuf>,

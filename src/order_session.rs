@@ -453,8 +453,10 @@ impl OrderSession {
         let has_open = desk.open_orders().next().is_some();
         desk.was_lost = has_open;
         desk.is_to_ask = has_open && in_doubt == InDoubt::Query;
+        let secured = fix.secured().map_err(|error| fail(&error))?;
+        let link = Initiator::new(address, fix.retry.0, session, desk).secured(secured);
         let mut session = OrderSession {
-            link: Initiator::new(address, fix.retry.0, session, desk),
+            link: link.map_err(|error| fail(&error))?,
             name,
             clock,
             away_max: Duration::from_nanos(fix.away_max.0 as u64),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -11,15 +11,16 @@ use std::time::Duration;
 use ::fix::copy::Keeper;
 use ::fix::sim::{Exchange, Script};
 use ::fix::{
-    Acceptor, Checks, DataTags, Dictionary, FileStore, Initiator, Memory, Role, Safe, Session,
-    SessionConfig, Store as _, Validator, Version,
+    Acceptor, Checks, DataTags, Dictionary, FileStore, Initiator, Memory, Role, Safe, Secured,
+    Session, SessionConfig, Store as _, Validator, Version,
 };
 use bus::clock::{Clock, MachineClock};
 use serde_json::json;
+use tapeline::config::Tls;
 use tapeline::pipeline::watch_signals;
 
 use super::{Failure, Talk};
-use crate::cli::{FixCommand, FixCopy, FixSim};
+use crate::cli::{FixCommand, FixCopy, FixSim, TlsArgs};
 
 /// How long after a connection ended the next is tried.
 const RETRY_NS: i64 = 1_000_000_000;
@@ -48,6 +49,10 @@ enum Side {
 
 fn copy(args: &FixCopy, talk: Talk) -> Result<(), Failure> {
     let version = version_of(&args.fix)?;
+    let secured = match args.connect {
+        Some(connect) => secured_client(&args.tls, connect)?,
+        None => secured_server(&args.tls)?,
+    };
     let clock = MachineClock::new();
     let keeper = Keeper::open(&args.output).map_err(Failure::io)?;
     let mut store = args.output.clone().into_os_string();
@@ -68,6 +73,7 @@ fn copy(args: &FixCopy, talk: Talk) -> Result<(), Failure> {
             let told = |error| Failure::io(format!("{listen}: {error}"));
             let listener = TcpListener::bind(listen).map_err(told)?;
             let acceptor = Acceptor::new(listener, [(session, keeper)]).map_err(told)?;
+            let acceptor = acceptor.secured(secured);
             let address = acceptor.address().map_err(told)?;
             talk.say(format_args!(
                 "{version} {} at {address}, a copy from {} into {}, until SIGINT",
@@ -86,6 +92,7 @@ fn copy(args: &FixCopy, talk: Talk) -> Result<(), Failure> {
                 args.output.display()
             ));
             let initiator = Initiator::new(connect, RETRY_NS, session, keeper);
+            let initiator = initiator.secured(secured).map_err(Failure::io)?;
             Side::Connects(Box::new(initiator))
         }
     };
@@ -155,6 +162,7 @@ fn sim(args: &FixSim, talk: Talk) -> Result<(), Failure> {
         Some(path) => Some(Arc::new(Dictionary::read(path).map_err(Failure::usage)?)),
         None => None,
     };
+    let secured = secured_server(&args.tls)?;
     // A place that cannot be written is told now, not when all is done.
     if let Some(path) = &args.orders {
         fs::write(path, HEAD)
@@ -177,7 +185,8 @@ fn sim(args: &FixSim, talk: Talk) -> Result<(), Failure> {
         let session = Session::new(config, Memory::new(now), validator, data);
         (session, Exchange::new(version, script.clone()))
     });
-    let mut acceptor = Acceptor::new(listener, sessions).map_err(place)?;
+    let acceptor = Acceptor::new(listener, sessions).map_err(place)?;
+    let mut acceptor = acceptor.secured(secured);
     let address = acceptor.address().map_err(place)?;
     talk.say(format_args!(
         "{version} {} at {address} for {}, until SIGINT",
@@ -199,6 +208,42 @@ fn sim(args: &FixSim, talk: Talk) -> Result<(), Failure> {
         }
     }
     conclude(args, &mut acceptor, talk)
+}
+
+/// For the side that accepts.
+fn secured_server(args: &TlsArgs) -> Result<Secured, Failure> {
+    let own = args.tls_certificate.as_deref().zip(args.tls_key.as_deref());
+    match (own, &args.tls_ca, &args.tls_name) {
+        (_, _, Some(_)) => Err(Failure::usage(
+            "--tls-name is the name of the one who is connected to, and here we accept",
+        )),
+        (None, None, None) => Ok(Secured::No),
+        (None, Some(_), None) => Err(Failure::usage(
+            "--tls-ca without --tls-certificate: who accepts a connection through TLS has a certificate",
+        )),
+        (Some((certificate, key)), ca, None) => {
+            tapeline::config::tls_server(certificate, key, ca.as_deref()).map_err(Failure::usage)
+        }
+    }
+}
+
+/// For the side that connects.
+fn secured_client(args: &TlsArgs, connect: SocketAddr) -> Result<Secured, Failure> {
+    let Some(ca) = args.tls_ca.clone() else {
+        return match args.tls_certificate {
+            Some(_) => Err(Failure::usage(
+                "--tls-certificate without --tls-ca: want the certificates that are believed",
+            )),
+            None => Ok(Secured::No),
+        };
+    };
+    let tls = Tls {
+        ca,
+        name: args.tls_name.clone(),
+        certificate: args.tls_certificate.clone(),
+        key: args.tls_key.clone(),
+    };
+    tls.secured(&connect.to_string()).map_err(Failure::usage)
 }
 
 fn read_script(path: &Path) -> Result<Script, Failure> {

@@ -1,8 +1,8 @@
 //! `[orders.fix]`: sessions over FIX.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ::fix::{ApplVersion, Role, Schedule, SessionConfig, Version};
+use ::fix::{ApplVersion, Role, Schedule, Secured, SessionConfig, Version};
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,67 @@ pub struct Fix {
     /// When the session is open; always when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Opening>,
+    /// Through TLS, which is in programs that were built with the feature `tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// How the counterparty is believed to be who it says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificates that are believed, as PEM: those of who signed the counterparty's, or its own.
+    pub ca: PathBuf,
+    /// The name that its certificate is for; the host of `connect` when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A certificate of ours, as PEM, where the counterparty wants one, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// ... and its key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+/// What a program says that cannot speak it.
+#[cfg(not(feature = "tls"))]
+const WITHOUT: &str =
+    "this program was built without TLS; want one that was built with `--features tls`";
+
+impl Tls {
+    /// For the connection to this `HOST:PORT`. Reads the files.
+    #[cfg(feature = "tls")]
+    pub fn secured(&self, connect: &str) -> Result<Secured, String> {
+        let host = connect.rsplit_once(':').map_or(connect, |(host, _)| host);
+        let name = self.name.as_deref();
+        let name = name.unwrap_or_else(|| host.trim_matches(['[', ']']));
+        let own = self.certificate.as_deref().zip(self.key.as_deref());
+        let client = ::fix::tls::Client::new(&self.ca, name, own);
+        client
+            .map(Secured::Client)
+            .map_err(|error| format!("TLS: {error}"))
+    }
+
+    /// There is none.
+    #[cfg(not(feature = "tls"))]
+    pub fn secured(&self, _: &str) -> Result<Secured, String> {
+        Err(WITHOUT.into())
+    }
+}
+
+/// For the side that accepts, with a certificate, its key, and those that it believes, where the other
+/// side must show one.
+#[cfg(feature = "tls")]
+pub fn tls_server(certificate: &Path, key: &Path, ca: Option<&Path>) -> Result<Secured, String> {
+    ::fix::tls::Server::new(certificate, key, ca)
+        .map(Secured::Server)
+        .map_err(|error| format!("TLS: {error}"))
+}
+
+/// There is none.
+#[cfg(not(feature = "tls"))]
+pub fn tls_server(_: &Path, _: &Path, _: Option<&Path>) -> Result<Secured, String> {
+    Err(WITHOUT.into())
 }
 
 /// Which FIX a session speaks.
@@ -158,6 +219,16 @@ impl Fix {
         })
     }
 
+    /// How its connections are secured. Reads the files that say so.
+    pub fn secured(&self) -> Result<Secured, String> {
+        match &self.tls {
+            Some(tls) => tls
+                .secured(&self.connect)
+                .map_err(|error| format!("orders.fix.tls: {error}")),
+            None => Ok(Secured::No),
+        }
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         if !is_host_and_port(&self.connect) {
             return Err(format!(
@@ -192,6 +263,11 @@ impl Fix {
         if let Some(opening) = &self.schedule {
             opening.schedule()?;
         }
+        if let Some(tls) = &self.tls
+            && tls.certificate.is_some() != tls.key.is_some()
+        {
+            return Err("orders.fix.tls: want both certificate and key, or none of them".into());
+        }
         Ok(())
     }
 }
@@ -213,6 +289,7 @@ impl Default for Fix {
             dictionary: None,
             session_dictionary: None,
             schedule: None,
+            tls: None,
         }
     }
 }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use features::{Feature, Features, Take};
-pub use fix::{Fix, FixVersion, Opening, Reset};
+pub use fix::{Fix, FixVersion, Opening, Reset, Tls, tls_server};
 pub use groups::{Group, GroupConfigs};
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{

@@ -5,10 +5,12 @@
 //! back), `tags` (the numbers of the fields that this crate itself speaks of); `dictionary` (what
 //! there may be) and `validate` (a message held against it); `store` (what a session remembers),
 //! `schedule` (when it is open) and `session`, the state machine of either side; `net`, sessions over
-//! TCP; `blotter`, how our orders stand by what was said of them, and `journal`, which keeps what was
-//! said; `request`, what is asked about orders; `copy`, messages out of a file, and `recon`, what several records of the same orders do not
+//! TCP, `wire` and `tls`, how its connections are made and secured; `blotter`, how our orders stand by
+//! what was said of them, and `journal`, which keeps what was said; `request`, what is asked about
+//! orders; `copy`, messages out of a file, and `recon`, what several records of the same orders do not
 //! agree about; `sim`, a counterparty that does with orders what a script says.
-//! Knows nothing of strategies or order books, starts no thread and reads no clock.
+//! Knows nothing of strategies or order books, starts no thread and reads no clock, but for the
+//! handshakes of `tls`.
 //!
 //! **Where a shard's orders come in.** A [`Session`] is driven by whoever owns the socket. The hot
 //! path's encoder writes a whole message under [`Store::next_out`]'s number, and
@@ -34,9 +36,12 @@ pub mod session;
 pub mod sim;
 pub mod store;
 pub mod tags;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod validate;
 pub mod value;
 pub mod version;
+pub mod wire;
 pub mod writer;
 
 pub use blotter::Blotter;
@@ -54,4 +59,5 @@ pub use session::{
 pub use store::{FileStore, Memory, Store};
 pub use validate::{Checks, Flaw, Reason, Validator};
 pub use version::{ApplVersion, Version};
+pub use wire::Secured;
 pub use writer::Writer;

@@ -4,14 +4,14 @@
 //! time. A thread that has nothing else to do calls it in a loop.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 
 use bus::Ts;
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::message::{DataTags, Fields, Message, parse};
 use crate::session::{Application, Note, Role, Session};
 use crate::store::Store;
+use crate::wire::{Attempt, Dialer, Secured, Wire, is_not_now};
 use crate::{Framed, Framer, tags};
 
 /// What one read takes at most.
@@ -28,7 +28,7 @@ const PATIENCE_NS: i64 = 10_000_000_000;
 /// A connection and what is to be known of its end.
 #[derive(Debug)]
 struct Link {
-    stream: TcpStream,
+    stream: Wire,
     /// Since when the last words wait to be read.
     closing_since: Option<Ts>,
 }
@@ -45,13 +45,11 @@ enum Rest {
 }
 
 impl Link {
-    fn new(stream: TcpStream) -> io::Result<Link> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        Ok(Link {
+    fn new(stream: Wire) -> Link {
+        Link {
             stream,
             closing_since: None,
-        })
+        }
     }
 
     /// Writes as much as goes, and says in how many pieces.
@@ -68,7 +66,10 @@ impl Link {
                 Err(_) => return Err(Gone),
             }
         }
-        Ok(writes)
+        match self.stream.flush() {
+            Ok(()) => Ok(writes),
+            Err(_) => Err(Gone),
+        }
     }
 
     /// Reads, lets time pass, and writes.
@@ -95,7 +96,11 @@ impl Link {
                     work += 1;
                 }
                 Err(error) if is_not_now(&error) => break,
-                Err(_) => {
+                Err(error) => {
+                    // What the network says of an end is known to whoever looks at the network.
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        app.on_note(&Note::Closing(error.to_string()));
+                    }
                     is_over = true;
                     break;
                 }
@@ -110,23 +115,17 @@ impl Link {
         }
         if session.is_closing() && !is_over {
             let since = *self.closing_since.get_or_insert(now);
-            is_over = session.output().is_empty() || now.0 - since.0 >= PATIENCE_NS;
+            let is_written = session.output().is_empty() && !self.stream.is_waiting();
+            is_over = is_written || now.0 - since.0 >= PATIENCE_NS;
         }
         if is_over {
             // What was said reaches the other side before the end does.
-            let _ = self.stream.shutdown(Shutdown::Write);
+            self.stream.end();
             session.on_disconnected(now, app);
             return Rest::Over;
         }
         Rest::Open(work)
     }
-}
-
-fn is_not_now(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
 }
 
 /// One session behind a listener.
@@ -151,6 +150,7 @@ pub struct Acceptor<S, A> {
     listener: TcpListener,
     places: Vec<Place<S, A>>,
     waiting: Vec<Waiting>,
+    secured: Secured,
     refusals: Vec<String>,
     buffer: Vec<u8>,
 }
@@ -179,9 +179,16 @@ impl<S: Store, A: Application> Acceptor<S, A> {
             listener,
             places,
             waiting: Vec::new(),
+            secured: Secured::No,
             refusals: Vec::new(),
             buffer: vec![0; READ_BYTES],
         })
+    }
+
+    /// Secures the connections that come from now on, as a server.
+    pub fn secured(mut self, secured: Secured) -> Self {
+        self.secured = secured;
+        self
     }
 
     /// Who was not let in since the last call, and why: 64 at most, and nothing of those behind.
@@ -221,13 +228,13 @@ impl<S: Store, A: Application> Acceptor<S, A> {
                 Err(error) => return Err(error),
             };
             work += 1;
-            if let Ok(link) = Link::new(stream) {
+            if let Ok(stream) = self.secured.accept(stream) {
                 // Who is silent makes room for who comes: those of this turn are all looked at below.
                 if self.waiting.len() == WAITING_MAX {
                     self.waiting.remove(0);
                 }
                 self.waiting.push(Waiting {
-                    link,
+                    link: Link::new(stream),
                     framer: Framer::new(READ_BYTES),
                     since: now,
                 });
@@ -311,7 +318,12 @@ impl<S: Store, A: Application> Acceptor<S, A> {
                 }
                 return 0;
             }
-            Err(_) => return 1,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.refuse(&waiting, &error.to_string());
+                }
+                return 1;
+            }
         };
         waiting.framer.push(&self.buffer[..len]);
         let range = match waiting.framer.advance() {
@@ -384,7 +396,7 @@ enum Reach {
     /// Not tried again before this time.
     Away(Ts),
     /// Tried since this time.
-    Trying(Socket, Ts),
+    Trying(Attempt, Ts),
     /// There.
     There(Link),
 }
@@ -395,6 +407,7 @@ pub struct Initiator<S, A> {
     address: SocketAddr,
     /// How long after a connection ended, or did not come, the next is tried.
     retry_ns: i64,
+    dialer: Dialer,
     session: Session<S>,
     app: A,
     reach: Reach,
@@ -408,11 +421,21 @@ impl<S: Store, A: Application> Initiator<S, A> {
         Initiator {
             address,
             retry_ns,
+            dialer: Dialer::Plain,
             session,
             app,
             reach: Reach::Away(Ts::MIN),
             buffer: vec![0; READ_BYTES],
         }
+    }
+
+    /// Secures its connections. Where that takes a thread, it inherits where the caller may run.
+    ///
+    /// # Panics
+    /// Where `secured` is for the side that accepts.
+    pub fn secured(mut self, secured: Secured) -> io::Result<Self> {
+        self.dialer = secured.dialer()?;
+        Ok(self)
     }
 
     /// The session, and whom it is for.
@@ -422,7 +445,11 @@ impl<S: Store, A: Application> Initiator<S, A> {
 
     /// How many bytes wait to be written.
     pub fn waiting_bytes(&self) -> usize {
-        self.session.output().len()
+        let is_in_between = match &self.reach {
+            Reach::There(link) => link.stream.is_waiting(),
+            Reach::Away(_) | Reach::Trying(..) => false,
+        };
+        self.session.output().len() + usize::from(is_in_between)
     }
 
     /// Writes what waits, and does nothing else: for whoever has just sent something. What is wrong
@@ -450,35 +477,18 @@ impl<S: Store, A: Application> Initiator<S, A> {
                 if now < *until || !self.session.is_open(now) {
                     return 0;
                 }
-                match begin(self.address) {
-                    Ok(socket) => self.reach = Reach::Trying(socket, now),
+                match self.dialer.begin(self.address) {
+                    Ok(attempt) => self.reach = Reach::Trying(attempt, now),
                     Err(error) => self.give_up(&error.to_string(), now),
                 }
                 1
             }
-            Reach::Trying(socket, since) => {
-                let since = *since;
-                match socket.take_error() {
-                    Ok(None) if socket.peer_addr().is_ok() => {}
-                    Ok(None) if now.0 - since.0 < PATIENCE_NS => return 0,
-                    Ok(None) => {
-                        self.give_up("no connection in time", now);
-                        return 1;
-                    }
-                    Ok(Some(error)) | Err(error) => {
-                        self.give_up(&error.to_string(), now);
-                        return 1;
-                    }
-                }
-                let Reach::Trying(socket, _) =
-                    std::mem::replace(&mut self.reach, Reach::Away(Ts::MIN))
-                else {
-                    unreachable!("it was looked at just now")
-                };
-                match Link::new(socket.into()) {
-                    Ok(link) => {
+            Reach::Trying(attempt, since) => {
+                match attempt.outcome(now.0 - since.0) {
+                    Ok(None) => return 0,
+                    Ok(Some(stream)) => {
                         self.session.on_connected(now, &mut self.app);
-                        self.reach = Reach::There(link);
+                        self.reach = Reach::There(Link::new(stream));
                     }
                     Err(error) => self.give_up(&error.to_string(), now),
                 }
@@ -500,22 +510,5 @@ impl<S: Store, A: Application> Initiator<S, A> {
         let note = Note::Closing(format!("{}: {why}", self.address));
         self.app.on_note(&note);
         self.reach = Reach::Away(Ts(now.0.saturating_add(self.retry_ns)));
-    }
-}
-
-/// A connection that is not waited for.
-fn begin(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&address.into()) {
-        Ok(()) => Ok(socket),
-        Err(error) if is_not_now(&error) || error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            Ok(socket)
-        }
-        Err(error) => Err(error),
     }
 }
