@@ -10,6 +10,7 @@ use std::fs;
 
 use book::Breach;
 use bus::log::{LogError, LogReader, Record};
+use bus::oms::Date;
 use bus::signal::SignalKind;
 use bus::{Anomaly, Body, Side, Signal, Ts};
 use feed::reader::{HealStats, ReaderStats, RecoveryStats};
@@ -55,7 +56,10 @@ pub fn conclude(
     let pieces = dir.pieces(&manifest.parts);
     let blotters = match (&config.orders.fix, config.orders.mode) {
         (Some(_), _) => read_blotters(dir, config.run.shards)?,
-        (None, Some(OrderMode::Paper)) => vec![paper::blotter(&names, Signals::open(&pieces)?)?],
+        (None, Some(OrderMode::Paper)) => {
+            let name_of = |number| symbol_name(&names, number);
+            vec![read_paper(&pieces, names.date, name_of)?]
+        }
         (None, _) => Vec::new(),
     };
     let refused = write_tables(dir, &names, &pieces, &outcome.shards, &blotters)?;
@@ -188,6 +192,15 @@ pub fn read_blotters(dir: &RunDir, shards: usize) -> Result<Vec<Blotter>, String
     (0..shards)
         .map(|shard| Blotter::read(&dir.reports_path(shard)).map_err(|e| e.to_string()))
         .collect()
+}
+
+/// What a simulated venue said of a run's orders: they are in its log.
+pub fn read_paper(
+    pieces: &[Piece],
+    date: Date,
+    name_of: impl Fn(u32) -> String,
+) -> Result<Blotter, String> {
+    paper::blotter(date, name_of, Signals::open(pieces)?)
 }
 
 fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {

@@ -148,6 +148,17 @@ fn kill_and_go_on(
     }
 }
 
+/// The log and what its simulated venue said are of the same orders.
+fn agrees(run: &Path, orders: usize, fills: i64) {
+    let mut recon = program();
+    recon.args(["--json", "recon"]).arg(run);
+    let said = support::run(&mut recon).expect(0).json();
+    assert_eq!(said["equal"], true);
+    assert_eq!(said["log"]["sent"], orders);
+    assert_eq!(said["reports"]["orders"], orders);
+    assert_eq!(said["reports"]["fills"], fills);
+}
+
 /// Orders of the same names as in the other modes are filled by a simulated venue, in the same way at
 /// any number of shards, after crashes, and when another number of shards goes on.
 #[test]
@@ -177,6 +188,7 @@ fn a_paper_run_fills_the_same_orders_in_the_same_way_whatever_happens_to_it() {
     assert!(fills > 20, "only {fills} fills");
     let check = |run: &Path, shards: usize| {
         same(run, &twin);
+        agrees(run, session.orders.len(), fills);
         assert_eq!(ids(run, shards), session.orders);
     };
     for shards in [2, 4] {
@@ -195,7 +207,13 @@ fn a_paper_run_fills_the_same_orders_in_the_same_way_whatever_happens_to_it() {
         let run = place(&format!("killed-{life_ms}"));
         kill_and_go_on(&session, &run, &paper, life_ms, [shards, later]);
         same(&run, &twin);
+        agrees(&run, session.orders.len(), fills);
     }
+    let copy = session.folder.join("copy.fix");
+    let mut recon = program();
+    recon.arg("recon").arg(&twin).arg("--drop-copy").arg(&copy);
+    let said = support::run(&mut recon);
+    said.expect(2).says(&["its venue is simulated"]);
     assert!(listener.accept().is_err(), "somebody connected");
     let live = ["--mode", "live", "--confirm", "X"];
     replay(&session, &session.folder.join("none"), &paper, &live)

@@ -414,6 +414,20 @@ fn planted_breaks_between_log_reports_and_drop_copy_are_found() {
         place.as_os_str(),
     ]);
     said.expect(3).says(&["copy.fix, byte ", ": CheckSum is "]);
+    // A file of something else is no copy that lacks everything, and neither is one of nothing.
+    for (text, want) in [
+        ("session,cl_ord_id\n", "no FIX message in it"),
+        ("", "empty, want the messages of a drop copy"),
+    ] {
+        fs::write(&place, text).unwrap();
+        let said = support::tapeline([
+            "recon".as_ref(),
+            run_dir.as_os_str(),
+            "--drop-copy".as_ref(),
+            place.as_os_str(),
+        ]);
+        said.expect(3).says(&["copy.fix: ", want]);
+    }
     // The journal, too, is held against the log: without it nothing was said of any order.
     fs::remove_file(run_dir.join("orders/shard-0.reports")).unwrap();
     let breaks = recon(None, 4);

@@ -595,8 +595,8 @@ fn what_cannot_be_stopped_is_said() {
         .expect(2)
         .says(&["momentun: no such strategy; there are momentum"]);
     kill(&["kill", "--symbol", "NINELONGS"], &run)
-        .expect(5)
-        .says(&["want one to eight letters"]);
+        .expect(2)
+        .says(&["--symbol NINELONGS: 9 letters, want 1 to 8"]);
     assert_eq!(state(&run), "open");
     // A name of nothing is told, and let go only by itself.
     kill(&["kill", "--symbol", "NOSUCH"], &run)

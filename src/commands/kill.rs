@@ -53,7 +53,15 @@ impl Meant {
             strategy,
         } = what;
         if let Some(symbol) = symbol {
-            return Ok(Some(Scope::Symbol(super::replay::symbol(symbol)?)));
+            let name = super::replay::symbol(symbol)?;
+            if name.len() > Latch::SYMBOL_BYTES_MAX {
+                return Err(Failure::usage(format!(
+                    "--symbol {name}: {} letters, want 1 to {}, as a stop has room for",
+                    name.len(),
+                    Latch::SYMBOL_BYTES_MAX
+                )));
+            }
+            return Ok(Some(Scope::Symbol(name)));
         }
         if let Some(name) = strategy {
             let known = self.strategies.as_ref().map_err(Failure::usage)?;

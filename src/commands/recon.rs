@@ -10,7 +10,8 @@ use bus::oms::{Date, OrderId};
 use bus::signal::Outcome;
 use bus::{Body, Side};
 use serde_json::json;
-use tapeline::results::read_blotters;
+use tapeline::config::OrderMode;
+use tapeline::results::{read_blotters, read_paper};
 use tapeline::run_dir::{Manifest, RunDir};
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count};
@@ -22,18 +23,33 @@ use crate::cli;
 pub fn recon(args: &cli::Recon, talk: Talk) -> Result<(), Failure> {
     let (dir, manifest) = RunDir::open(&args.run).map_err(Failure::usage)?;
     let config = dir.read_config().map_err(Failure::usage)?;
-    if config.orders.fix.is_none() {
+    let is_paper = config.orders.mode == Some(OrderMode::Paper);
+    if config.orders.fix.is_none() && !is_paper {
         return Err(Failure::usage(format!(
             "{}: its orders went through no FIX session, so nobody reported on them; want a run with \
-             [orders.fix]",
+             [orders.fix], or of the mode `paper`",
             args.run.display()
         )));
     }
-    let log = logged(&dir, &manifest)?;
-    // A run that changed its number of shards has a journal for each that it ever had.
-    let shards = manifest.parts.iter().map(|part| part.shards).max();
-    let shards = shards.unwrap_or(0).max(config.run.shards);
-    let reports = Ledger::of(read_blotters(&dir, shards).map_err(Failure::io)?);
+    if is_paper && !args.drop_copy.is_empty() {
+        return Err(Failure::usage(format!(
+            "{}: its venue is simulated and tells nobody else of its orders; want no --drop-copy",
+            args.run.display()
+        )));
+    }
+    let date = date_of(&manifest)?;
+    let (log, names) = logged(&dir, &manifest, date)?;
+    let reports = if is_paper {
+        let pieces = dir.pieces(&manifest.parts);
+        let name_of = |number| name_in(&names, number);
+        vec![read_paper(&pieces, date, name_of).map_err(Failure::io)?]
+    } else {
+        // A run that changed its number of shards has a journal for each that it ever had.
+        let shards = manifest.parts.iter().map(|part| part.shards).max();
+        let shards = shards.unwrap_or(0).max(config.run.shards);
+        read_blotters(&dir, shards).map_err(Failure::io)?
+    };
+    let reports = Ledger::of(reports);
     let copy = read_copies(&args.drop_copy)?;
     let breaks = reconcile(&log, &reports, copy.as_ref(), args.fills_only);
     let sent = log.values().filter(|order| order.fate == Fate::Sent);
@@ -86,15 +102,32 @@ pub fn recon(args: &cli::Recon, talk: Talk) -> Result<(), Failure> {
     }
 }
 
-/// The orders that the run's log has, with what became of each.
-fn logged(dir: &RunDir, manifest: &Manifest) -> Result<BTreeMap<Vec<u8>, Logged>, Failure> {
+/// The trading date, which orders are named by.
+fn date_of(manifest: &Manifest) -> Result<Date, Failure> {
     let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
-    let date = Date {
+    Ok(Date {
         year: day.date.year() as u16,
         month: day.date.month() as u8,
         day: day.date.day() as u8,
-    };
-    let mut names: HashMap<u32, String> = HashMap::new();
+    })
+}
+
+/// Symbols by number.
+type SymbolNames = HashMap<u32, String>;
+
+/// One without a name is called by its number.
+fn name_in(names: &SymbolNames, number: u32) -> String {
+    let name = names.get(&number).cloned();
+    name.unwrap_or_else(|| format!("#{number}"))
+}
+
+/// The orders that the run's log has, with what became of each, and its symbols.
+fn logged(
+    dir: &RunDir,
+    manifest: &Manifest,
+    date: Date,
+) -> Result<(BTreeMap<Vec<u8>, Logged>, SymbolNames), Failure> {
+    let mut names = SymbolNames::new();
     let mut orders: BTreeMap<Vec<u8>, (u32, Logged)> = BTreeMap::new();
     let mut by_cause: HashMap<(u64, u32, u16), OrderId> = HashMap::new();
     for piece in dir.pieces(&manifest.parts) {
@@ -145,13 +178,10 @@ fn logged(dir: &RunDir, manifest: &Manifest) -> Result<BTreeMap<Vec<u8>, Logged>
         }
     }
     let named = orders.into_iter().map(|(id, (symbol, mut logged))| {
-        let name = names.get(&symbol);
-        logged.symbol = name
-            .map_or_else(|| format!("#{symbol}"), String::clone)
-            .into();
+        logged.symbol = name_in(&names, symbol).into();
         (id, logged)
     });
-    Ok(named.collect())
+    Ok((named.collect(), names))
 }
 
 /// The files of a drop copy, and of its folders, by their names.
@@ -160,13 +190,24 @@ fn read_copies(paths: &[PathBuf]) -> Result<Option<Ledger>, Failure> {
         return Ok(None);
     }
     let mut copy = Ledger::default();
+    let mut messages = 0;
     for path in paths {
         for file in files_of(path)? {
-            copy.read_copy(&file).map_err(|error| match error.kind() {
+            messages += copy.read_copy(&file).map_err(|error| match error.kind() {
                 std::io::ErrorKind::InvalidData => Failure::input(error),
                 _ => Failure::io(error),
             })?;
         }
+    }
+    if messages == 0 {
+        let paths: Vec<String> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        return Err(Failure::input(format!(
+            "{}: empty, want the messages of a drop copy",
+            paths.join(", ")
+        )));
     }
     Ok(Some(copy))
 }

@@ -3,13 +3,10 @@
 
 use std::collections::HashMap;
 
-use bus::oms::OrderId;
+use bus::oms::{Date, OrderId};
 use bus::signal::{Fate, Order, Outcome, Report, Tif};
 use bus::{Body, Price, Qty, Side, Signal};
 use fix::{Blotter, DataTags, Fields, Version, Writer, parse, tags};
-
-use super::symbol_name;
-use crate::tables::Names;
 
 /// By what names an order: its signal, what it is, and the number under which it left.
 type Orders = HashMap<(u64, u32, u16), (Signal, Order, Option<u64>)>;
@@ -17,7 +14,8 @@ type Orders = HashMap<(u64, u32, u16), (Signal, Order, Option<u64>)>;
 /// How the orders of a run stand, from its signals. One that was held back never reached a venue,
 /// whatever the simulation made of it.
 pub(super) fn blotter(
-    names: &Names,
+    date: Date,
+    name_of: impl Fn(u32) -> String,
     signals: impl Iterator<Item = Result<Signal, String>>,
 ) -> Result<Blotter, String> {
     let mut orders = Orders::new();
@@ -48,8 +46,8 @@ pub(super) fn blotter(
     };
     for (key, number) in sent.iter().zip(1..) {
         let (signal, order, _) = &orders[key];
-        let id = OrderId::of(names.date, signal);
-        told.order(number, &id, &symbol_name(names, signal.symbol), order);
+        let id = OrderId::of(date, signal);
+        told.order(number, &id, &name_of(signal.symbol), order);
     }
     let mut notionals: HashMap<(u64, u32, u16), i128> = HashMap::new();
     for (signal, report) in &reports {
@@ -62,8 +60,8 @@ pub(super) fn blotter(
             *notional += (report.price * report.qty).0;
         }
         let average = notional.checked_div(report.filled.0.into());
-        let id = OrderId::of(names.date, of);
-        let symbol = symbol_name(names, signal.symbol);
+        let id = OrderId::of(date, of);
+        let symbol = name_of(signal.symbol);
         told.report(&id, &symbol, order, signal, report, average.unwrap_or(0));
     }
     Ok(told.blotter)

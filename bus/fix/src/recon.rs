@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -130,17 +131,19 @@ impl Ledger {
         }
     }
 
-    /// Takes in a drop copy: a file of messages, see [`copy`]. Several files are one copy. Only
-    /// ExecutionReports and OrderCancelRejects count.
-    pub fn read_copy(&mut self, path: &Path) -> io::Result<()> {
+    /// Takes in a drop copy: a file of messages, see [`copy`]; says how many there are. Several files
+    /// are one copy. Only ExecutionReports and OrderCancelRejects count. A file with something in it
+    /// and no message is an error: it is another one than was meant.
+    pub fn read_copy(&mut self, path: &Path) -> io::Result<u64> {
         if self.blotters.is_empty() {
             self.blotters.push(Blotter::default());
         }
         let blotter = &mut self.blotters[0];
         let mut fields = Fields::default();
         let mut passed_over = 0;
-        let mut garbled = None;
+        let (mut garbled, mut messages) = (None, 0);
         copy::read(path, |at, bytes| {
+            messages += 1;
             match parse(bytes, &mut fields, &DataTags::default()) {
                 Ok(message) if matches!(message.msg_type(), b"8" | b"9") => {
                     blotter.came(&message, 0);
@@ -154,9 +157,16 @@ impl Ledger {
             }
         })?;
         self.passed_over += passed_over;
-        garbled.map_or(Ok(()), |what| {
-            Err(io::Error::new(io::ErrorKind::InvalidData, what))
-        })
+        if messages == 0 && fs::metadata(path)?.len() > 0 {
+            garbled = Some(format!(
+                "{}: no FIX message in it, want those of a drop copy (8=FIX...)",
+                path.display()
+            ));
+        }
+        match garbled {
+            Some(what) => Err(io::Error::new(io::ErrorKind::InvalidData, what)),
+            None => Ok(messages),
+        }
     }
 
     /// How many orders it has that may be with the other side.

@@ -161,6 +161,8 @@ pub struct Latch {
 impl Latch {
     /// The file's size.
     pub const BYTES: usize = WORDS * size_of::<u64>();
+    /// The longest name of a symbol, in letters: events have room for no longer one.
+    pub const SYMBOL_BYTES_MAX: usize = 8;
     /// How many symbols, and how many strategies, can be stopped one by one.
     pub const SYMBOLS_MAX: usize = STRATEGIES_AT - SYMBOLS_AT;
     #[allow(missing_docs)]
@@ -483,9 +485,9 @@ impl Latch {
     }
 
     fn symbol_word(&self, name: &str) -> Result<u64, LatchError> {
-        let mut letters = [b' '; 8];
+        let mut letters = [b' '; Self::SYMBOL_BYTES_MAX];
         match name.len() {
-            1..=8 => letters[..name.len()].copy_from_slice(name.as_bytes()),
+            1..=Self::SYMBOL_BYTES_MAX => letters[..name.len()].copy_from_slice(name.as_bytes()),
             _ => {
                 return Err(self.error(format!("symbol `{name}`, want one to eight letters")));
             }
