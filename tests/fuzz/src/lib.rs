@@ -14,10 +14,12 @@ pub mod captures;
 pub mod checkpoint;
 pub mod fix;
 pub mod input;
+pub mod journal;
 #[allow(unsafe_code)]
 pub mod largest;
 pub mod log;
 pub mod messages;
+pub mod soup;
 
 use bus::planted::{Bug, Planted, plant};
 
