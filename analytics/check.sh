@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Declared windows against Polars, on real captures or on a sample where there are none, and the example
+# Joins and declared windows against Polars, the latter on real captures or on a sample where there are none, and the example
 # of WINDOWS.md from its settings to a picture. Part of .ci/run.
 #
 #   analytics/check.sh PROGRAM PYTHON DIR       PYTHON has polars and matplotlib; DIR takes the example
@@ -10,6 +10,7 @@ out=$(realpath "$3")
 cd "$(dirname "$0")"
 
 "$python" check_windows.py "$program"
+"$python" check_joins.py "$program"
 data=
 for parent in .. ../.. ../../..; do
     if [ -d "$parent/shared/data" ]; then data=$parent/shared/data; break; fi

@@ -57,6 +57,10 @@ PAGES = {
         ("pattern_stuffing", "and one `quote-stuffing` of 200"),
         ("pattern_layering", "or one `layering` of 5"),
     ],
+    "JOINS": [
+        ("join_asof", "one `asof`: trades with quotes, each symbol with itself"),
+        ("join_interval", "one `interval`: trades with quotes, 1 ms before to 1 ms after"),
+    ],
 }
 KEYS = ["base", "parts", "symbols", "events", "matter", "bytes", "checksum"]
 

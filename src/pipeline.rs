@@ -335,7 +335,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         }
         drop(ready_tx);
         let mut resume_after = vec![0; shards];
-        let mut groups = job.config.groups.groups();
+        let mut groups = job.config.symbol_groups();
         let mut last_ts = Ts::MIN;
         let mut log_backend = String::new();
         let mut recovered_events = 0;
@@ -560,7 +560,7 @@ pub fn core(config: &Config, midnight: Ts, from: Option<Ts>) -> Result<Core, Str
         suite: config.suite(),
         risk: config.risk_gate(),
         symbols_max: config.limits.symbols,
-        groups: config.groups.groups(),
+        groups: config.symbol_groups(),
         check: config.book.check,
         paper: config.paper(),
     })

@@ -50,6 +50,61 @@ struct Row {
     isin: Option<String>,
 }
 
+/// The first line's cells.
+pub(crate) type Columns = Vec<String>;
+/// A line's number and cells.
+pub(crate) type Line = (u64, Vec<String>);
+
+/// Reads any CSV with a first line of names. The error names the file, and the line.
+pub(crate) fn read_csv(path: &Path, bytes_max: u64) -> Result<(Columns, Vec<Line>), String> {
+    let fail = |what: String| format!("{}: {what}", path.display());
+    let about = fs::metadata(path).map_err(|e| fail(e.to_string()))?;
+    if !about.is_file() || about.len() > bytes_max {
+        return Err(fail(format!("want a file of at most {bytes_max} bytes")));
+    }
+    let bytes = fs::read(path).map_err(|e| fail(e.to_string()))?;
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(bytes.as_slice());
+    let said = |error: csv::Error| {
+        let (line, what) = said(&bytes, error);
+        format!("{}, line {line}: {what}", path.display())
+    };
+    let names = reader.headers().map_err(said)?;
+    let names: Columns = names.iter().map(str::to_string).collect();
+    let mut lines = Vec::new();
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(said)? {
+        let cells = record.iter().map(str::to_string).collect();
+        lines.push((line_of(&bytes, record.position()), cells));
+    }
+    Ok((names, lines))
+}
+
+/// The line at which a record begins: for the library it begins with the empty lines before it.
+fn line_of(bytes: &[u8], position: Option<&csv::Position>) -> u64 {
+    let from = position.map_or(0, |position| position.byte() as usize);
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let rest = bytes.get(from..).unwrap_or_default();
+    let at = from + rest.iter().take_while(|&byte| is_end(byte)).count();
+    let before = bytes[..at.min(bytes.len())].iter();
+    1 + before.filter(|&&byte| byte == b'\n').count() as u64
+}
+
+/// Where an error is, and what it is.
+fn said(bytes: &[u8], error: csv::Error) -> (u64, String) {
+    let line = line_of(bytes, error.position());
+    let what = match error.into_kind() {
+        csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => format!("{len} cells, want {expected_len} as in the first line"),
+        csv::ErrorKind::Utf8 { .. } => "not UTF-8".to_string(),
+        other => format!("{other:?}"),
+    };
+    (line, what)
+}
+
 impl Reference {
     /// Reads a file. The error names it and the line.
     pub fn read(path: &Path) -> Result<(Reference, Vec<u8>), String> {
@@ -69,27 +124,7 @@ impl Reference {
             .trim(csv::Trim::All)
             .from_reader(bytes);
         let mut found = BTreeMap::new();
-        // A record begins, for the library, with the empty lines before it.
-        let line_of = |position: Option<&csv::Position>| {
-            let from = position.map_or(0, |position| position.byte() as usize);
-            let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-            let rest = bytes.get(from..).unwrap_or_default();
-            let at = from + rest.iter().take_while(|&byte| is_end(byte)).count();
-            let before = bytes[..at.min(bytes.len())].iter();
-            1 + before.filter(|&&byte| byte == b'\n').count() as u64
-        };
-        let said = |error: csv::Error| {
-            let line = line_of(error.position());
-            let what = match error.into_kind() {
-                csv::ErrorKind::Deserialize { err, .. } => err.kind().to_string(),
-                csv::ErrorKind::UnequalLengths {
-                    expected_len, len, ..
-                } => format!("{len} cells, want {expected_len} as in the first line"),
-                csv::ErrorKind::Utf8 { .. } => "not UTF-8".to_string(),
-                other => format!("{other:?}"),
-            };
-            (line, what)
-        };
+        let said = |error: csv::Error| said(bytes, error);
         let headers = reader.headers().map_err(said)?.clone();
         let wanted = ["symbol", "tick", "lot", "currency", "isin"];
         for (index, name) in headers.iter().enumerate() {
@@ -108,7 +143,7 @@ impl Reference {
         }
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(said)? {
-            let line = line_of(record.position());
+            let line = line_of(bytes, record.position());
             let row: Row = record.deserialize(Some(&headers)).map_err(said)?;
             let (symbol, instrument) = instrument(row).map_err(|what| (line, what))?;
             if found.contains_key(&symbol) {

@@ -21,8 +21,8 @@ use crate::latency::Latency;
 use crate::pipeline::Outcome;
 use crate::reference::Reference;
 use crate::run_dir::{
-    Counts, Digests, Full, Gap, LastHeal, Line, Manifest, Piece, Quarantined, Retransmission,
-    RunDir, Snapshots, State, SymbolResult,
+    Counts, Digests, Full, Gap, JoinCounts, LastHeal, Line, Manifest, Piece, Quarantined,
+    Retransmission, RunDir, Snapshots, State, SymbolResult,
 };
 use crate::session::TradingDay;
 use crate::shard::{Finished, ShardCounts};
@@ -241,6 +241,7 @@ fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
             .collect(),
         strategies: crate::kill::strategies(config),
         features: config.features.0.keys().cloned().collect(),
+        joins: config.joins.names(),
         date: bus::oms::Date {
             year,
             month,
@@ -414,6 +415,8 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         alerts: signals(SignalKind::Spread),
         rule_alerts: total(|shard| shard.counts.signals[ShardCounts::RULES]),
         dropped_matches: total(|shard| shard.core.suites().dropped_matches()),
+        joins: signals(SignalKind::Join),
+        join_counts: join_counts(shards),
         regimes: signals(SignalKind::Regime),
         signals: signals(SignalKind::Momentum),
         orders: signals(SignalKind::Order),
@@ -423,6 +426,19 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         resent: total(|shard| shard.counts.resent),
         withheld: 0,
         refused: BTreeMap::new(),
+    }
+}
+
+fn join_counts(shards: &[Finished]) -> JoinCounts {
+    let mut counts = analytics::JoinCounts::default();
+    for shard in shards {
+        counts.merge(&shard.core.suites().join_counts());
+    }
+    JoinCounts {
+        unmatched: counts.unmatched,
+        late: counts.late,
+        dropped: counts.dropped,
+        beyond: counts.beyond,
     }
 }
 

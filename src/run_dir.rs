@@ -197,6 +197,30 @@ pub struct Options {
     pub moved_ns: i64,
 }
 
+/// What joins counted beside their rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinCounts {
+    /// Left records that met nothing.
+    pub unmatched: u64,
+    /// Records that came after the watermark had passed their time.
+    pub late: u64,
+    /// Records that were one too many.
+    pub dropped: u64,
+    /// Records beyond the most that one left record meets.
+    pub beyond: u64,
+}
+
+impl JoinCounts {
+    fn is_nothing(&self) -> bool {
+        *self == JoinCounts::default()
+    }
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
@@ -226,6 +250,12 @@ pub struct Counts {
     /// Partial matches of patterns that were one too many.
     #[serde(default)]
     pub dropped_matches: u64,
+    /// Rows of joins.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub joins: u64,
+    /// What joins counted beside.
+    #[serde(default, skip_serializing_if = "JoinCounts::is_nothing")]
+    pub join_counts: JoinCounts,
     /// Changes of regime.
     pub regimes: u64,
     /// Signals of strategies.

@@ -144,6 +144,19 @@ fn zone(name: &str) -> Result<TimeZone, String> {
         .map_err(|_| format!("`{name}` is not a time zone (like \"America/New_York\")"))
 }
 
+/// A moment that says its own zone: RFC 3339, RFC 9557, or whole nanoseconds since 1970.
+pub fn moment(text: &str) -> Result<Ts, String> {
+    if let Ok(ns) = text.parse::<i64>() {
+        return Ok(Ts(ns));
+    }
+    let moment = text.parse::<Timestamp>().ok();
+    let moment = moment.or_else(|| Some(text.parse::<Zoned>().ok()?.timestamp()));
+    let ns = moment.and_then(|moment| i64::try_from(moment.as_nanosecond()).ok());
+    ns.map(Ts).ok_or_else(|| {
+        format!("`{text}` is not a moment (like \"2026-01-05T14:30:00Z\", or ns since 1970)")
+    })
+}
+
 /// The date in a file's name, as exchanges write it: `20260105`, `2026-01-05`, Nasdaq's
 /// `01052026` and `S010526-v50`.
 pub fn date_in_name(path: &Path) -> Option<String> {

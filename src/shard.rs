@@ -13,7 +13,7 @@ use bus::oms::{About, Date, Encoder, Gateway, GatewayError, NewOrder, OrderId};
 use bus::planted::{self, Bug};
 use bus::ring::Receiver;
 use bus::signal::{Order, Outcome, Over, RejectCode, Sent, Whose};
-use bus::state::{StateError, StateReader, StateWriter};
+use bus::state::{Part, StateError, StateReader, StateWriter};
 use bus::{Body, Event, Kind, Signal, SignalKind, Ts};
 use feed::groups::Groups;
 use feed::source::Pace;
@@ -156,7 +156,7 @@ pub struct ShardCounts {
     /// Events taken from the ring.
     pub events: u64,
     /// Signals of each kind, by `SignalKind as usize - 0x80`; those of rules, monitors and patterns apart.
-    pub signals: [u64; 16],
+    pub signals: [u64; ShardCounts::RULES + 1],
     /// Orders handed to the peer.
     pub sent: u64,
     /// Orders held back by the kill flag.
@@ -168,9 +168,11 @@ pub struct ShardCounts {
 }
 
 impl ShardCounts {
-    /// Where alerts of rules, monitors and patterns are counted, which are of one kind with those of the spread monitor: at the
-    /// place of a kind that there is not.
-    pub(crate) const RULES: usize = 15;
+    /// The last kind, which there was not at first.
+    const JOINS: usize = SignalKind::Join as usize & 0xf;
+    /// Where alerts of rules, monitors and patterns are counted, which are of one kind with those of the spread monitor: behind
+    /// all kinds.
+    pub(crate) const RULES: usize = ShardCounts::JOINS + 1;
 
     /// Counts a signal.
     #[inline]
@@ -193,7 +195,12 @@ impl ShardCounts {
     /// Saves what lasts beyond a restart.
     pub(crate) fn save(&self, out: &mut StateWriter<'_>) {
         out.u64(self.events);
-        self.signals.iter().for_each(|count| out.u64(*count));
+        let before_joins = &self.signals[..ShardCounts::JOINS];
+        before_joins.iter().for_each(|count| out.u64(*count));
+        out.u64(self.signals[ShardCounts::RULES]);
+        if out.version(Part::Orders) >= 2 {
+            out.u64(self.signals[ShardCounts::JOINS]);
+        }
         out.u64(self.sent);
         out.u64(self.killed);
         out.u64(self.resent);
@@ -205,8 +212,12 @@ impl ShardCounts {
             events: from.u64()?,
             ..ShardCounts::default()
         };
-        for count in &mut counts.signals {
+        for count in &mut counts.signals[..ShardCounts::JOINS] {
             *count = from.u64()?;
+        }
+        counts.signals[ShardCounts::RULES] = from.u64()?;
+        if from.version(Part::Orders) >= 2 {
+            counts.signals[ShardCounts::JOINS] = from.u64()?;
         }
         (counts.sent, counts.killed, counts.resent) = (from.u64()?, from.u64()?, from.u64()?);
         Ok(counts)

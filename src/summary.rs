@@ -9,7 +9,7 @@ use crate::config::{Config, Durability, Speed};
 use crate::latency::{Latency, Stage};
 use crate::pipeline::Outcome;
 use crate::results::{self, Results};
-use crate::run_dir::{RunDir, Snapshots, SymbolResult};
+use crate::run_dir::{JoinCounts, RunDir, Snapshots, SymbolResult};
 use crate::session::TradingDay;
 use crate::term::{Style, count, nanos, short};
 
@@ -281,6 +281,36 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
              partial_max keeps them",
             count(counts.dropped_matches)
         );
+    }
+    let joined = counts.join_counts;
+    if counts.joins > 0 || joined != JoinCounts::default() {
+        let _ = writeln!(
+            out,
+            "         {} rows of joins; {} records met nothing, {} came late",
+            count(counts.joins),
+            count(joined.unmatched),
+            count(joined.late)
+        );
+    }
+    for (dropped, what, key) in [
+        (
+            joined.dropped,
+            "records of joins were one too many and dropped",
+            "keep",
+        ),
+        (
+            joined.beyond,
+            "rows of joins were more than one record may have",
+            "rows_max",
+        ),
+    ] {
+        if dropped > 0 {
+            let _ = writeln!(
+                out,
+                "         {} {what}: a larger {key} keeps them",
+                count(dropped)
+            );
+        }
     }
     let mut orders = format!(
         "{} signals: {} orders, {} refused by risk; {} sent",

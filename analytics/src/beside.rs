@@ -1,4 +1,4 @@
-//! What the configuration declares beside the plain suite: windows, regimes, monitors, patterns, strategies and features. As a whole for a
+//! What the configuration declares beside the plain suite: windows, regimes, monitors, patterns, strategies, joins and features. As a whole for a
 //! shard, and not in each symbol's state, so that a run without any pays one branch.
 
 use bus::signal::Report;
@@ -7,6 +7,7 @@ use bus::{Applied, Event, Outbox, Ts};
 
 use crate::features::Features;
 use crate::intent::Intents;
+use crate::joins::{JoinCounts, Joins};
 use crate::monitors::Monitors;
 use crate::patterns::Patterns;
 use crate::regimes::Regimes;
@@ -23,6 +24,7 @@ pub(crate) struct Beside {
     monitors: Option<Monitors>,
     patterns: Option<Patterns>,
     strategies: Option<Strategies>,
+    joins: Option<Joins>,
     /// Behind the others, to hear what they say.
     features: Option<Features>,
 }
@@ -51,8 +53,10 @@ impl Beside {
             let rule = 1 + config.rules.len();
             Strategies::new(&config.strategies, rule, symbol_count)
         });
+        let joins = (!config.joins.is_empty()).then(|| Joins::new(&config.joins, symbol_count));
         let says = windows.is_some() || regimes.is_some() || monitors.is_some();
         let is_any = says || patterns.is_some() || strategies.is_some() || features.is_some();
+        let is_any = is_any || joins.is_some();
         is_any.then(|| {
             Box::new(Beside {
                 windows,
@@ -60,6 +64,7 @@ impl Beside {
                 monitors,
                 patterns,
                 strategies,
+                joins,
                 features,
             })
         })
@@ -73,11 +78,12 @@ impl Beside {
             + (self.monitors.as_ref()).map_or(0, Monitors::bytes_per_symbol)
             + (self.patterns.as_ref()).map_or(0, Patterns::bytes_per_symbol)
             + (self.strategies.as_ref()).map_or(0, Strategies::bytes_per_symbol)
+            + (self.joins.as_ref()).map_or(0, Joins::bytes_per_symbol)
             + (self.features.as_ref()).map_or(0, Features::bytes_per_symbol)
     }
 
-    /// One more symbol, at the next place.
-    pub(crate) fn appear(&mut self) {
+    /// One more symbol, of this number, at the next place.
+    pub(crate) fn appear(&mut self, number: u32) {
         if let Some(windows) = &mut self.windows {
             windows.appear();
         }
@@ -92,6 +98,9 @@ impl Beside {
         }
         if let Some(strategies) = &mut self.strategies {
             strategies.appear();
+        }
+        if let Some(joins) = &mut self.joins {
+            joins.appear(number);
         }
         if let Some(features) = &mut self.features {
             features.appear();
@@ -121,7 +130,8 @@ impl Beside {
         let regimes = self.regimes.as_ref().map(|regimes| regimes.due(place));
         let monitors = self.monitors.as_ref().map(|monitors| monitors.due(place));
         let patterns = self.patterns.as_ref().map(|patterns| patterns.due(place));
-        let all = [windows, regimes, monitors, patterns];
+        let joins = self.joins.as_ref().map(|joins| joins.due(place));
+        let all = [windows, regimes, monitors, patterns, joins];
         all.into_iter().flatten().min().unwrap_or(Ts::MAX)
     }
 
@@ -133,6 +143,13 @@ impl Beside {
     /// How many partial matches of patterns were one too many.
     pub(crate) fn dropped_matches(&self) -> u64 {
         self.patterns.as_ref().map_or(0, Patterns::dropped)
+    }
+
+    /// What joins counted.
+    pub(crate) fn join_counts(&self) -> JoinCounts {
+        self.joins
+            .as_ref()
+            .map_or_else(JoinCounts::default, Joins::counts)
     }
 
     /// An event of the symbol at this place, whatever it did, with the view before it.
@@ -178,6 +195,9 @@ impl Beside {
             let (symbol, ts) = (moment.event.symbol, moment.event.ts_event);
             strategies.on_event(place, symbol, ts, view, intents);
         }
+        if let Some(joins) = &mut self.joins {
+            joins.on_event(moment, view, out);
+        }
         if let Some(features) = &mut self.features {
             features.hear(place, out.signals());
             features.say(place, view, out, intents);
@@ -202,6 +222,9 @@ impl Beside {
         if let Some(strategies) = &mut self.strategies {
             strategies.on_gap();
         }
+        if let Some(joins) = &mut self.joins {
+            joins.on_gap(number, watermark);
+        }
     }
 
     /// The name of a symbol of a group is said.
@@ -209,6 +232,9 @@ impl Beside {
     pub(crate) fn on_member(&mut self, symbol: u32, name: [u8; 8]) {
         if let Some(strategies) = &mut self.strategies {
             strategies.on_member(symbol, name);
+        }
+        if let Some(joins) = &mut self.joins {
+            joins.on_member(symbol, name);
         }
     }
 
@@ -240,6 +266,9 @@ impl Beside {
         if let Some(strategies) = &self.strategies {
             strategies.save_pairs(out);
         }
+        if let Some(joins) = &self.joins {
+            joins.save(out);
+        }
     }
 
     /// Loads that, as far as it is of a symbol to keep.
@@ -248,8 +277,11 @@ impl Beside {
         from: &mut StateReader<'_>,
         keep: &impl Fn(u32) -> bool,
     ) -> Result<(), StateError> {
-        match &mut self.strategies {
-            Some(strategies) => strategies.load_pairs(from, keep),
+        if let Some(strategies) = &mut self.strategies {
+            strategies.load_pairs(from, keep)?;
+        }
+        match &mut self.joins {
+            Some(joins) => joins.load(from, keep),
             None => Ok(()),
         }
     }
@@ -279,6 +311,21 @@ impl Beside {
         }
         if let Some(features) = &mut self.features {
             features.hear(place, out.signals());
+        }
+        if let Some(joins) = &mut self.joins {
+            joins.on_watermark(place, watermark, out);
+        }
+    }
+
+    /// Whether the symbol at this place has more to say at the end of the input than what it said.
+    pub(crate) fn has_more(&self, place: usize) -> bool {
+        (self.joins.as_ref()).is_some_and(|joins| joins.has_more(place))
+    }
+
+    /// Says more of that.
+    pub(crate) fn say_more(&mut self, place: usize, out: &mut Outbox) {
+        if let Some(joins) = &mut self.joins {
+            joins.on_watermark(place, Ts::MAX, out);
         }
     }
 
@@ -323,8 +370,12 @@ impl Beside {
         }
     }
 
-    /// Loads what was known of a symbol, at the next place.
-    pub(crate) fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+    /// Loads what was known of a symbol of this number, at the next place.
+    pub(crate) fn load(
+        &mut self,
+        number: u32,
+        from: &mut StateReader<'_>,
+    ) -> Result<(), StateError> {
         if let Some(windows) = &mut self.windows {
             windows.load(from)?;
         }
@@ -339,6 +390,9 @@ impl Beside {
         }
         if let Some(strategies) = &mut self.strategies {
             strategies.load(from)?;
+        }
+        if let Some(joins) = &mut self.joins {
+            joins.appear(number);
         }
         if let Some(features) = &mut self.features {
             features.load(from)?;

@@ -9,6 +9,7 @@ use crate::beside::Beside;
 use crate::due::Due;
 use crate::features::FeatureConfig;
 use crate::intent::Intents;
+use crate::joins::{JoinConfig, JoinCounts};
 use crate::momentum::{self, Momentum, MomentumConfig};
 use crate::monitors::MonitorConfig;
 use crate::patterns::PatternConfig;
@@ -123,6 +124,8 @@ pub struct SuiteConfig {
     /// Strategies beside momentum; a strategy's place here, behind all rules, plus one is the `rule` of its
     /// orders.
     pub strategies: Vec<StrategyConfig>,
+    /// Joins; a join's place here is the `rule` of its rows.
+    pub joins: Vec<JoinConfig>,
     /// What is said of each decision, in this order.
     pub features: Vec<FeatureConfig>,
     /// The momentum strategy.
@@ -146,6 +149,7 @@ impl SuiteConfig {
             monitors: Vec::new(),
             patterns: Vec::new(),
             strategies: Vec::new(),
+            joins: Vec::new(),
             features: Vec::new(),
             momentum: MomentumConfig::default(),
             rules: Vec::new(),
@@ -169,6 +173,7 @@ impl SuiteConfig {
         let patterns = || PatternConfig::problem(&self.patterns);
         let momentum = || self.momentum.problem();
         let rules = || RuleConfig::problem(&self.rules);
+        let joins = || JoinConfig::problem(&self.joins);
         let features = || FeatureConfig::problem(&self.features);
         let declared_ones = || StrategyConfig::problem(&self.strategies);
         let strategies = || {
@@ -185,6 +190,7 @@ impl SuiteConfig {
             .or_else(monitors)
             .or_else(patterns)
             .or_else(strategies)
+            .or_else(joins)
     }
 }
 
@@ -332,7 +338,7 @@ impl Suites {
         } = self;
         debug_assert!(tick.is_done || due.of(event.symbol as usize) > *watermark);
         let symbol = match places[event.symbol as usize] {
-            0 => appear(common, symbols, beside, &mut places[event.symbol as usize]),
+            0 => appear(common, symbols, beside, places, event.symbol),
             place => &mut symbols[place as usize - 1],
         };
         if symbol.suite.2.lags(*watermark) {
@@ -380,6 +386,12 @@ impl Suites {
             .map_or(0, |beside| beside.dropped_matches())
     }
 
+    /// What joins counted so far.
+    pub fn join_counts(&self) -> JoinCounts {
+        let beside = self.beside.as_ref();
+        beside.map_or_else(JoinCounts::default, |beside| beside.join_counts())
+    }
+
     /// An event of one symbol, whether or not it [`matters`], before [`Suites::on_event`] of it; the
     /// caller has put `out` at the event. `stale` is whether the symbol's book lacks something after it;
     /// where `is_judged` is not, the event is remembered and nothing is concluded.
@@ -403,7 +415,7 @@ impl Suites {
         } = self;
         let number = event.symbol as usize;
         let symbol = match places[number] {
-            0 => appear(common, symbols, beside, &mut places[number]),
+            0 => appear(common, symbols, beside, places, event.symbol),
             place => &mut symbols[place as usize - 1],
         };
         if symbol.suite.2.lags(*watermark) {
@@ -634,6 +646,10 @@ impl Suites {
             if let Some(beside) = beside {
                 let place = *place as usize - 1;
                 beside.on_watermark(place, number as u32, Ts::MAX, ended_at, view, out);
+                while beside.has_more(place) {
+                    say(out);
+                    beside.say_more(place, out);
+                }
             }
             due.set(number, Ts::MAX);
             if !out.is_empty() {
@@ -701,7 +717,7 @@ impl Suites {
                 let suite = Suite::load(&mut self.common, from)?;
                 self.symbols.push(Symbol { view, suite });
                 if let Some(beside) = &mut self.beside {
-                    beside.load(from)?;
+                    beside.load(symbol, from)?;
                 }
                 *place = self.symbols.len() as u32;
                 let due = Ts(from.i64()?).max(self.watermark.plus_ns(1));
@@ -769,7 +785,8 @@ fn appear<'a>(
     common: &mut Common,
     symbols: &'a mut Vec<Symbol>,
     beside: &mut Option<Box<Beside>>,
-    place: &mut u32,
+    places: &mut [u32],
+    number: u32,
 ) -> &'a mut Symbol {
     assert!(
         symbols.len() < symbols.capacity(),
@@ -780,9 +797,9 @@ fn appear<'a>(
         suite: Suite::new(common),
     });
     if let Some(beside) = beside {
-        beside.appear();
+        beside.appear(number);
     }
-    *place = symbols.len() as u32;
+    places[number as usize] = symbols.len() as u32;
     symbols.last_mut().expect("just pushed")
 }
 

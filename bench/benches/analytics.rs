@@ -18,8 +18,9 @@ use analytics::suite::{Analytic, Moment};
 use analytics::vwap::{self, Vwap};
 use analytics::{
     Aggregate, Bps, By, ChangeConfig, Condition, DeclaredConfig, GarchConfig, HmmConfig, Intents,
-    Known, Limit, Measure, ModelConfig, ModelKind, MonitorConfig, Pattern, PatternConfig, Policy,
-    RuleConfig, Shape, SuiteConfig, Suites, View, Watch, matters,
+    JoinConfig, JoinKind, Known, Limit, Measure, ModelConfig, ModelKind, MonitorConfig, Pattern,
+    PatternConfig, Policy, Right, RuleConfig, Shape, Stream as Joined, SuiteConfig, Suites, View,
+    Watch, matters,
 };
 use bench::{Stream, fold, is_measuring};
 use book::{Books, BooksConfig, Depth};
@@ -131,7 +132,10 @@ fn take(out: &mut Outbox, sum: &mut u64) {
 
 impl Player for Whole {
     fn new(_: usize, config: &SuiteConfig) -> Whole {
-        let suites = Suites::new(config.clone());
+        let mut suites = Suites::new(config.clone());
+        for (number, name) in (1..).zip(config.joins.iter().flat_map(|join| &join.symbols)) {
+            suites.on_member(number, *name);
+        }
         Whole {
             watches: suites.watches(),
             suites,
@@ -536,6 +540,35 @@ fn declared(group: &mut BenchmarkGroup<'_, WallTime>, session: &Session, plain: 
         };
         one(&format!("monitor_{name}"), 1, &|config| {
             config.monitors = vec![monitor.clone()];
+        });
+    }
+    let right = Right {
+        stream: Joined::Quotes,
+        symbol: None,
+        keep: 1_024,
+    };
+    let as_of = JoinKind::AsOf {
+        right,
+        tolerance_ns: second,
+    };
+    let interval = JoinKind::Interval {
+        right,
+        before_ns: second / 1_000,
+        after_ns: second / 1_000,
+        rows_max: 64,
+    };
+    for (name, kind) in [("asof", as_of), ("interval", interval)] {
+        // Any name does: numbers have them in this order.
+        let symbols = (1..=session.symbols as u64).map(u64::to_be_bytes);
+        let join = JoinConfig {
+            name: name.into(),
+            kind,
+            left: Joined::Trades,
+            symbols: symbols.collect(),
+            unmatched: true,
+        };
+        one(&format!("join_{name}"), 1, &|config| {
+            config.joins = vec![join.clone()];
         });
     }
     let nothing = Pattern::parse("cross times 2 within 1s").expect("a pattern");

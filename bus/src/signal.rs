@@ -69,6 +69,8 @@ pub enum SignalKind {
     Features = 0x8d,
     /// [`Body::Report`]
     Report = 0x8e,
+    /// [`Body::Join`]
+    Join = 0x8f,
 }
 
 impl SignalKind {
@@ -90,6 +92,7 @@ impl SignalKind {
             SignalKind::Adjust => "adjust",
             SignalKind::Features => "features",
             SignalKind::Report => "report",
+            SignalKind::Join => "join",
         }
     }
 }
@@ -127,6 +130,8 @@ pub enum Body {
     Features(Features),
     /// What a simulated venue says of an order.
     Report(Report),
+    /// A row of the join of this number.
+    Join(Join),
 }
 
 /// A closed event-time window: `[start, end)`, with `end` the signal's `ts_event`.
@@ -282,6 +287,87 @@ impl Fate {
             Fate::Cancelled => "cancelled",
             Fate::Expired => "expired",
             Fate::Rejected => "rejected",
+        }
+    }
+}
+
+/// A row of a join: a record of the signal's symbol, at the signal's `ts_event`, and what it meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The event that the left record is of.
+    pub left_seq: u64,
+    #[allow(missing_docs)]
+    pub left: JoinValue,
+    /// What it meets.
+    pub right: Met,
+}
+
+/// What a record of a joined stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinValue {
+    /// A print, and who took.
+    Trade(crate::Fill),
+    /// The best prices as they are from then on.
+    Quote(crate::Quote),
+}
+
+/// What a left record meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// Nothing.
+    Nothing,
+    /// A record of the other stream.
+    Record {
+        /// Of this symbol.
+        symbol: u32,
+        /// Its event.
+        ts: Ts,
+        #[allow(missing_docs)]
+        seq: u64,
+        #[allow(missing_docs)]
+        value: JoinValue,
+    },
+    /// A row of the join's table, from 0 in the order of the file.
+    Row(u32),
+}
+
+impl JoinValue {
+    const fn code(&self) -> i64 {
+        match self {
+            JoinValue::Trade(_) => 1,
+            JoinValue::Quote(_) => 2,
+        }
+    }
+
+    /// As four words, for states.
+    pub fn to_words(self) -> [i64; 4] {
+        match self {
+            JoinValue::Trade(fill) => [fill.price.0, fill.qty.0, fill.aggressor as i64, 0],
+            JoinValue::Quote(quote) => [quote.bid.0, quote.ask.0, quote.bid_qty.0, quote.ask_qty.0],
+        }
+    }
+
+    /// What those words were of: a trade, or else a quote. `None` where they were of none.
+    pub fn from_words(is_trade: bool, w: [i64; 4]) -> Option<JoinValue> {
+        Some(match is_trade {
+            true => JoinValue::Trade(crate::Fill {
+                price: Price(w[0]),
+                qty: Qty(w[1]),
+                aggressor: side(w[2])?,
+            }),
+            false => JoinValue::Quote(crate::Quote {
+                bid: Price(w[0]),
+                ask: Price(w[1]),
+                bid_qty: Qty(w[2]),
+                ask_qty: Qty(w[3]),
+            }),
+        })
+    }
+
+    fn read(code: i64, words: &[i64]) -> Option<JoinValue> {
+        match code {
+            1 | 2 => JoinValue::from_words(code == 1, words.try_into().ok()?),
+            _ => None,
         }
     }
 }
@@ -854,6 +940,26 @@ impl Body {
                 ]);
                 SignalKind::Report
             }
+            Body::Join(x) => {
+                w[0] = x.left_seq as i64;
+                w[1..5].copy_from_slice(&x.left.to_words());
+                let (met, of) = match x.right {
+                    Met::Nothing => (0, 0),
+                    Met::Record {
+                        symbol,
+                        ts,
+                        seq,
+                        value,
+                    } => {
+                        w[6..8].copy_from_slice(&[ts.0, seq as i64]);
+                        w[8..12].copy_from_slice(&value.to_words());
+                        (value.code(), symbol)
+                    }
+                    Met::Row(row) => (3, row),
+                };
+                w[5] = x.left.code() | met << 8 | i64::from(of) << 32;
+                SignalKind::Join
+            }
         };
         (kind, w)
     }
@@ -1016,6 +1122,23 @@ impl Body {
                 ahead: Qty(w[8]),
                 limit: Price(w[10]),
             }),
+            SignalKind::Join => {
+                let of = (w[5] >> 32) as u32;
+                Body::Join(Join {
+                    left_seq: w[0] as u64,
+                    left: JoinValue::read(w[5] & 0xff, &w[1..5])?,
+                    right: match w[5] >> 8 & 0xff {
+                        0 => Met::Nothing,
+                        3 => Met::Row(of),
+                        code => Met::Record {
+                            symbol: of,
+                            ts: Ts(w[6]),
+                            seq: w[7] as u64,
+                            value: JoinValue::read(code, &w[8..12])?,
+                        },
+                    },
+                })
+            }
         })
     }
 }
@@ -1289,6 +1412,35 @@ mod tests {
                 first: 12,
                 count: 2,
                 values: [0.5, -2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0],
+            }),
+            Body::Join(Join {
+                left_seq: u64::MAX,
+                left: JoinValue::Trade(crate::Fill {
+                    price: Price(1),
+                    qty: Qty(2),
+                    aggressor: Side::Sell,
+                }),
+                right: Met::Record {
+                    symbol: u32::MAX,
+                    ts: Ts(-1),
+                    seq: 3,
+                    value: JoinValue::Quote(crate::Quote {
+                        bid: Price(4),
+                        ask: Price::NONE,
+                        bid_qty: Qty(5),
+                        ask_qty: Qty(6),
+                    }),
+                },
+            }),
+            Body::Join(Join {
+                left_seq: 7,
+                left: JoinValue::Quote(crate::Quote::EMPTY),
+                right: Met::Row(u32::MAX),
+            }),
+            Body::Join(Join {
+                left_seq: 7,
+                left: JoinValue::Quote(crate::Quote::EMPTY),
+                right: Met::Nothing,
             }),
         ];
         for body in bodies {

@@ -70,8 +70,19 @@ impl GroupConfigs {
         groups.any(|group| has(group, one) && has(group, other))
     }
 
-    /// As a reader and a shard know them, numbered in the order of their names.
-    pub fn groups(&self) -> Groups {
-        Groups::new(self.0.values().map(|group| group.symbols.as_slice()))
+    /// As a reader and a shard know them, numbered in the order of their names, with others that are
+    /// declared elsewhere behind them. Groups that have a symbol in common are one.
+    pub fn joined(&self, others: Vec<Vec<String>>) -> Groups {
+        let own = self.0.values().map(|group| group.symbols.clone());
+        let mut all: Vec<Vec<String>> = Vec::new();
+        for mut symbols in own.chain(others) {
+            let meets = |group: &Vec<String>| group.iter().any(|name| symbols.contains(name));
+            let first = all.iter().position(meets);
+            let (mut met, apart): (Vec<_>, Vec<_>) = all.into_iter().partition(meets);
+            all = apart;
+            symbols = met.drain(..).flatten().chain(symbols).collect();
+            all.insert(first.unwrap_or(all.len()), symbols);
+        }
+        Groups::new(all.iter().map(Vec::as_slice))
     }
 }

@@ -6,6 +6,7 @@
 mod features;
 mod fix;
 mod groups;
+mod joins;
 mod log;
 mod market;
 mod models;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use features::{Feature, Features, Take};
 pub use fix::{Fix, FixVersion, Opening, Reset, Tls, tls_server};
 pub use groups::{Group, GroupConfigs};
+pub use joins::{Join as StreamJoin, JoinKind, Joins, Stream};
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{
     AggregateName, Book, Check, Depth, Eligible, Measure, Momentum, Regime, Rule, RuleSide,
@@ -90,6 +92,9 @@ pub struct Config {
     /// Strategies by name; the order of their names is their number, behind the rules.
     #[serde(skip_serializing_if = "Strategies::is_empty")]
     pub strategies: Strategies,
+    /// Joins of streams by name; the order of their names is their number.
+    #[serde(skip_serializing_if = "Joins::is_empty")]
+    pub joins: Joins,
     /// What is kept of each decision, by name; the order of their names is that of the table.
     #[serde(skip_serializing_if = "Features::is_empty")]
     pub features: Features,
@@ -164,12 +169,14 @@ impl Config {
             line,
             what,
         };
-        let config: Config = toml::from_str(text).map_err(|error| {
+        let mut config: Config = toml::from_str(text).map_err(|error| {
             let line = error
                 .span()
                 .map(|span| text[..span.start].matches('\n').count() + 1);
             fail(line, with_suggestion(error.message()))
         })?;
+        let tables = config.joins.read_files(path);
+        tables.map_err(|what| fail(None, what))?;
         config.check().map_err(|what| fail(None, what))?;
         Ok(config)
     }
@@ -234,6 +241,7 @@ impl Config {
         self.regimes.check()?;
         self.monitors.check()?;
         self.patterns.configs()?;
+        self.joins.configs()?;
         self.groups.check()?;
         self.strategies.check(&self.rules, &self.groups)?;
         self.features.configs(self)?;
@@ -260,7 +268,7 @@ impl Config {
                     .into(),
             );
         }
-        if self.risk.session.is_some() && !self.groups.is_empty() && self.run.shards > 1 {
+        if self.risk.session.is_some() && !self.symbol_groups().is_none() && self.run.shards > 1 {
             return Err(
                 "risk.session: a session's limits count symbols by their numbers, which groups \
                  move to other sessions: with groups, want run.shards = 1"
@@ -271,6 +279,12 @@ impl Config {
         self.source.check()?;
         self.orders
             .check(self.run.shards, self.book.depth == Depth::L3)
+    }
+
+    /// Symbols that are together, as a reader and a shard know them: those of a group, and those of
+    /// joins.
+    pub fn symbol_groups(&self) -> feed::groups::Groups {
+        self.groups.joined(self.joins.groups())
     }
 
     /// What of it decides results, as text: two runs for which this is equal conclude the same.
@@ -284,6 +298,7 @@ impl Config {
             monitors: self.monitors.clone(),
             patterns: self.patterns.clone(),
             groups: self.groups.clone(),
+            joins: self.joins.clone(),
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
             strategies: self.strategies.clone(),

@@ -76,6 +76,7 @@ impl Config {
             monitors: self.monitors.configs(),
             patterns: (self.patterns.configs()).expect("the configuration was checked"),
             strategies: self.strategies.configs(),
+            joins: (self.joins.configs()).expect("the configuration was checked"),
             features: (self.features.configs(self)).expect("the configuration was checked"),
             momentum: MomentumConfig {
                 enabled: self.momentum.enabled,

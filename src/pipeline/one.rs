@@ -44,7 +44,7 @@ impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, 
         let mut ended = Ended::default();
         let mut shards: Vec<Option<Running<'_, G>>> = Vec::with_capacity(ends.len());
         let mut resume_after = Vec::with_capacity(ends.len());
-        let mut groups = run.job.config.groups.groups();
+        let mut groups = run.job.config.symbol_groups();
         let mut last_ts = Ts::MIN;
         for (index, ends) in ends.into_iter().enumerate() {
             match open_shard(run, index, cpu, ends, &ready, &wrap) {

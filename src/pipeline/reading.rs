@@ -272,7 +272,7 @@ pub fn reader_of(
     reader.idle_after_ns = config.time.idle_after.0;
     reader.symbols = (!symbols.is_empty()).then(|| symbols.iter().cloned().collect());
     reader.until = until;
-    reader.groups = config.groups.groups();
+    reader.groups = config.symbol_groups();
     reader.gaps.wait_ns = gaps.wait.0;
     reader.gaps.reorder_max = gaps.reorder_packets;
     reader.gaps.hold_packets = gaps.hold_packets as usize;

@@ -10,6 +10,7 @@
 //! regimes   changes of volatility regime       adjustments  windows that keep a broken print
 //! signals   what a strategy saw                digests      a digest per symbol and minute
 //! orders    orders, refused or sent            books        the last books, level by level
+//! joins     rows of joins, where there are any
 //!
 //! order_states, executions, positions    what FIX sessions said, or a simulated venue, where there are any
 //! ```
@@ -26,6 +27,7 @@
 mod events;
 mod features;
 mod fills;
+mod joins;
 mod orders;
 mod read;
 mod schema;
@@ -42,9 +44,11 @@ use parquet::data_type::ByteArray;
 
 pub use events::Events;
 pub use fills::{FillCounts, write_fills};
+pub use joins::{JOIN_COLUMNS, JoinName};
 pub use read::{OrderRow, Rows, Status, WindowRow, read_books, read_orders, read_windows};
 
 use features::FeatureTable;
+use joins::JoinTable;
 use orders::Orders;
 use table::{Cell, Table};
 
@@ -65,6 +69,8 @@ pub struct Names {
     pub strategies: Vec<String>,
     /// What is said of each decision, in this order; without any there is no such table.
     pub features: Vec<String>,
+    /// Joins by rule; without any there is no such table.
+    pub joins: Vec<JoinName>,
     /// The trading date, for order ids.
     pub date: Date,
     /// Its midnight, from which a digest's minutes are counted.
@@ -105,6 +111,8 @@ pub struct TableCounts {
     pub digests: u64,
     /// 0 where there is no such table.
     pub features: u64,
+    /// 0 where there is no such table.
+    pub joins: u64,
     /// Outcomes of orders that were never said: 0 unless the stream is damaged.
     pub outcomes_without_order: u64,
     /// Orders that a limit of orders together refused, or the throttle, by the reason in the table.
@@ -156,6 +164,7 @@ pub struct Tables {
     /// order in which they come is not the table's.
     minutes: BTreeMap<(u32, u32), (u64, u64)>,
     features: Option<FeatureTable>,
+    joins: Option<JoinTable>,
     /// A window of which more may follow.
     window: Option<WindowParts>,
     orders_table: Table,
@@ -180,6 +189,7 @@ impl Tables {
             digests: table("digests", schema::DIGESTS)?,
             minutes: BTreeMap::new(),
             features: FeatureTable::create(folder, names)?,
+            joins: JoinTable::create(folder, names)?,
             orders_table: table("orders", schema::ORDERS)?,
             orders: Orders::new(names.date),
             midnight: names.midnight,
@@ -315,6 +325,13 @@ impl Tables {
                     signal.seq
                 ))),
             },
+            Body::Join(x) => match &mut self.joins {
+                Some(table) => table.push(signal, &x, labels),
+                None => Err(self.signals.error(format!(
+                    "event {}: a row of a join, and the settings have none",
+                    signal.seq
+                ))),
+            },
             Body::Broken(x) => self.breaks.push(&[
                 ts,
                 Cell::Text(&symbol),
@@ -429,6 +446,10 @@ impl Tables {
             adjustments: self.adjustments.finish()?,
             digests: self.digests.finish()?,
             features: match self.features {
+                Some(table) => table.finish()?,
+                None => 0,
+            },
+            joins: match self.joins {
                 Some(table) => table.finish()?,
                 None => 0,
             },

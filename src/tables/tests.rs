@@ -46,6 +46,7 @@ fn names() -> Names {
         regimes: vec!["volatility".into()],
         strategies: vec!["momentum".into()],
         features: Vec::new(),
+        joins: Vec::new(),
         date: (2026, 1, 5).into(),
         midnight: Ts(1_767_589_200_000_000_000),
     }
@@ -235,6 +236,7 @@ fn every_signal_has_its_table() {
         adjustments: 1,
         digests: 1,
         features: 0,
+        joins: 0,
         outcomes_without_order: 0,
         refused: BTreeMap::new(),
     };

@@ -6,6 +6,7 @@
 mod declared;
 mod features;
 mod flood;
+mod joins;
 mod momentum;
 mod monitors;
 mod pairs;

@@ -219,7 +219,7 @@ mod tests {
     use crate::event::{Event, Kind};
     use crate::fixed::{Notional, Price, Qty, Ts};
     use crate::signal::*;
-    use crate::{Quote, Side};
+    use crate::{Fill, Quote, Side};
 
     fn layout(kind: u8) -> Layout {
         Schema::current().layouts[&Of::Kind(kind)].clone()
@@ -387,7 +387,7 @@ mod tests {
             bid_qty: Qty(6),
             ask_qty: Qty(7),
         };
-        let bodies: [(Body, &[(&str, i128)]); 15] = [
+        let bodies: [(Body, &[(&str, i128)]); 16] = [
             (
                 Body::Window(window),
                 &[
@@ -630,6 +630,43 @@ mod tests {
                     ("value_11", 14),
                 ],
             ),
+            (
+                Body::Join(Join {
+                    left_seq: 1,
+                    left: JoinValue::Trade(Fill {
+                        price: Price(2),
+                        qty: Qty(3),
+                        aggressor: Side::Sell,
+                    }),
+                    right: Met::Record {
+                        symbol: 4,
+                        ts: Ts(5),
+                        seq: 6,
+                        value: JoinValue::Quote(Quote {
+                            bid: Price(7),
+                            ask: Price(8),
+                            bid_qty: Qty(9),
+                            ask_qty: Qty(10),
+                        }),
+                    },
+                }),
+                &[
+                    ("left_seq", 1),
+                    ("left_0", 2),
+                    ("left_1", 3),
+                    ("left_2", 2),
+                    ("left_3", 0),
+                    ("left_kind", 1),
+                    ("right_kind", 2),
+                    ("right_of", 4),
+                    ("right_ts", 5),
+                    ("right_seq", 6),
+                    ("right_0", 7),
+                    ("right_1", 8),
+                    ("right_2", 9),
+                    ("right_3", 10),
+                ],
+            ),
         ];
         for (body, want) in bodies {
             let signal = Signal::new(Ts(0), 0, 0, 0, 0, body);
@@ -649,6 +686,7 @@ mod tests {
                 Body::Adjust(_) => "adjust",
                 Body::Features(_) => "features",
                 Body::Report(_) => "report",
+                Body::Join(_) => "join",
             };
             let kind = signal.kind as u8;
             assert_eq!(
@@ -662,7 +700,7 @@ mod tests {
             .layouts
             .values()
             .filter(|layout| layout.family == "signal");
-        assert_eq!(signals.count(), 15);
+        assert_eq!(signals.count(), 16);
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl<'a> Rows<'a> {
             passed: passed.collect(),
             shard: piece.shard,
             shards: piece.shards,
-            groups: config.groups.groups(),
+            groups: config.symbol_groups(),
             waiting: HashMap::new(),
             upto: Ts::MIN,
             number: 0,
