@@ -3,7 +3,8 @@
 //! Read in this order: `fixed` (prices, quantities, times), `event` (what comes in), `signal`
 //! (what is concluded), `market` (what book and analytics say to each other), `ring` (from the
 //! reader to a shard), `clock`, `mem`, `log` (what is kept), `state` and `checkpoint` (what need not
-//! be replayed), `disk` (where), `oms` (how orders leave), `soupbintcp` (numbered messages over TCP).
+//! be replayed), `disk` (where), `oms` (how orders leave), `soupbintcp` (numbered messages over TCP) and
+//! `ouch` (orders to a venue in it).
 //! `failpoint` lets tests end the process at named places, in builds made for that.
 //! Knows nothing of exchanges, books or strategies.
 
@@ -19,6 +20,7 @@ pub mod log;
 pub mod market;
 pub mod mem;
 pub mod oms;
+pub mod ouch;
 pub mod planted;
 pub mod ring;
 pub mod signal;

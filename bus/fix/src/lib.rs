@@ -8,7 +8,8 @@
 //! TCP, `wire` and `tls`, how its connections are made and secured; `blotter`, how our orders stand by
 //! what was said of them, and `journal`, which keeps what was said; `request`, what is asked about
 //! orders; `copy`, messages out of a file, and `recon`, what several records of the same orders do not
-//! agree about; `sim`, a counterparty that does with orders what a script says.
+//! agree about; `sim`, a counterparty that does with orders what a script says; `ouch`, our side of a
+//! session over OUCH, which says what it hears as FIX does, and a venue of it.
 //! Knows nothing of strategies or order books, starts no thread and reads no clock, but for the
 //! handshakes of `tls`.
 //!
@@ -28,6 +29,7 @@ pub mod frame;
 pub mod journal;
 pub mod message;
 pub mod net;
+pub mod ouch;
 pub mod recon;
 pub mod records;
 pub mod request;

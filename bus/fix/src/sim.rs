@@ -55,7 +55,7 @@ enum Which {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+pub(crate) enum Action {
     New,
     Reject,
     Fill,
@@ -115,7 +115,7 @@ impl Script {
     }
 
     /// What happens to the order of this number, from 1; orders that no line fits are accepted.
-    fn actions(&self, nth: u64, symbol: &[u8]) -> Vec<Action> {
+    pub(crate) fn actions(&self, nth: u64, symbol: &[u8]) -> Vec<Action> {
         let found = self.rules.iter().find(|rule| match &rule.which {
             Which::Any => true,
             Which::Symbol(name) => name == symbol,

@@ -109,6 +109,14 @@ impl Outbox {
     pub fn close(&mut self, why: &str) {
         self.items.push(Item::Close(why.to_owned()));
     }
+
+    /// The messages that are to be sent, for a session that is not of FIX.
+    pub(crate) fn drafts(&mut self) -> impl Iterator<Item = Draft> {
+        self.items.drain(..).filter_map(|item| match item {
+            Item::Send(draft) => Some(draft),
+            Item::Withhold(_) | Item::AskAgain | Item::Close(_) => None,
+        })
+    }
 }
 
 /// A message without what the session knows: versions, names, numbers, times and sums.
@@ -134,6 +142,20 @@ impl Draft {
     /// Where its fields are written.
     pub fn body(&mut self) -> &mut Writer {
         &mut self.writer
+    }
+
+    /// Its type.
+    pub(crate) fn msg_type(&self) -> &[u8] {
+        &self.msg_type
+    }
+
+    /// The value of a field of its body.
+    pub(crate) fn get(&self, tag: i32) -> Option<Vec<u8>> {
+        let begin = format!("{tag}=");
+        let fields = self.writer.body_after_type();
+        let mut fields = fields.split(|byte| *byte == crate::frame::SOH);
+        let value = fields.find_map(|field| field.strip_prefix(begin.as_bytes()));
+        value.map(<[u8]>::to_vec)
     }
 
     /// A field of the header beyond those that the session writes.
