@@ -644,7 +644,7 @@ impl Rest<'_> {
             self.suites.prefetch_place(event.symbol);
         }
         if let Some(event) = events.get(index + NEAR_EVENTS) {
-            self.suites.prefetch_state(event.symbol);
+            self.suites.prefetch_state(event);
         }
     }
 

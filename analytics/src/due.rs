@@ -17,7 +17,11 @@ pub(crate) struct Due {
     by_block: Vec<Ts>,
 }
 
-const BLOCK_SYMBOLS: usize = 64;
+/// As many as a word has bits.
+const BLOCK_SYMBOLS: usize = u64::BITS as usize;
+
+/// How many visits before its own a symbol is asked for.
+const ASKED_AHEAD: usize = 4;
 
 impl Due {
     /// Without the eighth of a byte for its block's share.
@@ -42,33 +46,44 @@ impl Due {
     }
 
     /// Visits symbols that are due by `watermark`, in the order of their numbers from `next` on, at
-    /// most so many; `visit` returns when it is due again. Says whether all were visited; if not,
-    /// `next` is the first that was not.
-    pub(crate) fn visit(
+    /// most so many; `visit` returns when it is due again. `ask` hears of a symbol some visits
+    /// before, so that its state may be on the way from memory meanwhile. Says whether all were
+    /// visited; if not, `next` is the first that was not.
+    pub(crate) fn visit<S>(
         &mut self,
         watermark: Ts,
         next: &mut usize,
         mut visits_max: usize,
-        mut visit: impl FnMut(usize) -> Ts,
+        state: &mut S,
+        ask: impl Fn(&S, usize),
+        mut visit: impl FnMut(&mut S, usize) -> Ts,
     ) -> bool {
         while let Some(first_due) = self.by_block.get_mut(*next / BLOCK_SYMBOLS) {
             let block = *next / BLOCK_SYMBOLS * BLOCK_SYMBOLS;
-            let end = self.by_symbol.len().min(block + BLOCK_SYMBOLS);
             if *first_due <= watermark {
-                while *next < end {
-                    let due = &mut self.by_symbol[*next];
-                    if *due <= watermark {
-                        if visits_max == 0 {
-                            return false;
-                        }
-                        visits_max -= 1;
-                        *due = visit(*next);
-                        debug_assert!(*due > watermark, "what was due is done");
-                    }
-                    *next += 1;
+                let end = self.by_symbol.len().min(block + BLOCK_SYMBOLS);
+                let of_block = &mut self.by_symbol[block..end];
+                // Bit by symbol of the block.
+                let bits = of_block.iter().enumerate();
+                let bits = bits.map(|(index, due)| u64::from(*due <= watermark) << index);
+                let mut due = bits.fold(0, |all, bit| all | bit) & (u64::MAX << (*next - block));
+                let mut unasked = due;
+                for _ in 0..ASKED_AHEAD {
+                    ask_first(&mut unasked, |index| ask(state, block + index));
                 }
-                let rest = self.by_symbol[block..end].iter();
-                *first_due = rest.copied().min().unwrap_or(Ts::MAX);
+                while due != 0 {
+                    let index = due.trailing_zeros() as usize;
+                    *next = block + index;
+                    if visits_max == 0 {
+                        return false;
+                    }
+                    visits_max -= 1;
+                    ask_first(&mut unasked, |index| ask(state, block + index));
+                    of_block[index] = visit(state, *next);
+                    debug_assert!(of_block[index] > watermark, "what was due is done");
+                    due &= due - 1;
+                }
+                *first_due = of_block.iter().copied().min().unwrap_or(Ts::MAX);
             }
             *next = block + BLOCK_SYMBOLS;
         }
@@ -76,8 +91,18 @@ impl Due {
     }
 }
 
+#[inline]
+fn ask_first(unasked: &mut u64, ask: impl FnOnce(usize)) {
+    if *unasked != 0 {
+        ask(unasked.trailing_zeros() as usize);
+        *unasked &= *unasked - 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -93,15 +118,24 @@ mod tests {
             // Two at a time.
             loop {
                 let before = visited.len();
-                let is_done = due.visit(Ts(watermark), &mut next, 2, |symbol| {
-                    visited.push(symbol);
-                    // Symbol 3 is due again and again.
-                    if symbol == 3 {
-                        Ts(watermark + 2)
-                    } else {
-                        Ts::MAX
-                    }
-                });
+                let asked = Cell::new(0);
+                let is_done = due.visit(
+                    Ts(watermark),
+                    &mut next,
+                    2,
+                    &mut visited,
+                    |_, _| asked.set(asked.get() + 1),
+                    |visited, symbol| {
+                        visited.push(symbol);
+                        assert!(asked.get() > visited.len() - 1 - before, "asked for before");
+                        // Symbol 3 is due again and again.
+                        if symbol == 3 {
+                            Ts(watermark + 2)
+                        } else {
+                            Ts::MAX
+                        }
+                    },
+                );
                 if is_done {
                     return visited;
                 }

@@ -298,13 +298,16 @@ impl Suites {
         prefetch(&self.places, symbol as usize);
     }
 
-    /// Asks the caches for what an event of a symbol reads first of its state.
+    /// Asks the caches for what this event reads first of its symbol's state.
     #[inline(always)]
-    pub fn prefetch_state(&self, symbol: u32) {
-        let place = self.places.get(symbol as usize).copied().unwrap_or(0);
-        let index = (place as usize).wrapping_sub(1);
+    pub fn prefetch_state(&self, event: &Event) {
+        let place = self.places.get(event.symbol as usize).copied();
+        let index = (place.unwrap_or(0) as usize).wrapping_sub(1);
         for line in 0..STATE_LINES {
             prefetch_line(&self.symbols, index, line);
+        }
+        if let Kind::Execute | Kind::ExecuteAt | Kind::Trade | Kind::Cross = event.kind {
+            self.common.0.prefetch(index);
         }
     }
 
@@ -580,7 +583,14 @@ impl Suites {
             sampled_at,
         } = self;
         let (watermark, seq) = (*watermark, tick.seq);
-        tick.is_done = due.visit(watermark, &mut tick.next, visits_max, |number| {
+        let ask = |(symbols, common): &(&mut Vec<Symbol>, &mut Common), number: usize| {
+            let place = places[number] as usize - 1;
+            for line in 0..STATE_LINES {
+                prefetch_line(symbols, place, line);
+            }
+            common.0.prefetch(place);
+        };
+        let visit = |(symbols, common): &mut (&mut Vec<Symbol>, &mut Common), number: usize| {
             let place = places[number] as usize - 1;
             out.at(watermark, seq, number as u32);
             let mut due = symbols[place].visit(common, watermark, *sampled_at, out);
@@ -593,7 +603,16 @@ impl Suites {
                 say(out);
             }
             due
-        });
+        };
+        let mut state = (symbols, common);
+        tick.is_done = due.visit(
+            watermark,
+            &mut tick.next,
+            visits_max,
+            &mut state,
+            ask,
+            visit,
+        );
         tick.is_done
     }
 

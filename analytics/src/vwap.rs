@@ -60,7 +60,9 @@ impl WindowConfig {
 #[derive(Clone, Copy, Debug)]
 pub struct Vwap {
     /// The first of this symbol's panes in [`Common::panes`].
-    first: usize,
+    first: u32,
+    /// Bit by window: whether panes of it wait. Of most symbols none do, and theirs stay untouched.
+    waiting: u16,
     due: Ts,
     /// The time that all current panes have in common, `[from, until)`; empty while one of them
     /// is not in use.
@@ -103,7 +105,7 @@ struct Pane {
     late_count: u32,
 }
 
-const _: () = assert!(size_of::<Pane>() == 80);
+const _: () = assert!(size_of::<Pane>() == 80 && size_of::<Vwap>() == 32);
 
 impl Pane {
     /// Not in use: no time lies in it.
@@ -284,12 +286,24 @@ impl Common {
             }
         });
         let windows = specs.collect();
-        let panes = Vec::with_capacity(symbols_max * panes_per_symbol);
+        let panes_max = symbols_max * panes_per_symbol;
+        assert!(u32::try_from(panes_max).is_ok(), "{panes_max} panes");
+        let panes = Vec::with_capacity(panes_max);
         bus::mem::on_huge_pages(&panes);
         Common {
             windows,
             panes,
             panes_per_symbol,
+        }
+    }
+
+    /// Asks the caches for the current panes of the symbol that appeared as this one, from 0.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, place: usize) {
+        let first = place.wrapping_mul(self.panes_per_symbol);
+        // The end of the last lies in the line in which the next begins.
+        for pane in 0..=self.windows.len() {
+            bus::mem::prefetch(&self.panes, first.wrapping_add(pane));
         }
     }
 
@@ -311,7 +325,8 @@ impl Analytic for Vwap {
         );
         common.panes.resize(end, Pane::NONE);
         Vwap {
-            first,
+            first: u32::try_from(first).expect("looked at when it was reserved"),
+            waiting: 0,
             due: Ts::MAX,
             from: i64::MAX,
             until: i64::MIN,
@@ -357,18 +372,18 @@ impl Analytic for Vwap {
             panes,
             panes_per_symbol,
         } = common;
-        let panes = &mut panes[self.first..self.first + *panes_per_symbol];
+        let panes = &mut panes[self.first as usize..][..*panes_per_symbol];
         for (rule, spec) in windows.iter().enumerate() {
             // What ends by then is closed.
             let end_max = watermark.0.saturating_sub(spec.lateness_ns);
             let (current, waiting) = spec.of(panes, rule);
-            say_waiting(waiting, end_max, rule, out);
+            self.say_waiting(waiting, end_max, rule, out);
             if current.is_used() && current.end <= end_max {
                 current.say(rule, out);
                 *current = Pane::NONE;
             }
         }
-        self.due = next_close(windows, panes);
+        self.due = self.next_close(windows, panes);
         self.find_common(&panes[..windows.len()]);
     }
 
@@ -379,7 +394,7 @@ impl Analytic for Vwap {
 
     fn save(&self, common: &Common, out: &mut StateWriter<'_>) {
         out.u32(common.panes_per_symbol as u32);
-        for pane in &common.panes[self.first..self.first + common.panes_per_symbol] {
+        for pane in &common.panes[self.first as usize..][..common.panes_per_symbol] {
             out.bool(pane.is_used());
             if pane.is_used() {
                 pane.save(out);
@@ -394,16 +409,21 @@ impl Analytic for Vwap {
             return Err(from.error(format_args!("{panes} panes of windows")));
         }
         let mut vwap = Vwap::new(common);
-        for index in vwap.first..vwap.first + panes {
+        let own = &mut common.panes[vwap.first as usize..];
+        for place in &mut *own {
             if from.bool()? {
                 let pane = Pane::load(from)?;
                 if !planted::is(Bug::WindowNotRestored) {
-                    common.panes[index] = pane;
+                    *place = pane;
                 }
             }
         }
         vwap.due = Ts(from.i64()?);
-        vwap.find_common(&common.panes[vwap.first..][..common.windows.len()]);
+        for (rule, spec) in common.windows.iter().enumerate() {
+            let (_, waiting) = spec.of(own, rule);
+            vwap.set_waiting(rule, waiting.iter().any(Pane::is_used));
+        }
+        vwap.find_common(&own[..common.windows.len()]);
         Ok(vwap)
     }
 }
@@ -444,7 +464,7 @@ impl Vwap {
             // It traded, so the session's totals have it; when, nobody knows.
             return say_late(&trade, 0, 0, LateReason::Future, out);
         }
-        let panes = &mut common.panes[self.first..self.first + common.panes_per_symbol];
+        let panes = &mut common.panes[self.first as usize..][..common.panes_per_symbol];
         // In every current pane, and before the end of each.
         if self.from <= trade.ts && trade.ts.max(trade.watermark) < self.until {
             for pane in &mut panes[..common.windows.len()] {
@@ -511,9 +531,10 @@ impl Vwap {
             // Trades normally run ahead of the watermark by less than a window. Where they do
             // not, what is further behind than there are panes closes before its time.
             let start_min = spec.waiting_from(start);
-            say_waiting(waiting, start_min, rule, out);
+            self.say_waiting(waiting, start_min, rule, out);
             if current.start >= start_min {
                 waiting[spec.slot(current.start)] = *current;
+                self.set_waiting(rule, true);
             } else {
                 current.say(rule, out);
             }
@@ -525,12 +546,62 @@ impl Vwap {
                 pane.add_late(trade);
             } else {
                 *pane = Pane::new(start, end, trade);
+                self.set_waiting(rule, true);
             }
         } else {
             let late_ns = trade.watermark.saturating_sub(end).max(0);
             return say_late(trade, late_ns, rule, LateReason::Closed, out);
         }
         self.due = self.due.min(Ts(end.saturating_add(spec.lateness_ns)));
+    }
+
+    fn set_waiting(&mut self, rule: usize, waits: bool) {
+        self.waiting = self.waiting & !(1 << rule) | u16::from(waits) << rule;
+    }
+
+    fn waits(&self, rule: usize) -> bool {
+        self.waiting >> rule & 1 != 0
+    }
+
+    /// Says and frees the waiting panes of a window that end by `end_max`, earliest first.
+    fn say_waiting(
+        &mut self,
+        waiting: &mut [Pane],
+        end_max: i64,
+        rule: usize,
+        out: &mut bus::Outbox,
+    ) {
+        if !self.waits(rule) {
+            return;
+        }
+        // A free pane ends before everything, hence the look at its use; few panes wait.
+        loop {
+            let used = waiting.iter_mut().filter(|pane| pane.is_used());
+            match used.min_by_key(|pane| pane.end) {
+                Some(pane) if pane.end <= end_max => {
+                    pane.say(rule, out);
+                    *pane = Pane::NONE;
+                }
+                rest => return self.set_waiting(rule, rest.is_some()),
+            }
+        }
+    }
+
+    /// When the first of all open panes closes.
+    fn next_close(&self, windows: &[Spec], panes: &mut [Pane]) -> Ts {
+        let mut due = Ts::MAX;
+        for (rule, spec) in windows.iter().enumerate() {
+            let (current, waiting) = spec.of(panes, rule);
+            let waiting = if self.waits(rule) { &*waiting } else { &[] };
+            for pane in waiting
+                .iter()
+                .chain([&*current])
+                .filter(|pane| pane.is_used())
+            {
+                due = due.min(Ts(pane.end.saturating_add(spec.lateness_ns)));
+            }
+        }
+        due
     }
 }
 
@@ -550,21 +621,6 @@ impl Spec {
     }
 }
 
-/// Says and frees the panes that end by `end_max`, earliest first.
-fn say_waiting(waiting: &mut [Pane], end_max: i64, rule: usize, out: &mut bus::Outbox) {
-    // A free pane ends before everything, hence the look at its use; few panes wait.
-    loop {
-        let due = waiting
-            .iter_mut()
-            .filter(|pane| pane.is_used() && pane.end <= end_max);
-        let Some(pane) = due.min_by_key(|pane| pane.end) else {
-            return;
-        };
-        pane.say(rule, out);
-        *pane = Pane::NONE;
-    }
-}
-
 fn say_late(trade: &Trade, late_ns: i64, rule: usize, reason: LateReason, out: &mut bus::Outbox) {
     let (price, qty) = (Price(trade.price), Qty(trade.qty));
     out.say(
@@ -576,20 +632,4 @@ fn say_late(trade: &Trade, late_ns: i64, rule: usize, reason: LateReason, out: &
             reason,
         }),
     );
-}
-
-/// When the first of all open panes closes.
-fn next_close(windows: &[Spec], panes: &mut [Pane]) -> Ts {
-    let mut due = Ts::MAX;
-    for (rule, spec) in windows.iter().enumerate() {
-        let (current, waiting) = spec.of(panes, rule);
-        for pane in waiting
-            .iter()
-            .chain([&*current])
-            .filter(|pane| pane.is_used())
-        {
-            due = due.min(Ts(pane.end.saturating_add(spec.lateness_ns)));
-        }
-    }
-    due
 }

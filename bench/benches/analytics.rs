@@ -90,7 +90,7 @@ impl Session {
 /// What is played to.
 trait Player {
     fn new(symbols: usize, config: &SuiteConfig) -> Self;
-    fn ahead(&self, _far: Option<u32>, _near: Option<u32>) {}
+    fn ahead(&self, _far: Option<&Event>, _near: Option<&Event>) {}
     fn step(&mut self, step: &Step);
     fn tick(&mut self, now: Ts);
     fn bytes_per_symbol(&self) -> usize;
@@ -100,10 +100,10 @@ trait Player {
 fn play<P: Player>(player: &mut P, steps: &[Step]) {
     let first = steps.first().map_or(Ts(0), |step| step.event.ts_event);
     let mut tick = first.floor(TICK_NS).plus_ns(TICK_NS);
-    let symbol = |step: &Step| step.event.symbol;
     for (index, step) in steps.iter().enumerate() {
         let (far, near) = (index + FAR_EVENTS, index + NEAR_EVENTS);
-        player.ahead(steps.get(far).map(symbol), steps.get(near).map(symbol));
+        let event = |index: usize| steps.get(index).map(|step| &step.event);
+        player.ahead(event(far), event(near));
         player.step(step);
         if step.event.ts_event >= tick {
             player.tick(tick);
@@ -146,12 +146,12 @@ impl Player for Whole {
     }
 
     #[inline(always)]
-    fn ahead(&self, far: Option<u32>, near: Option<u32>) {
-        if let Some(symbol) = far {
-            self.suites.prefetch_place(symbol);
+    fn ahead(&self, far: Option<&Event>, near: Option<&Event>) {
+        if let Some(event) = far {
+            self.suites.prefetch_place(event.symbol);
         }
-        if let Some(symbol) = near {
-            self.suites.prefetch_state(symbol);
+        if let Some(event) = near {
+            self.suites.prefetch_state(event);
         }
     }
 
