@@ -555,7 +555,7 @@ proptest! {
     }
 
     #[test]
-    fn lobster_lines(messages in vec("([0-9]{1,6}(\\.[0-9]{0,12})?|-?[0-9]{1,22}|x)(,([1-7]|-?[0-9]{1,12})){0,7}", 0..40)) {
+    fn lobster_lines(messages in vec("([0-9]{1,6}(\\.0{0,90}[0-9]{0,22})?|-?[0-9]{1,22}|x)(,([1-7]|-?[0-9]{1,12})){0,7}", 0..40)) {
         let messages: Vec<_> = messages.into_iter().map(String::into_bytes).collect();
         bounded(|| check_messages(Lobster::new(MIDNIGHT), &messages, 4));
     }

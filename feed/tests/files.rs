@@ -61,6 +61,10 @@ fn a_lobster_line_is_an_event() {
     lobster.decode(&new, &mut event).unwrap();
     assert_eq!(event.ts_event, MIDNIGHT.plus_ns(34_200_004_241_176));
     assert_eq!(event.code, b'1');
+    // Of more decimals nine count.
+    let new = line("34200.0042411769999999999,1,16113575,18,5853300,1");
+    lobster.decode(&new, &mut event).unwrap();
+    assert_eq!(event.ts_event, MIDNIGHT.plus_ns(34_200_004_241_176));
     for (text, want) in [
         ("34200.1,1,7,100,5859100,-1", "Add sell 7 585.91 x 100"),
         ("34200.2,2,7,30,5859100,-1", "Cancel sell 7 0.00 x 30"),
@@ -93,6 +97,7 @@ fn a_lobster_line_that_is_wrong_is_refused_at_its_byte() {
         ("34200", 5),
         ("34200.", 6),
         ("34200.12345678901234567890,1,7,1,1,1", 25),
+        ("34200.0000000000000000000000000000000001,1,7,1,1,1", 25),
         ("172800,1,7,1,1,1", 0),
         ("34200.1,8,7,1,1,1", 8),
         ("34200.1,1,-7,1,1,1", 10),

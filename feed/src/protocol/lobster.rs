@@ -177,6 +177,9 @@ struct Columns<'a> {
     at: usize,
 }
 
+/// More decimals of a time than any number type prints.
+const DECIMALS_MAX: usize = 19;
+
 impl Columns<'_> {
     /// Goes over the comma behind a column, or to the end.
     fn end(&mut self) -> Result<(), usize> {
@@ -188,26 +191,25 @@ impl Columns<'_> {
         Ok(())
     }
 
-    /// Digits as a number, and how many there were.
-    fn digits(&mut self) -> Result<(i64, u32), usize> {
-        let (mut value, mut count) = (0i64, 0);
+    fn digits(&mut self) -> Result<i64, usize> {
+        let (mut value, first) = (0i64, self.at);
         while let Some(digit) = self.line.get(self.at).filter(|byte| byte.is_ascii_digit()) {
             let next = value.checked_mul(10);
             let next = next.and_then(|value| value.checked_add(i64::from(digit - b'0')));
             value = next.ok_or(self.at)?;
-            (self.at, count) = (self.at + 1, count + 1);
+            self.at += 1;
         }
-        if count == 0 {
+        if self.at == first {
             Err(self.at)
         } else {
-            Ok((value, count))
+            Ok(value)
         }
     }
 
     fn number(&mut self) -> Result<i64, usize> {
         let is_negative = self.line.get(self.at) == Some(&b'-');
         self.at += usize::from(is_negative);
-        let (value, _) = self.digits()?;
+        let value = self.digits()?;
         self.end()?;
         Ok(if is_negative { -value } else { value })
     }
@@ -216,18 +218,24 @@ impl Columns<'_> {
     /// wrote them as floating point has more now and then.
     fn seconds(&mut self) -> Result<i64, usize> {
         let start = self.at;
-        let (seconds, _) = self.digits()?;
+        let seconds = self.digits()?;
         if seconds >= 2 * 86_400 {
             return Err(start);
         }
         let mut ns = seconds * 1_000_000_000;
         if self.line.get(self.at) == Some(&b'.') {
             self.at += 1;
-            let (fraction, count) = self.digits()?;
-            ns += match 9u32.checked_sub(count) {
-                Some(zeros) => fraction * 10i64.pow(zeros),
-                None => fraction / 10i64.pow(count - 9),
-            };
+            let first = self.at;
+            let digits = self.line[first..].iter();
+            let digits = digits.take_while(|byte| byte.is_ascii_digit());
+            let mut worth = 100_000_000;
+            for digit in digits {
+                ns += i64::from(digit - b'0') * worth;
+                (self.at, worth) = (self.at + 1, worth / 10);
+            }
+            if self.at == first || self.at - first > DECIMALS_MAX {
+                return Err(self.at.min(first + DECIMALS_MAX));
+            }
         }
         self.end()?;
         Ok(ns)
