@@ -43,6 +43,16 @@ pub enum Depth {
     L2,
 }
 
+/// Which trades count, where a window says nothing of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prints {
+    /// For all windows without a key of this name, those that are there without being declared
+    /// included. It is read once, and stands in the windows from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eligible: Option<Eligible>,
+}
+
 /// Named windows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -432,6 +442,15 @@ impl Windows {
             window.check(name)?;
         }
         Ok(())
+    }
+
+    /// Takes over what counts where a window says nothing.
+    pub(super) fn take_over(&mut self, prints: &mut Prints) {
+        if let Some(eligible) = prints.eligible.take() {
+            for window in self.0.values_mut() {
+                window.eligible.get_or_insert(eligible);
+            }
+        }
     }
 
     /// All windows in the order of their numbers: plain ones by their names, then the others.

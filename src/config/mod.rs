@@ -32,7 +32,7 @@ pub use groups::{Group, GroupConfigs};
 pub use joins::{Join as StreamJoin, JoinKind, Joins, Stream};
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{
-    AggregateName, Book, Check, Depth, Eligible, Measure, Momentum, Regime, Rule, RuleSide,
+    AggregateName, Book, Check, Depth, Eligible, Measure, Momentum, Prints, Regime, Rule, RuleSide,
     RuleTouch, Rules, Spread, Window, WindowKind, Windows,
 };
 pub use models::{ModelName, Regimes};
@@ -68,6 +68,9 @@ pub struct Config {
     pub book: Book,
     /// Windows of event time, by name.
     pub windows: Windows,
+    /// Which trades count, where a window says nothing of its own.
+    #[serde(skip_serializing_if = "is_default")]
+    pub prints: Prints,
     /// The spread monitor.
     pub spread: Spread,
     /// The volatility regime.
@@ -181,6 +184,7 @@ impl Config {
         Ok(config)
     }
 
+        config.windows.take_over(&mut config.prints);
     /// That no two say rows of one table under one name.
     fn check_names(&self) -> Result<(), String> {
         let (rules, monitors) = (&self.rules.0, &self.monitors.0);
@@ -348,6 +352,10 @@ fn with_suggestion(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
     let Some((&wrong, known)) = quoted.split_first().filter(|_| is_unknown) else {
+fn is_default(prints: &Prints) -> bool {
+    *prints == Prints::default()
+}
+
         return message;
     };
     let what = match message.starts_with("unknown variant") {
@@ -421,6 +429,30 @@ mod tests {
                     [patterns.sniped]\nkind = \"latency-arbitrage\"\nage = \"1s\"\n";
         let config = Config::parse(text, Path::new("t.toml")).unwrap();
         let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
+    #[test]
+    fn what_counts_is_said_once_for_all_windows_that_do_not_say_it() {
+        let parsed = |text: &str| Config::parse(text, Path::new("t.toml")).unwrap();
+        let usual = parsed("");
+        assert!(usual.windows.0.values().all(Window::is_plain));
+        assert!(!usual.decisive().contains("prints"));
+        let config = parsed("[prints]\neligible = \"all\"\n");
+        let policies: Vec<&str> = config
+            .windows
+            .in_order()
+            .map(|(_, window)| window.policy().name())
+            .collect();
+        assert_eq!(policies, ["all"; 3], "1m, 1s, 5s");
+        assert_ne!(config.decisive(), usual.decisive());
+        assert_eq!(parsed(&config.show()), config, "it stands in the windows");
+        let text = "[prints]\neligible = \"all\"\n[windows.a]\nsize = \"1s\"\n\
+                    [windows.b]\nsize = \"1s\"\neligible = \"as-printed\"\n";
+        let config = parsed(text);
+        assert_eq!(config.windows.0["a"].policy(), analytics::Policy::All);
+        assert!(config.windows.0["b"].is_plain(), "its own word counts");
+        let said = error("[prints]\neligble = \"all\"\n");
+        assert!(said.contains("did you mean `eligible`?"), "{said}");
+    }
+
         assert_eq!(again, config);
         assert!(config.decisive().contains("[patterns.layers]"));
         let names: Vec<String> = config
