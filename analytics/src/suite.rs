@@ -344,9 +344,7 @@ impl Suites {
             0 => appear(common, symbols, beside, places, event.symbol),
             place => &mut symbols[place as usize - 1],
         };
-        if symbol.suite.2.lags(*watermark) {
-            symbol.catch_up(common, *sampled_at);
-        }
+        symbol.keep_up(common, *watermark, *sampled_at);
         let Symbol { view, suite } = symbol;
         suite.on_time(common, event.ts_event, view, out);
         let moved = view.quote.bid != quote.bid
@@ -421,9 +419,7 @@ impl Suites {
             0 => appear(common, symbols, beside, places, event.symbol),
             place => &mut symbols[place as usize - 1],
         };
-        if symbol.suite.2.lags(*watermark) {
-            symbol.catch_up(common, *sampled_at);
-        }
+        symbol.keep_up(common, *watermark, *sampled_at);
         let Some(beside) = beside else { return };
         let place = places[number] as usize - 1;
         let (watermark, view) = (*watermark, &symbol.view);
@@ -528,9 +524,7 @@ impl Suites {
     /// Takes the samples that ticks passed over.
     fn catch_up(&mut self) {
         for symbol in &mut self.symbols {
-            if symbol.suite.2.lags(self.watermark) {
-                symbol.catch_up(&self.common, self.sampled_at);
-            }
+            symbol.keep_up(&self.common, self.watermark, self.sampled_at);
         }
     }
 
@@ -715,9 +709,7 @@ impl Suites {
     /// A symbol with what ticks passed over.
     fn symbol_now(&self, place: u32) -> Symbol {
         let mut symbol = self.symbols[place as usize - 1];
-        if symbol.suite.2.lags(self.watermark) {
-            symbol.catch_up(&self.common, self.sampled_at);
-        }
+        symbol.keep_up(&self.common, self.watermark, self.sampled_at);
         symbol
     }
 
@@ -782,9 +774,7 @@ impl Symbol {
         sampled_at: Ts,
         out: &mut Outbox,
     ) -> Ts {
-        if self.suite.2.lags(watermark) {
-            self.catch_up(common, sampled_at);
-        }
+        self.keep_up(common, watermark, sampled_at);
         self.suite.on_time(common, watermark, &mut self.view, out);
         self.suite
             .on_watermark(common, watermark, &mut self.view, out);
@@ -810,6 +800,14 @@ fn appear<'a>(
     assert!(
         symbols.len() < symbols.capacity(),
         "symbols for all numbers are reserved"
+    /// Takes the samples that ticks up to `watermark` passed over, the latest of them at `sampled_at`.
+    #[inline(always)]
+    fn keep_up(&mut self, common: &Common, watermark: Ts, sampled_at: Ts) {
+        if self.suite.2.lags(watermark) {
+            self.catch_up(common, sampled_at);
+        }
+    }
+
     );
     symbols.push(Symbol {
         view: View::EMPTY,
