@@ -460,7 +460,8 @@ impl Core {
                 let mut name = [b' '; 8];
                 name.copy_from_slice(from.bytes(8)?);
                 if self.groups.bind(symbol, name).is_some() && keep(symbol, &self.groups) {
-                    self.suites.on_member(symbol, name);
+                    // Of who needs its decimals, they are in what follows.
+                    self.suites.on_member(symbol, name, 0);
                 }
             }
             let groups = &self.groups;
@@ -706,10 +707,11 @@ impl Rest<'_> {
                 digest.quote(&books.quote(symbol));
             }
             if event.kind == Kind::Symbol {
-                self.names[symbol as usize] = Named::by(event);
-                let letters = event.order.to_be_bytes();
+                let named = Named::by(event);
+                self.names[symbol as usize] = named;
+                let letters = named.letters;
                 if self.groups.bind(symbol, letters).is_some() {
-                    self.suites.on_member(symbol, letters);
+                    self.suites.on_member(symbol, letters, named.decimals);
                 }
                 self.suites.on_symbol(symbol, letters, event.qty.0);
                 self.risk.on_symbol(symbol, &letters);

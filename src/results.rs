@@ -234,6 +234,7 @@ fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
         spreads: (with_rules("spread", config).into_iter())
             .chain(config.monitors.0.keys().cloned())
             .chain(config.patterns.0.keys().cloned())
+            .chain(config.instruments.alerts())
             .collect(),
         // As models' numbers are theirs in regimes.
         regimes: (std::iter::once("volatility".to_string()))
@@ -242,6 +243,7 @@ fn names(config: &Config, day: &TradingDay, shards: &[Finished]) -> Names {
         strategies: crate::kill::strategies(config),
         features: config.features.0.keys().cloned().collect(),
         joins: config.joins.names(),
+        instruments: config.instruments.names(),
         date: bus::oms::Date {
             year,
             month,
@@ -398,7 +400,7 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
     let signals = |kind: SignalKind| {
         shards
             .iter()
-            .map(|shard| shard.counts.signals[kind as usize & 0xf])
+            .map(|shard| shard.counts.signals[kind.index()])
             .sum()
     };
     let total = |of: fn(&Finished) -> u64| shards.iter().map(of).sum();
@@ -417,6 +419,7 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         dropped_matches: total(|shard| shard.core.suites().dropped_matches()),
         joins: signals(SignalKind::Join),
         join_counts: join_counts(shards),
+        best: signals(SignalKind::Best),
         regimes: signals(SignalKind::Regime),
         signals: signals(SignalKind::Momentum),
         orders: signals(SignalKind::Order),

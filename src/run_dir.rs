@@ -244,7 +244,7 @@ pub struct Counts {
     pub late: u64,
     /// Spread alerts raised and cleared.
     pub alerts: u64,
-    /// The same of rules, of declared monitors and of patterns.
+    /// The same of rules, of declared monitors, of patterns and of instruments.
     #[serde(default)]
     pub rule_alerts: u64,
     /// Partial matches of patterns that were one too many.
@@ -256,6 +256,9 @@ pub struct Counts {
     /// What joins counted beside.
     #[serde(default, skip_serializing_if = "JoinCounts::is_nothing")]
     pub join_counts: JoinCounts,
+    /// Changes of the best prices of instruments.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub best: u64,
     /// Changes of regime.
     pub regimes: u64,
     /// Signals of strategies.

@@ -168,18 +168,18 @@ pub struct ShardCounts {
 }
 
 impl ShardCounts {
-    /// The last kind, which there was not at first.
-    const JOINS: usize = SignalKind::Join as usize & 0xf;
+    /// From here on, kinds that there were not at first.
+    const LATER: usize = SignalKind::Join.index();
     /// Where alerts of rules, monitors and patterns are counted, which are of one kind with those of the spread monitor: behind
     /// all kinds.
-    pub(crate) const RULES: usize = ShardCounts::JOINS + 1;
+    pub(crate) const RULES: usize = SignalKind::COUNT;
 
     /// Counts a signal.
     #[inline]
     pub(crate) fn concluded(&mut self, signal: &Signal) {
         let index = match (signal.kind, signal.rule) {
             (SignalKind::Spread, 1..) => ShardCounts::RULES,
-            (kind, _) => kind as usize & 0xf,
+            (kind, _) => kind.index(),
         };
         self.signals[index] += 1;
     }
@@ -195,11 +195,12 @@ impl ShardCounts {
     /// Saves what lasts beyond a restart.
     pub(crate) fn save(&self, out: &mut StateWriter<'_>) {
         out.u64(self.events);
-        let before_joins = &self.signals[..ShardCounts::JOINS];
-        before_joins.iter().for_each(|count| out.u64(*count));
+        let (first, later) = self.signals.split_at(ShardCounts::LATER);
+        first.iter().for_each(|count| out.u64(*count));
         out.u64(self.signals[ShardCounts::RULES]);
         if out.version(Part::Orders) >= 2 {
-            out.u64(self.signals[ShardCounts::JOINS]);
+            let later = &later[..SignalKind::COUNT - ShardCounts::LATER];
+            later.iter().for_each(|count| out.u64(*count));
         }
         out.u64(self.sent);
         out.u64(self.killed);
@@ -212,12 +213,14 @@ impl ShardCounts {
             events: from.u64()?,
             ..ShardCounts::default()
         };
-        for count in &mut counts.signals[..ShardCounts::JOINS] {
+        for count in &mut counts.signals[..ShardCounts::LATER] {
             *count = from.u64()?;
         }
         counts.signals[ShardCounts::RULES] = from.u64()?;
         if from.version(Part::Orders) >= 2 {
-            counts.signals[ShardCounts::JOINS] = from.u64()?;
+            for count in &mut counts.signals[ShardCounts::LATER..SignalKind::COUNT] {
+                *count = from.u64()?;
+            }
         }
         (counts.sent, counts.killed, counts.resent) = (from.u64()?, from.u64()?, from.u64()?);
         Ok(counts)

@@ -270,7 +270,10 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
         count(counts.alerts),
         match counts.rule_alerts {
             0 => String::new(),
-            alerts => format!(", {} of rules, monitors and patterns", count(alerts)),
+            alerts => format!(
+                ", {} of rules, monitors, patterns and instruments",
+                count(alerts)
+            ),
         },
         count(counts.regimes)
     );

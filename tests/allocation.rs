@@ -291,7 +291,7 @@ fn check(name: &str, config: &Config, reports_min: u64) -> u64 {
     let finished = shard.finish().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let allocations = after - before.expect("the session is longer than the warm-up");
-    let count = |kind: SignalKind| finished.counts.signals[kind as usize & 0xf];
+    let count = |kind: SignalKind| finished.counts.signals[kind.index()];
     let (features, reports) = (count(SignalKind::Features), count(SignalKind::Report));
     println!(
         "{name}: {events} events, {} orders, {features} vectors of features, {reports} reports, \

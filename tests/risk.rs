@@ -278,7 +278,7 @@ fn orders_that_come_too_fast_wait_or_are_refused_and_a_stop_stops_those_that_wai
             }
         });
         let counts = finished.counts;
-        let all = counts.signals[SignalKind::Order as usize & 0xf];
+        let all = counts.signals[SignalKind::Order.index()];
         assert_eq!(counts.sent as usize, came.count(b'D'));
         (
             counts.sent,

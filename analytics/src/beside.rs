@@ -1,4 +1,4 @@
-//! What the configuration declares beside the plain suite: windows, regimes, monitors, patterns, strategies, joins and features. As a whole for a
+//! What the configuration declares beside the plain suite: windows, regimes, monitors, patterns, strategies, joins, instruments and features. As a whole for a
 //! shard, and not in each symbol's state, so that a run without any pays one branch.
 
 use bus::signal::Report;
@@ -6,6 +6,7 @@ use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Outbox, Ts};
 
 use crate::features::Features;
+use crate::instruments::Instruments;
 use crate::intent::Intents;
 use crate::joins::{JoinCounts, Joins};
 use crate::monitors::Monitors;
@@ -25,6 +26,7 @@ pub(crate) struct Beside {
     patterns: Option<Patterns>,
     strategies: Option<Strategies>,
     joins: Option<Joins>,
+    instruments: Option<Instruments>,
     /// Behind the others, to hear what they say.
     features: Option<Features>,
 }
@@ -56,7 +58,11 @@ impl Beside {
         let joins = (!config.joins.is_empty()).then(|| Joins::new(&config.joins, symbol_count));
         let says = windows.is_some() || regimes.is_some() || monitors.is_some();
         let is_any = says || patterns.is_some() || strategies.is_some() || features.is_some();
-        let is_any = is_any || joins.is_some();
+        let instruments = (!config.instruments.is_empty()).then(|| {
+            let alert = 1 + config.rules.len() + config.monitors.len() + config.patterns.len();
+            Instruments::new(&config.instruments, alert, symbol_count)
+        });
+        let is_any = is_any || joins.is_some() || instruments.is_some();
         is_any.then(|| {
             Box::new(Beside {
                 windows,
@@ -65,6 +71,7 @@ impl Beside {
                 patterns,
                 strategies,
                 joins,
+                instruments,
                 features,
             })
         })
@@ -79,6 +86,7 @@ impl Beside {
             + (self.patterns.as_ref()).map_or(0, Patterns::bytes_per_symbol)
             + (self.strategies.as_ref()).map_or(0, Strategies::bytes_per_symbol)
             + (self.joins.as_ref()).map_or(0, Joins::bytes_per_symbol)
+            + (self.instruments.as_ref()).map_or(0, Instruments::bytes_per_symbol)
             + (self.features.as_ref()).map_or(0, Features::bytes_per_symbol)
     }
 
@@ -101,6 +109,9 @@ impl Beside {
         }
         if let Some(joins) = &mut self.joins {
             joins.appear(number);
+        }
+        if let Some(instruments) = &mut self.instruments {
+            instruments.appear(number);
         }
         if let Some(features) = &mut self.features {
             features.appear();
@@ -131,7 +142,8 @@ impl Beside {
         let monitors = self.monitors.as_ref().map(|monitors| monitors.due(place));
         let patterns = self.patterns.as_ref().map(|patterns| patterns.due(place));
         let joins = self.joins.as_ref().map(|joins| joins.due(place));
-        let all = [windows, regimes, monitors, patterns, joins];
+        let instruments = (self.instruments.as_ref()).map(|instruments| instruments.due(place));
+        let all = [windows, regimes, monitors, patterns, joins, instruments];
         all.into_iter().flatten().min().unwrap_or(Ts::MAX)
     }
 
@@ -198,6 +210,9 @@ impl Beside {
         if let Some(joins) = &mut self.joins {
             joins.on_event(moment, view, out);
         }
+        if let Some(instruments) = &mut self.instruments {
+            instruments.on_event(moment, view, out);
+        }
         if let Some(features) = &mut self.features {
             features.hear(place, out.signals());
             features.say(place, view, out, intents);
@@ -225,16 +240,22 @@ impl Beside {
         if let Some(joins) = &mut self.joins {
             joins.on_gap(number, watermark);
         }
+        if let Some(instruments) = &mut self.instruments {
+            instruments.on_gap(number, watermark);
+        }
     }
 
     /// The name of a symbol of a group is said.
     #[cold]
-    pub(crate) fn on_member(&mut self, symbol: u32, name: [u8; 8]) {
+    pub(crate) fn on_member(&mut self, symbol: u32, name: [u8; 8], decimals: u8) {
         if let Some(strategies) = &mut self.strategies {
             strategies.on_member(symbol, name);
         }
         if let Some(joins) = &mut self.joins {
             joins.on_member(symbol, name);
+        }
+        if let Some(instruments) = &mut self.instruments {
+            instruments.on_member(symbol, name, decimals);
         }
     }
 
@@ -269,6 +290,9 @@ impl Beside {
         if let Some(joins) = &self.joins {
             joins.save(out);
         }
+        if let Some(instruments) = &self.instruments {
+            instruments.save(out);
+        }
     }
 
     /// Loads that, as far as it is of a symbol to keep.
@@ -280,8 +304,11 @@ impl Beside {
         if let Some(strategies) = &mut self.strategies {
             strategies.load_pairs(from, keep)?;
         }
-        match &mut self.joins {
-            Some(joins) => joins.load(from, keep),
+        if let Some(joins) = &mut self.joins {
+            joins.load(from, keep)?;
+        }
+        match &mut self.instruments {
+            Some(instruments) => instruments.load(from, keep),
             None => Ok(()),
         }
     }
@@ -315,6 +342,15 @@ impl Beside {
         if let Some(joins) = &mut self.joins {
             joins.on_watermark(place, watermark, out);
         }
+        if let Some(instruments) = &mut self.instruments {
+            instruments.on_watermark(place, until, out);
+        }
+    }
+
+    /// Another symbol whose visits are due by what happened to this one, and when.
+    #[inline]
+    pub(crate) fn seat(&self, symbol: u32) -> Option<(u32, Ts)> {
+        self.instruments.as_ref()?.seat(symbol)
     }
 
     /// Whether the symbol at this place has more to say at the end of the input than what it said.
@@ -393,6 +429,9 @@ impl Beside {
         }
         if let Some(joins) = &mut self.joins {
             joins.appear(number);
+        }
+        if let Some(instruments) = &mut self.instruments {
+            instruments.appear(number);
         }
         if let Some(features) = &mut self.features {
             features.load(from)?;

@@ -4,7 +4,7 @@
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
 //! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
 //! reads the conditions of rules; `windows`, `regimes`, `monitors` and `patterns` are those that the configuration declares
-//! beside the plain ones of `vwap`, `regime` and `spread`; `strategies` are those that it declares beside `momentum`; `joins` are streams beside each other; `features` is what a decision
+//! beside the plain ones of `vwap`, `regime` and `spread`; `strategies` are those that it declares beside `momentum`; `joins` are streams beside each other, and `instruments` the best prices of several symbols; `features` is what a decision
 //! saw; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
 //! the same signals, to the bit: floats appear in statistics only, and only under operations
@@ -16,6 +16,7 @@ mod beside;
 mod due;
 pub mod expr;
 pub mod features;
+pub mod instruments;
 pub mod intent;
 pub mod joins;
 pub mod momentum;
@@ -36,6 +37,7 @@ pub mod windows;
 pub use expr::pattern::Pattern;
 pub use expr::{Condition, ExprError};
 pub use features::{FeatureConfig, FeatureSource, Take};
+pub use instruments::InstrumentConfig;
 pub use intent::{Intent, Intents};
 pub use joins::{JoinConfig, JoinCounts, JoinKind, Right, Stream};
 pub use momentum::MomentumConfig;

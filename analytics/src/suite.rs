@@ -8,6 +8,7 @@ use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 use crate::beside::Beside;
 use crate::due::Due;
 use crate::features::FeatureConfig;
+use crate::instruments::InstrumentConfig;
 use crate::intent::Intents;
 use crate::joins::{JoinConfig, JoinCounts};
 use crate::momentum::{self, Momentum, MomentumConfig};
@@ -126,6 +127,9 @@ pub struct SuiteConfig {
     pub strategies: Vec<StrategyConfig>,
     /// Joins; a join's place here is the `rule` of its rows.
     pub joins: Vec<JoinConfig>,
+    /// Instruments of several symbols; an instrument's place here is the `rule` of its best prices. Its
+    /// alerts are behind those of patterns, two for each.
+    pub instruments: Vec<InstrumentConfig>,
     /// What is said of each decision, in this order.
     pub features: Vec<FeatureConfig>,
     /// The momentum strategy.
@@ -150,6 +154,7 @@ impl SuiteConfig {
             patterns: Vec::new(),
             strategies: Vec::new(),
             joins: Vec::new(),
+            instruments: Vec::new(),
             features: Vec::new(),
             momentum: MomentumConfig::default(),
             rules: Vec::new(),
@@ -160,6 +165,13 @@ impl SuiteConfig {
     pub fn signals_per_windows(&self) -> usize {
         let declared = self.declared.iter().map(DeclaredConfig::signals_per_window);
         self.windows.len() + declared.sum::<usize>()
+    }
+
+    /// How many records joins and instruments may say with one tick.
+    pub fn signals_of_several(&self) -> usize {
+        let pairs: usize = self.joins.iter().map(|join| join.symbols.len()).sum();
+        pairs * JoinConfig::ROWS_AT_TICK_MAX
+            + self.instruments.len() * InstrumentConfig::AT_TICK_MAX
     }
 
     /// What is wrong with it, in one line; `None` if nothing is.
@@ -174,6 +186,7 @@ impl SuiteConfig {
         let momentum = || self.momentum.problem();
         let rules = || RuleConfig::problem(&self.rules);
         let joins = || JoinConfig::problem(&self.joins);
+        let instruments = || InstrumentConfig::problem(&self.instruments);
         let features = || FeatureConfig::problem(&self.features);
         let declared_ones = || StrategyConfig::problem(&self.strategies);
         let strategies = || {
@@ -191,6 +204,7 @@ impl SuiteConfig {
             .or_else(patterns)
             .or_else(strategies)
             .or_else(joins)
+            .or_else(instruments)
     }
 }
 
@@ -370,6 +384,10 @@ impl Suites {
             let place = places[event.symbol as usize] as usize - 1;
             beside.on_event(place, &moment, view, out, intents);
             next = next.min(beside.due(place));
+            if let Some((seat, seat_due)) = beside.seat(event.symbol) {
+                let seat_due = seat_due.max(watermark.plus_ns(1));
+                due.set(seat as usize, seat_due.min(due.of(seat as usize)));
+            }
         }
         // What a late event made due is for the next tick, whether or not this one is done.
         due.set(event.symbol as usize, next.max(watermark.plus_ns(1)));
@@ -448,11 +466,12 @@ impl Suites {
         }
     }
 
-    /// The name of a symbol that the settings have in a group is said, for the first time.
+    /// The name of a symbol that the settings have in a group is said, for the first time, and how many
+    /// decimals its quantities have.
     #[cold]
-    pub fn on_member(&mut self, symbol: u32, name: [u8; 8]) {
+    pub fn on_member(&mut self, symbol: u32, name: [u8; 8], decimals: u8) {
         if let Some(beside) = &mut self.beside {
-            beside.on_member(symbol, name);
+            beside.on_member(symbol, name, decimals);
         }
     }
 
@@ -781,6 +800,14 @@ impl Symbol {
         self.suite.due()
     }
 
+    /// Takes the samples that ticks up to `watermark` passed over, the latest of them at `sampled_at`.
+    #[inline(always)]
+    fn keep_up(&mut self, common: &Common, watermark: Ts, sampled_at: Ts) {
+        if self.suite.2.lags(watermark) {
+            self.catch_up(common, sampled_at);
+        }
+    }
+
     /// Does what visits to regimes would have done up to the tick `to`, which say nothing.
     #[cold]
     fn catch_up(&mut self, common: &Common, to: Ts) {
@@ -800,14 +827,6 @@ fn appear<'a>(
     assert!(
         symbols.len() < symbols.capacity(),
         "symbols for all numbers are reserved"
-    /// Takes the samples that ticks up to `watermark` passed over, the latest of them at `sampled_at`.
-    #[inline(always)]
-    fn keep_up(&mut self, common: &Common, watermark: Ts, sampled_at: Ts) {
-        if self.suite.2.lags(watermark) {
-            self.catch_up(common, sampled_at);
-        }
-    }
-
     );
     symbols.push(Symbol {
         view: View::EMPTY,

@@ -11,7 +11,10 @@ use analytics::{ChangeConfig, GarchConfig, HmmConfig, Measure, ModelConfig, Mode
 use analytics::{
     Condition, Intents, Risk, RiskConfig, RuleConfig, RuleOrder, SuiteConfig, Suites, Touch,
 };
-use bus::{Applied, Event, Fill, Flags, Kind, Outbox, Phase, Price, Qty, Quote, Side, Ts};
+use analytics::{InstrumentConfig, JoinConfig, JoinKind, Right, Stream};
+use bus::{
+    Applied, Event, Fill, Flags, Kind, Outbox, Phase, Price, Qty, Quote, Side, SignalKind, Ts,
+};
 
 struct Counting;
 
@@ -41,6 +44,37 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// A text of each part, by symbol and by participant, and a built-in one.
+fn name(symbol: u32) -> [u8; 8] {
+    u64::from(symbol).to_be_bytes()
+}
+
+/// One of symbols with themselves, and one of symbols with another that has too much.
+fn joins() -> Vec<JoinConfig> {
+    let right = |stream, symbol, keep| Right {
+        stream,
+        symbol,
+        keep,
+    };
+    let join = |kind, count| JoinConfig {
+        name: "j".into(),
+        kind,
+        left: Stream::Trades,
+        symbols: (1..=count).map(name).collect(),
+        unmatched: true,
+    };
+    let as_of = JoinKind::AsOf {
+        right: right(Stream::Quotes, None, 64),
+        tolerance_ns: 1_000_000_000,
+    };
+    let interval = JoinKind::Interval {
+        right: right(Stream::Quotes, Some(name(5)), 16),
+        before_ns: 20_000_000_000,
+        after_ns: 10_000_000,
+        rows_max: 4,
+    };
+    vec![join(as_of, 200), join(interval, 100)]
+}
+
 fn patterns() -> Vec<PatternConfig> {
     let pattern = |pattern, by| PatternConfig {
         name: "pattern".into(),
@@ -171,10 +205,22 @@ fn nothing_is_allocated_after_construction() {
     config.regimes = regimes();
     config.monitors = monitors();
     config.patterns = patterns();
+    config.joins = joins();
+    config.instruments = vec![InstrumentConfig {
+        name: "i".into(),
+        members: (1..=3).map(name).collect(),
+        fresh_ns: 5_000_000,
+        hold_ns: 100_000,
+        says: true,
+    }];
     let mut suites = Suites::new(config);
+    for symbol in 1..=200 {
+        suites.on_member(symbol, name(symbol), 0);
+    }
     let mut risk = Risk::new(RiskConfig::default(), SYMBOLS as usize);
     let (mut out, mut intents) = (Outbox::new(), Intents::new());
     let (mut signal_count, mut order_count) = (0, 0);
+    let (mut row_count, mut best_count) = (0, 0);
 
     let before = COUNT.get();
     let mut word = 1u64;
@@ -187,6 +233,8 @@ fn nothing_is_allocated_after_construction() {
         if index % 1000 == 0 {
             suites.on_watermark(now, index, &mut out, |out| {
                 signal_count += out.signals().len();
+                let is_row = |said: &&bus::Signal| said.kind == SignalKind::Join;
+                row_count += out.signals().iter().filter(is_row).count();
                 out.clear();
             });
             continue;
@@ -252,6 +300,13 @@ fn nothing_is_allocated_after_construction() {
             order_count += checked.is_ok() as usize;
         }
         signal_count += out.signals().len();
+        let kinds = |kind| {
+            out.signals()
+                .iter()
+                .filter(|said| said.kind == kind)
+                .count()
+        };
+        best_count += kinds(SignalKind::Best);
         out.clear();
         intents.clear();
     }
@@ -262,6 +317,12 @@ fn nothing_is_allocated_after_construction() {
     let allocated = COUNT.get() - before;
 
     assert!(suites.dropped_matches() > 100, "some are one too many");
+    let joined = suites.join_counts();
+    assert!(joined.dropped > 100 && joined.beyond > 100, "{joined:?}");
+    assert!(
+        best_count > 500 && row_count > 1_000,
+        "{best_count} {row_count}"
+    );
     assert!(
         signal_count > 10_000 && order_count > 100,
         "{signal_count} {order_count}"

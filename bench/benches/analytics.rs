@@ -134,7 +134,7 @@ impl Player for Whole {
     fn new(_: usize, config: &SuiteConfig) -> Whole {
         let mut suites = Suites::new(config.clone());
         for (number, name) in (1..).zip(config.joins.iter().flat_map(|join| &join.symbols)) {
-            suites.on_member(number, *name);
+            suites.on_member(number, *name, 0);
         }
         Whole {
             watches: suites.watches(),

@@ -71,9 +71,20 @@ pub enum SignalKind {
     Report = 0x8e,
     /// [`Body::Join`]
     Join = 0x8f,
+    /// [`Body::Best`]
+    Best = 0x90,
 }
 
 impl SignalKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 17;
+
+    /// Its number among them, from 0.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self as usize - 0x80
+    }
+
     /// Its name for people.
     pub const fn name(self) -> &'static str {
         match self {
@@ -93,6 +104,7 @@ impl SignalKind {
             SignalKind::Features => "features",
             SignalKind::Report => "report",
             SignalKind::Join => "join",
+            SignalKind::Best => "best",
         }
     }
 }
@@ -132,6 +144,8 @@ pub enum Body {
     Report(Report),
     /// A row of the join of this number.
     Join(Join),
+    /// The best prices of the instrument of this number are others.
+    Best(Best),
 }
 
 /// A closed event-time window: `[start, end)`, with `end` the signal's `ts_event`.
@@ -370,6 +384,41 @@ impl JoinValue {
             _ => None,
         }
     }
+}
+
+/// The best prices of all symbols that are one instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Best {
+    /// The highest bid and the lowest ask; no price where no symbol has one.
+    pub bid: Price,
+    #[allow(missing_docs)]
+    pub ask: Price,
+    /// What all have there together, in units of 10 to the power of minus `decimals`.
+    pub bid_qty: i128,
+    #[allow(missing_docs)]
+    pub ask_qty: i128,
+    /// Which have it: a bit for each symbol in the order of the settings.
+    pub bid_on: u8,
+    #[allow(missing_docs)]
+    pub ask_on: u8,
+    /// Which count; others are silent, stale, halted or crossed in themselves.
+    pub counts: u8,
+    #[allow(missing_docs)]
+    pub decimals: u8,
+}
+
+impl Best {
+    /// No symbol counts.
+    pub const NONE: Best = Best {
+        bid: Price::NONE,
+        ask: Price::NONE,
+        bid_qty: 0,
+        ask_qty: 0,
+        bid_on: 0,
+        ask_on: 0,
+        counts: 0,
+        decimals: 0,
+    };
 }
 
 /// Why windows keep a broken print.
@@ -960,6 +1009,14 @@ impl Body {
                 w[5] = x.left.code() | met << 8 | i64::from(of) << 32;
                 SignalKind::Join
             }
+            Body::Best(x) => {
+                (w[0], w[1]) = (x.bid.0, x.ask.0);
+                w[2..4].copy_from_slice(&Notional(x.bid_qty).to_words());
+                w[5..7].copy_from_slice(&Notional(x.ask_qty).to_words());
+                let bytes = [x.bid_on, x.ask_on, x.counts, x.decimals, 0, 0, 0, 0];
+                w[4] = i64::from_le_bytes(bytes);
+                SignalKind::Best
+            }
         };
         (kind, w)
     }
@@ -1122,6 +1179,19 @@ impl Body {
                 ahead: Qty(w[8]),
                 limit: Price(w[10]),
             }),
+            SignalKind::Best => {
+                let [bid_on, ask_on, counts, decimals, ..] = w[4].to_le_bytes();
+                Body::Best(Best {
+                    bid: Price(w[0]),
+                    ask: Price(w[1]),
+                    bid_qty: Notional::from_words([w[2], w[3]]).0,
+                    ask_qty: Notional::from_words([w[5], w[6]]).0,
+                    bid_on,
+                    ask_on,
+                    counts,
+                    decimals,
+                })
+            }
             SignalKind::Join => {
                 let of = (w[5] >> 32) as u32;
                 Body::Join(Join {
@@ -1412,6 +1482,16 @@ mod tests {
                 first: 12,
                 count: 2,
                 values: [0.5, -2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 9.0],
+            }),
+            Body::Best(Best {
+                bid: Price(1),
+                ask: Price::NONE,
+                bid_qty: 2 << 70,
+                ask_qty: -3,
+                bid_on: 4,
+                ask_on: 5,
+                counts: 6,
+                decimals: 18,
             }),
             Body::Join(Join {
                 left_seq: u64::MAX,

@@ -77,8 +77,8 @@ pub struct Versions([u16; Part::ALL.len()]);
 impl Versions {
     /// The layouts that this program writes, and the newest that it reads.
     ///
-    /// 2 of `Core` has the examples of what was wrong, and 2 of `Orders` how many rows of joins were
-    /// said; 1 forgets them.
+    /// 2 of `Core` has the examples of what was wrong, and 2 of `Orders` how many rows of joins and
+    /// best prices of instruments were said; 1 forgets them.
     pub const NEWEST: Versions = Versions([2, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
     /// The oldest that it reads and can write.
     pub const OLDEST: Versions = Versions([1, 1, 1, 1, 1, 1, 1, 1, 1, 1]);

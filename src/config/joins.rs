@@ -293,10 +293,8 @@ impl Joins {
 
     /// Reads the tables that stand in files, for settings that stand at `beside`.
     pub(super) fn read_files(&mut self, beside: &Path) -> Result<(), String> {
-        let joins = self.0.iter_mut();
-        joins
-            .map(|(name, join)| join.read_file(name, beside))
-            .collect()
+        let mut joins = self.0.iter_mut();
+        joins.try_for_each(|(name, join)| join.read_file(name, beside))
     }
 
     /// Each, in the order of their names.

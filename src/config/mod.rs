@@ -6,6 +6,7 @@
 mod features;
 mod fix;
 mod groups;
+mod instruments;
 mod joins;
 mod log;
 mod market;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use features::{Feature, Features, Take};
 pub use fix::{Fix, FixVersion, Opening, Reset, Tls, tls_server};
 pub use groups::{Group, GroupConfigs};
+pub use instruments::{Instrument, Instruments};
 pub use joins::{Join as StreamJoin, JoinKind, Joins, Stream};
 pub use log::{Backend, Checkpoint, Durability, Log};
 pub use market::{
@@ -66,11 +68,11 @@ pub struct Config {
     pub checkpoint: Checkpoint,
     /// What books keep.
     pub book: Book,
-    /// Windows of event time, by name.
-    pub windows: Windows,
     /// Which trades count, where a window says nothing of its own.
     #[serde(skip_serializing_if = "is_default")]
     pub prints: Prints,
+    /// Windows of event time, by name.
+    pub windows: Windows,
     /// The spread monitor.
     pub spread: Spread,
     /// The volatility regime.
@@ -98,6 +100,10 @@ pub struct Config {
     /// Joins of streams by name; the order of their names is their number.
     #[serde(skip_serializing_if = "Joins::is_empty")]
     pub joins: Joins,
+    /// Instruments of several symbols by name; the order of their names is their number, and that of
+    /// their alerts, behind the patterns.
+    #[serde(skip_serializing_if = "Instruments::is_empty")]
+    pub instruments: Instruments,
     /// What is kept of each decision, by name; the order of their names is that of the table.
     #[serde(skip_serializing_if = "Features::is_empty")]
     pub features: Features,
@@ -178,13 +184,13 @@ impl Config {
                 .map(|span| text[..span.start].matches('\n').count() + 1);
             fail(line, with_suggestion(error.message()))
         })?;
+        config.windows.take_over(&mut config.prints);
         let tables = config.joins.read_files(path);
         tables.map_err(|what| fail(None, what))?;
         config.check().map_err(|what| fail(None, what))?;
         Ok(config)
     }
 
-        config.windows.take_over(&mut config.prints);
     /// That no two say rows of one table under one name.
     fn check_names(&self) -> Result<(), String> {
         let (rules, monitors) = (&self.rules.0, &self.monitors.0);
@@ -246,6 +252,7 @@ impl Config {
         self.monitors.check()?;
         self.patterns.configs()?;
         self.joins.configs()?;
+        self.instruments.check()?;
         self.groups.check()?;
         self.strategies.check(&self.rules, &self.groups)?;
         self.features.configs(self)?;
@@ -285,10 +292,13 @@ impl Config {
             .check(self.run.shards, self.book.depth == Depth::L3)
     }
 
-    /// Symbols that are together, as a reader and a shard know them: those of a group, and those of
-    /// joins.
+    /// Symbols that are together, as a reader and a shard know them: those of a group, of a join and of
+    /// an instrument.
     pub fn symbol_groups(&self) -> feed::groups::Groups {
-        self.groups.joined(self.joins.groups())
+        let members = self.instruments.names().into_iter();
+        let members = members.map(|(_, members)| members);
+        let others = self.joins.groups().into_iter().chain(members);
+        self.groups.joined(others.collect())
     }
 
     /// What of it decides results, as text: two runs for which this is equal conclude the same.
@@ -303,6 +313,7 @@ impl Config {
             patterns: self.patterns.clone(),
             groups: self.groups.clone(),
             joins: self.joins.clone(),
+            instruments: self.instruments.clone(),
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
             strategies: self.strategies.clone(),
@@ -341,6 +352,10 @@ impl Config {
     }
 }
 
+fn is_default(prints: &Prints) -> bool {
+    *prints == Prints::default()
+}
+
 /// A configuration without rules is the text that it was before there were any.
 fn no_rules(rules: &Rules) -> bool {
     rules.0.is_empty()
@@ -352,10 +367,6 @@ fn with_suggestion(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
     let Some((&wrong, known)) = quoted.split_first().filter(|_| is_unknown) else {
-fn is_default(prints: &Prints) -> bool {
-    *prints == Prints::default()
-}
-
         return message;
     };
     let what = match message.starts_with("unknown variant") {
@@ -419,17 +430,6 @@ mod tests {
     }
 
     #[test]
-    fn patterns_survive_their_own_text_and_say_what_is_wrong_with_them() {
-        assert!(!Config::default().decisive().contains("patterns"));
-        let text = "[patterns.flash]\nwhen = \"add[qty >= 500] then cancel[age < 5ms] within 1s\"\n\
-                    by = \"participant\"\n[patterns.layers]\nkind = \"layering\"\ncount = 4\n\
-                    cancels = 3\naway = \"5bps\"\nwithin = \"2s\"\n[patterns.stuffing]\n\
-                    kind = \"quote-stuffing\"\n[patterns.spark]\nkind = \"momentum-ignition\"\n\
-                    move = \"20bps\"\n[patterns.wash]\nkind = \"wash-prints\"\nqty_min = 100\n\
-                    [patterns.sniped]\nkind = \"latency-arbitrage\"\nage = \"1s\"\n";
-        let config = Config::parse(text, Path::new("t.toml")).unwrap();
-        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
-    #[test]
     fn what_counts_is_said_once_for_all_windows_that_do_not_say_it() {
         let parsed = |text: &str| Config::parse(text, Path::new("t.toml")).unwrap();
         let usual = parsed("");
@@ -453,6 +453,17 @@ mod tests {
         assert!(said.contains("did you mean `eligible`?"), "{said}");
     }
 
+    #[test]
+    fn patterns_survive_their_own_text_and_say_what_is_wrong_with_them() {
+        assert!(!Config::default().decisive().contains("patterns"));
+        let text = "[patterns.flash]\nwhen = \"add[qty >= 500] then cancel[age < 5ms] within 1s\"\n\
+                    by = \"participant\"\n[patterns.layers]\nkind = \"layering\"\ncount = 4\n\
+                    cancels = 3\naway = \"5bps\"\nwithin = \"2s\"\n[patterns.stuffing]\n\
+                    kind = \"quote-stuffing\"\n[patterns.spark]\nkind = \"momentum-ignition\"\n\
+                    move = \"20bps\"\n[patterns.wash]\nkind = \"wash-prints\"\nqty_min = 100\n\
+                    [patterns.sniped]\nkind = \"latency-arbitrage\"\nage = \"1s\"\n";
+        let config = Config::parse(text, Path::new("t.toml")).unwrap();
+        let again = Config::parse(&config.show(), Path::new("t.toml")).unwrap();
         assert_eq!(again, config);
         assert!(config.decisive().contains("[patterns.layers]"));
         let names: Vec<String> = config

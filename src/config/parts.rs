@@ -77,6 +77,7 @@ impl Config {
             patterns: (self.patterns.configs()).expect("the configuration was checked"),
             strategies: self.strategies.configs(),
             joins: (self.joins.configs()).expect("the configuration was checked"),
+            instruments: self.instruments.configs(),
             features: (self.features.configs(self)).expect("the configuration was checked"),
             momentum: MomentumConfig {
                 enabled: self.momentum.enabled,

@@ -244,8 +244,10 @@ pub(super) fn open_shard<'a, G: Gateway>(
         clock,
         kill,
     };
-    let rules = config.suite().signals_per_windows() + config.rules.0.len();
-    let kept_max = config.limits.symbols * (rules + config.patterns.0.len() + 4);
+    let suite = config.suite();
+    let rules = suite.signals_per_windows() + config.rules.0.len();
+    let kept_max =
+        config.limits.symbols * (rules + config.patterns.0.len() + 4) + suite.signals_of_several();
     let is_delivered = |id: &OrderId| delivered.binary_search(id).is_ok();
     let shard = Shard::new(shard_config, parts, kept_max, msg_seq, &is_delivered)?;
     let progress = &shared.shards[index];

@@ -10,7 +10,7 @@
 //! regimes   changes of volatility regime       adjustments  windows that keep a broken print
 //! signals   what a strategy saw                digests      a digest per symbol and minute
 //! orders    orders, refused or sent            books        the last books, level by level
-//! joins     rows of joins, where there are any
+//! joins     rows of joins, where there are any   best         best prices of instruments, the same
 //!
 //! order_states, executions, positions    what FIX sessions said, or a simulated venue, where there are any
 //! ```
@@ -24,6 +24,7 @@
 //!
 //! The only place that knows `parquet`.
 
+mod best;
 mod events;
 mod features;
 mod fills;
@@ -47,6 +48,7 @@ pub use fills::{FillCounts, write_fills};
 pub use joins::{JOIN_COLUMNS, JoinName};
 pub use read::{OrderRow, Rows, Status, WindowRow, read_books, read_orders, read_windows};
 
+use best::BestTable;
 use features::FeatureTable;
 use joins::JoinTable;
 use orders::Orders;
@@ -71,6 +73,8 @@ pub struct Names {
     pub features: Vec<String>,
     /// Joins by rule; without any there is no such table.
     pub joins: Vec<JoinName>,
+    /// Instruments by rule, and the names of their members; without any there is no such table.
+    pub instruments: Vec<(String, Vec<String>)>,
     /// The trading date, for order ids.
     pub date: Date,
     /// Its midnight, from which a digest's minutes are counted.
@@ -113,6 +117,8 @@ pub struct TableCounts {
     pub features: u64,
     /// 0 where there is no such table.
     pub joins: u64,
+    /// The same.
+    pub best: u64,
     /// Outcomes of orders that were never said: 0 unless the stream is damaged.
     pub outcomes_without_order: u64,
     /// Orders that a limit of orders together refused, or the throttle, by the reason in the table.
@@ -165,6 +171,7 @@ pub struct Tables {
     minutes: BTreeMap<(u32, u32), (u64, u64)>,
     features: Option<FeatureTable>,
     joins: Option<JoinTable>,
+    best: Option<BestTable>,
     /// A window of which more may follow.
     window: Option<WindowParts>,
     orders_table: Table,
@@ -190,6 +197,7 @@ impl Tables {
             minutes: BTreeMap::new(),
             features: FeatureTable::create(folder, names)?,
             joins: JoinTable::create(folder, names)?,
+            best: BestTable::create(folder, names)?,
             orders_table: table("orders", schema::ORDERS)?,
             orders: Orders::new(names.date),
             midnight: names.midnight,
@@ -332,6 +340,13 @@ impl Tables {
                     signal.seq
                 ))),
             },
+            Body::Best(x) => match &mut self.best {
+                Some(table) => table.push(signal, &x, labels),
+                None => Err(self.signals.error(format!(
+                    "event {}: best prices of an instrument, and the settings have none",
+                    signal.seq
+                ))),
+            },
             Body::Broken(x) => self.breaks.push(&[
                 ts,
                 Cell::Text(&symbol),
@@ -450,6 +465,10 @@ impl Tables {
                 None => 0,
             },
             joins: match self.joins {
+                Some(table) => table.finish()?,
+                None => 0,
+            },
+            best: match self.best {
                 Some(table) => table.finish()?,
                 None => 0,
             },

@@ -47,6 +47,7 @@ fn names() -> Names {
         strategies: vec!["momentum".into()],
         features: Vec::new(),
         joins: Vec::new(),
+        instruments: Vec::new(),
         date: (2026, 1, 5).into(),
         midnight: Ts(1_767_589_200_000_000_000),
     }
@@ -237,6 +238,7 @@ fn every_signal_has_its_table() {
         digests: 1,
         features: 0,
         joins: 0,
+        best: 0,
         outcomes_without_order: 0,
         refused: BTreeMap::new(),
     };

@@ -94,6 +94,8 @@ impl JoinConfig {
     pub const COUNT_MAX: usize = 8;
     /// At most so many pairs of symbols, of all joins.
     pub const PAIRS_MAX: usize = 4_096;
+    /// At most so many rows of a pair are said with one tick.
+    pub const ROWS_AT_TICK_MAX: usize = 256;
     /// Bounds of [`Right::keep`].
     pub const KEEP: std::ops::RangeInclusive<usize> = 16..=65_536;
     /// Bounds of `rows_max`.

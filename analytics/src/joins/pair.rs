@@ -11,7 +11,7 @@ use super::table::valid_at;
 use super::{JoinConfig, JoinCounts, JoinKind, Right, row};
 
 /// How many rows wait for a visit. Beyond that, left records wait.
-const ROWS_MAX: usize = 256;
+const ROWS_MAX: usize = JoinConfig::ROWS_AT_TICK_MAX;
 
 const _: () = assert!(*JoinConfig::ROWS.end() <= ROWS_MAX);
 const _: () = assert!(JoinConfig::COUNT_MAX * ROWS_MAX <= Outbox::SIGNALS_MAX / 2);

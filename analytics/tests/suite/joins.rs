@@ -85,7 +85,7 @@ impl Run {
     fn new(config: SuiteConfig) -> Run {
         let mut suites = Suites::new(config.clone());
         for (symbol, name) in [(A, NAMES[0]), (B, NAMES[1])] {
-            suites.on_member(symbol, name);
+            suites.on_member(symbol, name, 0);
         }
         Run {
             config,
@@ -277,7 +277,7 @@ fn twin(join: &JoinConfig, steps: &[Step]) -> (Vec<Row>, JoinCounts) {
                 let near = |right: &&Came| {
                     right.is_known && left.ts.0 as i128 - right.ts.0 as i128 <= reach.0 as i128
                 };
-                let latest = seen.iter().filter(before).next_back();
+                let latest = seen.iter().rfind(before);
                 latest.copied().filter(near).into_iter().collect()
             }
             JoinKind::Interval { rows_max, .. } => {

@@ -6,6 +6,7 @@
 mod declared;
 mod features;
 mod flood;
+mod instruments;
 mod joins;
 mod momentum;
 mod monitors;

@@ -71,7 +71,7 @@ impl Run {
         for (symbol, letter) in [(1, b'A'), (2, b'X'), (3, b'B')] {
             let mut name = [b' '; 8];
             name[0] = letter;
-            self.suites.on_member(symbol, name);
+            self.suites.on_member(symbol, name, 0);
         }
         self
     }

@@ -296,7 +296,11 @@ fn text(config: &SuiteConfig, signal: &Signal) -> String {
             let values = &x.values[..x.count as usize];
             format!("features {at} {} from {}: {values:?}", signal.rule, x.first)
         }
-        Body::WindowFlow(_) | Body::WindowStanding(_) | Body::Report(_) | Body::Join(_) => {
+        Body::WindowFlow(_)
+        | Body::WindowStanding(_)
+        | Body::Report(_)
+        | Body::Join(_)
+        | Body::Best(_) => {
             panic!("no script asks for it: {signal:?}")
         }
         Body::Adjust(x) => format!(

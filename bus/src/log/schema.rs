@@ -387,7 +387,7 @@ mod tests {
             bid_qty: Qty(6),
             ask_qty: Qty(7),
         };
-        let bodies: [(Body, &[(&str, i128)]); 16] = [
+        let bodies: [(Body, &[(&str, i128)]); 17] = [
             (
                 Body::Window(window),
                 &[
@@ -667,6 +667,28 @@ mod tests {
                     ("right_3", 10),
                 ],
             ),
+            (
+                Body::Best(Best {
+                    bid: Price(1),
+                    ask: Price(2),
+                    bid_qty: 3 << 70,
+                    ask_qty: 4 << 70,
+                    bid_on: 5,
+                    ask_on: 6,
+                    counts: 7,
+                    decimals: 8,
+                }),
+                &[
+                    ("bid", 1),
+                    ("ask", 2),
+                    ("bid_qty", 3 << 70),
+                    ("bid_on", 5),
+                    ("ask_on", 6),
+                    ("counts", 7),
+                    ("decimals", 8),
+                    ("ask_qty", 4 << 70),
+                ],
+            ),
         ];
         for (body, want) in bodies {
             let signal = Signal::new(Ts(0), 0, 0, 0, 0, body);
@@ -687,6 +709,7 @@ mod tests {
                 Body::Features(_) => "features",
                 Body::Report(_) => "report",
                 Body::Join(_) => "join",
+                Body::Best(_) => "best",
             };
             let kind = signal.kind as u8;
             assert_eq!(
@@ -700,7 +723,7 @@ mod tests {
             .layouts
             .values()
             .filter(|layout| layout.family == "signal");
-        assert_eq!(signals.count(), 16);
+        assert_eq!(signals.count(), SignalKind::COUNT);
     }
 
     #[test]

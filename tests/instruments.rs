@@ -1,0 +1,103 @@
+//! Instruments of several symbols: the same rows and alerts at any number of shards and after a kill.
+
+mod support;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use support::{Folder, Started, alone, digests, manifest, program, tapeline};
+
+const CONFIG: &str = r#"
+[instruments.near]
+members = ["KUWG", "TSEW", "EEWN"]
+fresh = "20ms"
+hold = "1ms"
+
+[instruments.other]
+members = ["MYPH", "kuwx"]
+quotes = false
+
+[checkpoint]
+every = "100ms"
+"#;
+
+fn tables(run: &Path) -> [Vec<u8>; 2] {
+    ["best", "alerts"].map(|name| {
+        let path = run.join(format!("tables/{name}.parquet"));
+        std::fs::read(path).unwrap()
+    })
+}
+
+#[test]
+fn best_prices_of_several_are_the_same_at_any_number_of_shards_and_after_a_kill() {
+    let _alone = alone();
+    let folder = Folder::new("instruments");
+    let capture = folder.join("session.pcap");
+    let sample = "sample itch --symbols 12 --seconds 4 --rate 4000 --seed 8 -o";
+    let args = sample.split(' ').map(OsString::from);
+    tapeline(args.chain([capture.clone().into()])).expect(0);
+    let config = folder.write("run.toml", CONFIG);
+    let start = |run: &Path, shards: usize, speed: &str| {
+        let mut command = program();
+        command.arg("replay").arg(&capture).arg("-o").arg(run);
+        command.arg("-c").arg(&config);
+        Started::new(command.args(["--shards", &shards.to_string(), "--speed", speed]))
+    };
+    let one = folder.join("one");
+    start(&one, 1, "max").wait_for_end().expect(0);
+    let counts = manifest(&one)["counts"].clone();
+    assert!(counts["best"].as_u64().unwrap() > 100, "{counts}");
+    // Books of different symbols are crossed by right.
+    assert!(counts["rule_alerts"].as_u64().unwrap() > 0, "{counts}");
+    let (want, want_digests) = (tables(&one), digests(&one));
+    for shards in [2, 4] {
+        let run = folder.join(&format!("at-{shards}"));
+        start(&run, shards, "max").wait_for_end().expect(0);
+        assert_eq!(digests(&run), want_digests, "{shards} shards");
+        assert!(tables(&run) == want, "{shards} shards");
+    }
+    let run = folder.join("killed");
+    let mut process = start(&run, 2, "1x");
+    let mut waited = 0;
+    while !run.join("log").exists() || waited < 15 {
+        waited += 1;
+        let ended = process.wait(Duration::from_millis(100));
+        assert_eq!(ended.map(|ended| ended.code), None);
+    }
+    process.kill();
+    let mut command = program();
+    command.args(["replay", "--resume"]).arg(&run);
+    support::run(command.args(["--shards", "3"])).expect(0);
+    assert_eq!(digests(&run), want_digests);
+    assert!(tables(&run) == want, "after a kill");
+    assert_eq!(manifest(&run)["counts"]["best"], counts["best"]);
+}
+
+#[test]
+fn what_is_wrong_with_an_instrument_is_said_with_its_key() {
+    let folder = Folder::quick("instruments-bad");
+    for (text, want) in [
+        (
+            "members = [\"A\"]",
+            "instruments.i.members: 1 symbols, want 2 to 8",
+        ),
+        (
+            "members = [\"A\", \"a\"]",
+            "instruments.i.members: `A` is there twice",
+        ),
+        (
+            "members = [\"A\", \"ABCDEFGHI\"]",
+            "instruments.i.members: symbol `ABCDEFGHI`, want one to eight letters",
+        ),
+        (
+            "members = [\"A\", \"B\"]\nholds = \"1s\"",
+            "unknown key `holds`; did you mean `hold`?",
+        ),
+    ] {
+        let config = folder.write("bad.toml", format!("[instruments.i]\n{text}\n"));
+        let said = tapeline(args![String::from("config"), String::from("check"), config]);
+        let said = said.expect(2).stderr;
+        assert!(said.contains(want), "{text}: {said}");
+    }
+}
