@@ -385,6 +385,16 @@ fn five_seconds() -> Span {
 impl Rule {
     fn config(&self, name: &str) -> Result<RuleConfig, String> {
         let when = Condition::parse(&self.when).map_err(|e| format!("rules.{name}.when: {e}"))?;
+        let of_order = [
+            ("touch", self.touch != RuleTouch::default()),
+            ("qty", self.qty != hundred()),
+            ("cooldown", self.cooldown != five_seconds()),
+        ];
+        if let (None, Some((key, _))) = (self.side, of_order.iter().find(|(_, is_set)| *is_set)) {
+            return Err(format!(
+                "rules.{name}.{key}: is of an order, and only a rule with `side` wants one"
+            ));
+        }
         let side = self.side.map(|side| match side {
             RuleSide::Buy => Side::Buy,
             RuleSide::Sell => Side::Sell,

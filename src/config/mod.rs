@@ -867,6 +867,8 @@ mod tests {
         );
         assert!(error(&format!("{rule}side = \"both\"")).contains("line 3"));
         assert!(error("[rules.a]\nwhen = \"stale\"\nside = \"buy\"\nqty = 0").contains("rule a:"));
+        let lacks = error("[rules.a]\nwhen = \"stale\"\nqty = 7");
+        assert!(lacks.contains("rules.a.qty: is of an order"), "{lacks}");
     }
 
     #[test]
