@@ -1268,6 +1268,9 @@ pub struct Outbox {
 impl Outbox {
     /// More than all windows, monitors and strategies together can say at one event.
     pub const SIGNALS_MAX: usize = 4096;
+    /// Signals beyond have this ordinal, too: rows of joins at the end of the input. The one above is of
+    /// digests.
+    const ORDINAL_MAX: u16 = u16::MAX - 1;
 
     /// An empty outbox; allocates once.
     pub fn new() -> Outbox {
@@ -1306,7 +1309,7 @@ impl Outbox {
         );
         let signal = Signal::new(ts_event, self.seq, self.symbol, rule, self.ordinal, body);
         self.signals.push(signal);
-        self.ordinal += 1;
+        self.ordinal = (self.ordinal + 1).min(Self::ORDINAL_MAX);
     }
 
     /// Whom the signals are about.

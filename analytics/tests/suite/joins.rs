@@ -485,6 +485,27 @@ fn more_rows_than_one_visit_says_come_with_the_next_ticks_and_all_by_the_end() {
 }
 
 #[test]
+fn more_rows_at_the_end_than_there_are_ordinals_are_all_said() {
+    let mut out = Outbox::new();
+    let mut join = as_of(0);
+    join.kind = JoinKind::Interval {
+        right: right(Stream::Trades, Some(NAMES[1]), 65_536),
+        before_ns: 1_000_000,
+        after_ns: 1_000_000,
+        rows_max: 128,
+    };
+    let mut run = Run::new(suite(join));
+    for seq in 0..1_000 {
+        let [one, two] = [trade(A, 100, 1), trade(B, 100, 1)];
+        run.step(&mut out, 1 + 2 * seq, &one, false);
+        run.step(&mut out, 2 + 2 * seq, &two, false);
+    }
+    run.finish(&mut out, 3_000);
+    assert_eq!(run.rows.len(), 128_000);
+    assert_eq!(run.suites.join_counts().beyond, 1_000 * (1_000 - 128));
+}
+
+#[test]
 fn a_trade_meets_the_row_of_the_table_that_is_valid_then() {
     let mut out = Outbox::new();
     let rows = [(0, Ts(200), 7), (0, Ts(100), 3)];
