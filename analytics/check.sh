@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Joins and declared windows against Polars, the latter on real captures or on a sample where there are none, and the example
-# of WINDOWS.md from its settings to a picture. Part of .ci/run.
+# Joins and declared windows against Polars, on samples and on real captures where there are some, and the
+# example of WINDOWS.md from its settings to a picture. Part of .ci/run.
 #
 #   analytics/check.sh PROGRAM PYTHON DIR       PYTHON has polars and matplotlib; DIR takes the example
 set -euo pipefail
@@ -20,6 +20,7 @@ if [ -z "$data" ]; then
 else
     for capture in "$data"/lobster/*message_50.csv.zst "$data"/itch50/AAPL*.itch50.zst; do
         "$python" check_windows.py "$program" "$capture"
+        "$python" check_joins.py "$program" "$capture"
     done
 fi
 
