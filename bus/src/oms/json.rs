@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::sync_folder;
 use super::id::OrderId;
-use super::row::{Row, RowKind};
+use super::row::Row;
 use super::{Gateway, GatewayError};
 use crate::event::Side;
 
@@ -173,12 +173,7 @@ impl Gateway for Json {
         let Some(row) = Row::of(message) else {
             return Ok(true);
         };
-        let is_there = row.kind == RowKind::Order
-            && row.poss_resend
-            && row
-                .order_id()
-                .is_some_and(|id| self.had.binary_search(&id).is_ok());
-        if !is_there {
+        if !row.is_among(&self.had) {
             self.put(&row);
         }
         Ok(true)

@@ -406,12 +406,7 @@ impl Gateway for Ring {
         let Some(row) = Row::of(message) else {
             return Ok(true);
         };
-        let is_there = row.kind == RowKind::Order
-            && row.poss_resend
-            && row
-                .order_id()
-                .is_some_and(|id| self.had.binary_search(&id).is_ok());
-        if !is_there {
+        if !row.is_among(&self.had) {
             self.put(&row);
         }
         Ok(true)

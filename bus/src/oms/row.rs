@@ -130,6 +130,15 @@ impl<'a> Row<'a> {
     pub fn order_id(&self) -> Option<OrderId> {
         OrderId::parse(self.id)
     }
+
+    /// Whether it is an order that may have been sent before, and is one of these, which are sorted.
+    pub fn is_among(&self, had: &[OrderId]) -> bool {
+        self.kind == RowKind::Order
+            && self.poss_resend
+            && self
+                .order_id()
+                .is_some_and(|id| had.binary_search(&id).is_ok())
+    }
 }
 
 fn kind_of(text: &[u8]) -> Option<RowKind> {
