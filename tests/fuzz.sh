@@ -25,7 +25,7 @@ fuzz() { # target, seconds, folder for the corpus, longest input
         -print_final_stats=1 -verbosity=0
 }
 
-for target in log checkpoint messages fix journal soup; do
+for target in log checkpoint messages fix journal soup ouch; do
     echo "-- $target, $seconds s"
     fuzz $target "$seconds" "target/fuzz/corpus/$target"
 done

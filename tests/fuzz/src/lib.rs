@@ -19,6 +19,7 @@ pub mod journal;
 pub mod largest;
 pub mod log;
 pub mod messages;
+pub mod ouch;
 pub mod soup;
 
 use bus::planted::{Bug, Planted, plant};
