@@ -55,6 +55,9 @@ pub enum Command {
     /// FIX sessions: a counterparty for tests and certification.
     #[command(subcommand)]
     Fix(FixCommand),
+    /// OUCH sessions: a venue for tests.
+    #[command(subcommand)]
+    Ouch(OuchCommand),
     /// Show a symbol's book, or all best prices, at the end of a run or at any time of it.
     Book(Book),
     /// Compare a run with the truth that came with its session, or its books with others.
@@ -775,6 +778,37 @@ pub struct LogRepair {
     /// Do it.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// What can be done with OUCH sessions.
+#[derive(Debug, Subcommand)]
+pub enum OuchCommand {
+    /// Accept sessions over SoupBinTCP and do with their orders what a script says, until SIGINT: fills,
+    /// rejects, broken trades, lost connections.
+    Sim(OuchSim),
+}
+
+/// `ouch sim`
+#[derive(Args, Debug)]
+pub struct OuchSim {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:26900")]
+    pub listen: std::net::SocketAddr,
+    /// What happens to orders, as in `fix sim --script`; `lose` and `cut` end the connection.
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// Who may log in, once for each session: up to six letters.
+    #[arg(long, required = true)]
+    pub user: Vec<String>,
+    /// The password of all of them: up to ten letters.
+    #[arg(long, default_value = "")]
+    pub password: String,
+    /// Cancel what is open when a connection ends, as a port can be set to.
+    #[arg(long)]
+    pub cancel_on_disconnect: bool,
+    /// Write all orders there at the end, as CSV.
+    #[arg(long, value_name = "FILE")]
+    pub orders: Option<PathBuf>,
 }
 
 /// What can be done with FIX sessions.

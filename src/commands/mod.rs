@@ -13,6 +13,7 @@ mod inspect;
 mod kill;
 mod limits;
 mod log;
+mod ouch;
 mod recon;
 mod replay;
 mod sample;
@@ -208,6 +209,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => replay::run(&args, talk),
         Command::ServeFeed(args) => serve_feed::serve_feed(&args, talk),
         Command::Fix(args) => fix::fix(&args, talk),
+        Command::Ouch(args) => ouch::ouch(&args, talk),
         Command::Book(args) => book::book(&args, talk),
         Command::Verify(args) => verify::verify(&args, talk),
         Command::Slice(args) => slice::slice(&args, talk),

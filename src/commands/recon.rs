@@ -24,10 +24,10 @@ pub fn recon(args: &cli::Recon, talk: Talk) -> Result<(), Failure> {
     let (dir, manifest) = RunDir::open(&args.run).map_err(Failure::usage)?;
     let config = dir.read_config().map_err(Failure::usage)?;
     let is_paper = config.orders.mode == Some(OrderMode::Paper);
-    if config.orders.fix.is_none() && !is_paper {
+    if !config.orders.has_session() && !is_paper {
         return Err(Failure::usage(format!(
-            "{}: its orders went through no FIX session, so nobody reported on them; want a run with \
-             [orders.fix], or of the mode `paper`",
+            "{}: its orders went through no session, so nobody reported on them; want a run with \
+             [orders.fix] or [orders.ouch], or of the mode `paper`",
             args.run.display()
         )));
     }

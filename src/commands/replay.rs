@@ -429,7 +429,7 @@ fn aim(config: &mut Config, mode: Option<OrderMode>, confirmed: &[String]) -> Re
             named.sort();
             if there.is_empty() {
                 return Err(Failure::usage(
-                    "the mode is `live`, but there is no orders.fix or orders.tcp for orders to go to",
+                    "the mode is `live`, but there is no orders.fix, orders.ouch or orders.tcp for orders to go to",
                 ));
             }
             if there != named {

@@ -13,6 +13,7 @@ mod market;
 mod models;
 mod monitors;
 mod orders;
+mod ouch;
 mod parts;
 mod patterns;
 mod run;
@@ -42,6 +43,7 @@ pub use monitors::{Monitor, MonitorKind, Monitors};
 pub use orders::{
     InDoubt, JsonTo, OrderMode, Orders, QueueShown, Risk, Simulation, Throttle, Together, TooFast,
 };
+pub use ouch::{Capacity, Display, Ouch};
 pub use patterns::{Pattern, PatternBy, PatternKind, Patterns};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
 pub use snapshot::Snapshot;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::SECOND;
 use super::fix::Fix;
+use super::ouch::Ouch;
 use super::soup::is_host_and_port;
 use super::units::{Ratio, Span};
 
@@ -217,6 +218,9 @@ pub struct Orders {
     /// Send them through FIX sessions, one of each shard, instead of to a file or an address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
+    /// Send them through OUCH sessions, one of each shard, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ouch: Option<Ouch>,
     /// The simulated venue, for the mode `paper`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paper: Option<Simulation>,
@@ -536,14 +540,19 @@ impl Orders {
         self.sender.replace(SHARD, &shard.to_string())
     }
 
+    /// Whether each shard has a session, over FIX or OUCH, that hears what becomes of its orders.
+    pub fn has_session(&self) -> bool {
+        self.fix.is_some() || self.ouch.is_some()
+    }
+
     /// Who gets the orders of so many shards: a name for each session, or the address.
     pub fn counterparties(&self, shards: usize) -> Vec<String> {
         let session = |shard: usize| format!("{}-{}", self.sender(shard), self.target);
-        match (&self.fix, &self.tcp) {
-            (Some(_), _) => (0..shards).map(session).collect(),
-            (None, Some(address)) => vec![address.clone()],
-            (None, None) if self.ring.is_some() => vec!["ring".into()],
-            (None, None) => Vec::new(),
+        match (self.has_session(), &self.tcp) {
+            (true, _) => (0..shards).map(session).collect(),
+            (false, Some(address)) => vec![address.clone()],
+            (false, None) if self.ring.is_some() => vec!["ring".into()],
+            (false, None) => Vec::new(),
         }
     }
 
@@ -557,6 +566,7 @@ impl Orders {
         };
         let way = match (&self.fix, &self.tcp) {
             (Some(_), _) => "FIX sessions",
+            (None, _) if self.ouch.is_some() => "OUCH sessions",
             (None, Some(_)) => "TCP",
             (None, None) => "no connection",
         };
@@ -574,6 +584,7 @@ impl Orders {
         self.file = true;
         self.tcp = None;
         self.fix = None;
+        self.ouch = None;
         // Who reads them may act on them.
         self.ring = None;
         self.json = self.json.filter(|json| json.to == JsonTo::File);
@@ -609,14 +620,24 @@ impl Orders {
                 );
             }
         }
-        if self.in_doubt == InDoubt::Query && self.tcp.is_none() && self.fix.is_none() {
+        if self.in_doubt == InDoubt::Query && self.tcp.is_none() && !self.has_session() {
             return Err(
-                "orders.in_doubt is `query`, but there is no orders.tcp or orders.fix to ask"
+                "orders.in_doubt is `query`, but there is no orders.tcp, orders.fix or orders.ouch to ask"
                     .into(),
             );
         }
         if let Some(ring) = &self.ring {
             ring.check()?;
+        }
+        if let Some(ouch) = &self.ouch {
+            if self.file || self.tcp.is_some() || self.fix.is_some() {
+                return Err(
+                    "orders.ouch keeps what it sends itself: with it, want orders.file = false and no \
+                     orders.tcp or orders.fix"
+                        .into(),
+                );
+            }
+            ouch.check(shards)?;
         }
         if let Some(fix) = &self.fix {
             if self.file || self.tcp.is_some() {
@@ -666,6 +687,7 @@ impl Default for Orders {
             in_doubt: InDoubt::Possresend,
             mode: None,
             fix: None,
+            ouch: None,
             paper: None,
             json: None,
             ring: None,

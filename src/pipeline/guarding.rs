@@ -26,7 +26,7 @@ pub(super) fn open(
     if !job.resume {
         job.dir.make_limits(risk).map_err(PipelineError::Setup)?;
     }
-    let is_told = job.config.orders.fix.is_some();
+    let is_told = job.config.orders.has_session();
     let said = kill.guarded(&job.dir.limits_path(), job.config, is_told);
     if job.resume {
         count_again(kill, job, clock).map_err(PipelineError::Setup)?;

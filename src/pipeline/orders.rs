@@ -17,7 +17,7 @@ use super::shards::open_when_free;
 use crate::config::{InDoubt, JsonTo};
 use crate::copies::Places;
 use crate::kill::Kill;
-use crate::order_session::{self, OrderSession};
+use crate::order_session::{self, OrderSession, Via};
 use crate::recovery::Recovery;
 use crate::shard::{ShardConfig, ShardError};
 
@@ -67,7 +67,7 @@ impl Orders {
             }
         }
         let places = Copied::find(job, shard)?;
-        if let Some(path) = places.json.as_ref().filter(|_| config.fix.is_none()) {
+        if let Some(path) = places.json.as_ref().filter(|_| !config.has_session()) {
             json = Some(match path {
                 None => {
                     // Nobody knows what was read of it.
@@ -88,7 +88,7 @@ impl Orders {
                 Some(path) => Json::create(path)?,
             });
         }
-        if let Some((path, room)) = places.ring.as_ref().filter(|_| config.fix.is_none()) {
+        if let Some((path, room)) = places.ring.as_ref().filter(|_| !config.has_session()) {
             ring = Some(if job.resume {
                 let resume = || Ring::resume(path, *room);
                 let (ring, mut ids) = open_when_free(true, resume, GatewayError::is_in_use)?;
@@ -111,9 +111,9 @@ impl Orders {
                 waiting_bytes_max: 1 << 20,
             })?);
         }
-        let session = match &config.fix {
-            Some(_) => Some(Box::new(open_session(job, shard, kill, &places)?)),
-            None => None,
+        let session = match config.has_session() {
+            true => Some(Box::new(open_session(job, shard, kill, &places)?)),
+            false => None,
         };
         Ok(Orders {
             file,
@@ -271,25 +271,33 @@ fn open_session(
     copied: &Copied,
 ) -> Result<OrderSession, ShardError> {
     let config = &job.config.orders;
-    let fix = config.fix.as_ref().expect("it is asked for");
     // A session's orders cannot be moved to another: only the one that sent them is told of them.
     let shards = job.config.run.shards;
     if let Some(part) = job.parts.iter().find(|part| part.shards != shards) {
         return Err(ShardError::Setup(format!(
-            "each shard has a FIX session of its own, and this run had {} of them before: want \
+            "each shard has a session of its own, and this run had {} of them before: want \
              --shards {0}, not {shards}",
             part.shards
         )));
     }
     let sender = config.sender(shard);
     let journal = in_its_folder(job.dir.reports_path(shard))?;
-    let store = match &fix.store {
+    let setup = ShardError::Setup;
+    let (via, folder) = match (&config.fix, &config.ouch) {
+        (Some(fix), _) => (Via::Fix(fix), &fix.store),
+        (None, Some(ouch)) => {
+            let session = ouch.session(shard, job.day).map_err(setup)?;
+            (Via::Ouch(ouch, session), &ouch.store)
+        }
+        (None, None) => unreachable!("a session is asked for"),
+    };
+    let store = match folder {
         Some(folder) => folder.join(format!("{sender}-{}.session", config.target)),
         None => job.dir.session_path(shard),
     };
     let store = in_its_folder(store)?;
     let settings = order_session::Settings {
-        fix,
+        via,
         sender: &sender,
         target: &config.target,
         in_doubt: config.in_doubt,

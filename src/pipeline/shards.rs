@@ -182,7 +182,10 @@ pub(super) fn open_shard<'a, G: Gateway>(
         account: through.and_then(|fix| fix.account.clone()),
     };
     let begin_string = through.map_or("FIX.4.4", |fix| fix.version.session().begin_string());
-    let mut encoder = Encoder::speaking(begin_string, &fix).map_err(|e| setup(e.to_string()))?;
+    let mut encoder = match &config.orders.ouch {
+        Some(ouch) => Encoder::ouch(&ouch.terms(job.day).map_err(setup)?),
+        None => Encoder::speaking(begin_string, &fix).map_err(|e| setup(e.to_string()))?,
+    };
     if let Some(fix) = through {
         order_session::fits(fix, sample(&mut encoder)).map_err(setup)?;
     }
@@ -191,7 +194,7 @@ pub(super) fn open_shard<'a, G: Gateway>(
         date: bus::oms::Date { year, month, day },
         is_durable: config.log.durability == Durability::Durable,
         // A session's counterparty refuses messages that were sent in the past.
-        is_live: job.is_live || through.is_some(),
+        is_live: job.is_live || config.orders.has_session(),
         cancels_in_doubt: config.orders.in_doubt == InDoubt::Cancel,
         again_upto: job.dir.repaired(job.part(), index).map_err(setup)?,
         measure,

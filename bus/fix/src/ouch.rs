@@ -261,6 +261,8 @@ impl<S: Store, A: Application> Line<S, A> {
                 }
                 return Ok(());
             }
+            // The venue has told all that it has.
+            Some(&AccountQuery::CODE) => return Ok(()),
             Some(&UNFIT) => {
                 let what = String::from_utf8_lossy(&bytes[1..]).into_owned();
                 return Err(SendError::Store(io::Error::other(what)));

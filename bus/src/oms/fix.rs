@@ -6,6 +6,7 @@ use super::digits::{Clockface, PRICE_BYTES_MAX, TIME_BYTES, write_number, write_
 use super::id::OrderId;
 use crate::event::Side;
 use crate::fixed::Ts;
+use crate::ouch;
 use crate::signal::{Order, Tif};
 
 /// Who speaks to whom, and for which account.
@@ -81,6 +82,44 @@ pub struct Encoder {
     transact_clockface: Clockface,
     /// A message that is no order.
     about: Vec<u8>,
+    /// Orders are said as OUCH, and nothing of the above counts.
+    ouch: Option<Box<Ouch>>,
+}
+
+/// Orders as OUCH has them.
+#[derive(Clone, Debug)]
+struct Ouch {
+    writer: ouch::Writer,
+    about: Vec<u8>,
+}
+
+impl Ouch {
+    /// The order under its UserRefNum, or a message that begins with `!` and says why there is none.
+    #[inline(never)]
+    fn encode(&mut self, new: &NewOrder<'_>) -> &[u8] {
+        let token = ouch::Token::of(&new.id.key());
+        let number = u32::try_from(new.msg_seq).expect("a day has fewer orders");
+        match self.writer.enter(number, token, new.symbol, new.order) {
+            Ok(bytes) => bytes,
+            Err(unfit) => {
+                self.about = format!("!order {}: {unfit}", new.id).into_bytes();
+                &self.about
+            }
+        }
+    }
+
+    /// A cancel by name, or a question that needs no answer: the venue has told all that it has.
+    fn encode_about(&mut self, about: About, of: &NewOrder<'_>) -> &[u8] {
+        self.about.clear();
+        match about {
+            About::Cancel => {
+                self.about.push(ouch::CancelOrder::CODE);
+                self.about.extend(ouch::Token::of(&of.id.key()).0);
+            }
+            About::Status => self.about.push(ouch::AccountQuery::CODE),
+        }
+        &self.about
+    }
 }
 
 const SOH: u8 = 1;
@@ -147,12 +186,36 @@ impl Encoder {
             clockface: Clockface::new(),
             transact_clockface: Clockface::new(),
             about: Vec::with_capacity(Encoder::MESSAGE_BYTES_MAX),
+            ouch: None,
         })
+    }
+
+    /// Lays out the template of an OUCH 5.0 order: what [`Encoder::encode`] says is then an Enter Order, whose
+    /// UserRefNum is the `msg_seq`. What OUCH has no room for begins with `!` and says why.
+    pub fn ouch(terms: &ouch::Terms) -> Encoder {
+        let nobody = FixConfig {
+            sender: "S".into(),
+            target: "T".into(),
+            sender_sub: None,
+            account: None,
+        };
+        let encoder = Encoder::new(&nobody).expect("these are names");
+        let ouch = Ouch {
+            writer: ouch::Writer::new(terms),
+            about: Vec::new(),
+        };
+        Encoder {
+            ouch: Some(Box::new(ouch)),
+            ..encoder
+        }
     }
 
     /// A message about an order that may have been sent before: FIX 4.4, volume 4,
     /// OrderCancelRequest `F` and OrderStatusRequest `H`. Not for the hot path.
     pub fn encode_about(&mut self, about: About, of: &NewOrder<'_>) -> &[u8] {
+        if let Some(ouch) = &mut self.ouch {
+            return ouch.encode_about(about, of);
+        }
         let side = if of.order.side == Side::Sell {
             b'2'
         } else {
@@ -203,6 +266,9 @@ impl Encoder {
     /// For an order without side, price, or a positive quantity: the risk gate lets none through.
     #[inline]
     pub fn encode(&mut self, new: &NewOrder<'_>) -> &[u8] {
+        if let Some(ouch) = &mut self.ouch {
+            return ouch.encode(new);
+        }
         let order = new.order;
         assert!(order.price.is_some(), "an order has a price");
         assert!(order.qty.0 > 0, "an order has a quantity");

@@ -305,3 +305,49 @@ fn a_broken_frame_is_refused_at_its_byte() {
         );
     }
 }
+
+#[test]
+fn an_encoder_of_ouch_says_orders_cancels_and_what_does_not_fit() {
+    let mut encoder = Encoder::ouch(&ouch::Terms {
+        capacity: b'A',
+        display: b'N',
+        firm: None,
+        midnight: Ts(0),
+    });
+    let id = id();
+    let good = order(Side::Sell, 1_500_000_000, 7);
+    let new = |order| NewOrder {
+        msg_seq: 3,
+        sending_time: Ts(0),
+        id: &id,
+        symbol: b"AAPL    ",
+        order,
+        transact_time: Ts(0),
+        poss_resend: true,
+    };
+    let bytes = encoder.encode(&new(&good)).to_vec();
+    let Ok(ouch::Asked::EnterOrder(enter, _)) = ouch::Asked::parse(&bytes) else {
+        panic!("it is an order");
+    };
+    let numbers = (
+        enter.user_ref_num.get(),
+        enter.quantity.get(),
+        enter.price.get(),
+    );
+    assert_eq!(numbers, (3, 7, 15_000));
+    assert_eq!(
+        (enter.side, enter.capacity, enter.display),
+        (b'S', b'A', b'N')
+    );
+    assert_eq!(ouch::Token(enter.cl_ord_id).order(id.key().date), Some(id));
+    let cancel = encoder.encode_about(About::Cancel, &new(&good));
+    assert_eq!(cancel[..1], *b"X");
+    assert_eq!(cancel[1..], enter.cl_ord_id);
+    assert_eq!(encoder.encode_about(About::Status, &new(&good)), b"Q");
+    let fine = order(Side::Sell, 1_500_010_000, 7);
+    let said = String::from_utf8(encoder.encode(&new(&fine)).to_vec()).unwrap();
+    let want = format!("!order {id}: price 1.50001, want one above 0");
+    assert!(said.starts_with(&want), "{said}");
+    // The next is one again.
+    assert_eq!(encoder.encode(&new(&good)), bytes);
+}
