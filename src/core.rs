@@ -538,6 +538,13 @@ impl Core {
             .map_or(0, |named| named.decimals)
     }
 
+    /// What symbols are called, in eight letters, where the feed said it.
+    pub fn names(&self) -> impl Iterator<Item = (u32, u64)> {
+        let named = self.names.iter().zip(0..);
+        let named = named.filter(|(named, _)| named.letters != Named::NOT.letters);
+        named.map(|(named, symbol)| (symbol, u64::from_be_bytes(named.letters)))
+    }
+
     /// Which symbols are together, by the names that were said.
     pub fn groups(&self) -> &Groups {
         &self.groups

@@ -54,7 +54,7 @@ use crate::term::complain;
 use checkpoints::make_checkpoints;
 use one::OneThread;
 use reading::ReaderThread;
-use shards::{Ready, shard_thread};
+use shards::{Known, Ready, shard_thread};
 
 pub use orders::Outlet;
 pub use reading::reader_of;
@@ -334,9 +334,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
             }
         }
         drop(ready_tx);
-        let mut resume_after = vec![0; shards];
-        let mut groups = job.config.symbol_groups();
-        let mut last_ts = Ts::MIN;
+        let mut known = Known::nothing(shards, job.config.symbol_groups());
         let mut log_backend = String::new();
         let mut recovered_events = 0;
         let mut is_ready = 0;
@@ -345,17 +343,13 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         for ready in ready_rx.iter().take(shards) {
             let Ready {
                 shard,
-                last_seq,
-                last_ts: ts,
+                has,
                 backend,
                 remarks: said,
                 events,
-                groups: known,
             } = ready;
             is_ready += 1;
-            groups.learn(&known);
-            resume_after[shard] = last_seq;
-            last_ts = last_ts.max(ts);
+            known.add(shard, has);
             log_backend = backend;
             recovered_events += events;
             remarks.extend(said);
@@ -371,9 +365,7 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
                 run,
                 source,
                 starts: senders,
-                resume_after,
-                groups,
-                last_ts,
+                known,
             };
             let body = move || with_protocol(run.job, reader);
             hot.push(spawn(scope, "reader".into(), body)?);
@@ -439,6 +431,11 @@ pub fn run_measured<S: Timed + Send, G: Gateway>(
         let reader = read.expect("it ran: no shard failed");
         let reader = reader.map_err(PipelineError::Read)?;
         let finished = finished.into_iter().flatten().collect();
+        if let Some(positions) = &mut positions {
+            let at = shared.position.lock();
+            let at = at.unwrap_or_else(PoisonError::into_inner).take();
+            remarks.extend(at.and_then(|at| positions.add(at)));
+        }
         remarks.extend(granted.about_pages());
         for remark in checkpointed? {
             if !remarks.contains(&remark) {

@@ -1,27 +1,29 @@
 //! How far a live run came in the session that it reads, beside its logs: `positions` in the run's folder.
 //!
-//! The log has no numbers of the feed. So about once a second the watching thread adds a line: up to which
-//! event all messages below which number of the session were taken in. A run that goes on after a kill asks
-//! the server from the last such number on that all its logs have reached, and passes over as many messages
-//! of each symbol as the logs have behind it.
+//! The log has no numbers of the feed. So twice a second the watching thread adds a line: up to which event all
+//! messages below which number of the session were taken in, and what was known of time then. A run that goes on,
+//! after a stop or a kill, asks the server from the last such number on that all its logs have reached, and
+//! its reader makes the same events of the same messages, with the same numbers. Each shard gets those
+//! that its log lacks.
 //!
 //! ```text
-//! last event's seq, the next message's number, the session's ten letters
-//! 48211 48196     DAY001
+//! last event's seq, the next message's number, times in ns since 1970 (the last message's, the highest,
+//! the last tick's), the session's ten letters
+//! 48211 48196 1767605400120000000 1767605400120000000 1767605400100000000     DAY001
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bus::Kind;
 use bus::log::Record;
+use bus::{Event, Kind, Ts};
 use feed::moldudp64::SessionId;
-use feed::reader::{PassOver, Position};
+use feed::reader::Position;
 
-use crate::run_dir::{Manifest, RunDir};
+use crate::run_dir::{Manifest, Piece, RunDir};
 
 /// A line is written so often.
 const EVERY: Duration = Duration::from_millis(500);
@@ -29,12 +31,14 @@ const EVERY: Duration = Duration::from_millis(500);
 /// From where a live run goes on in its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoesOn {
-    /// The session.
-    pub session: SessionId,
-    /// The number of the first message that is wanted.
-    pub next: u64,
-    /// What is known already of the messages from there on.
-    pub pass_over: PassOver,
+    /// The place.
+    pub at: Position,
+    /// What symbols were called up to there, as far as the logs go back.
+    pub names: BTreeMap<u32, u64>,
+    /// Symbols that were named behind it.
+    pub named_later: BTreeSet<u32>,
+    /// The last event of each log, where it is behind that place.
+    pub known: Vec<Event>,
     /// Books lacked something when it was stopped.
     pub is_stale: bool,
 }
@@ -65,9 +69,14 @@ impl Positions {
     /// not end the run: it would only ask for more when it goes on.
     pub fn note(&mut self, at: Position) -> Option<String> {
         let is_old = |(when, last): (Instant, Position)| when.elapsed() >= EVERY && last != at;
-        if !self.written.is_none_or(is_old) {
-            return None;
+        match self.written.is_none_or(is_old) {
+            true => self.add(at),
+            false => None,
         }
+    }
+
+    /// Adds how far the run is.
+    pub fn add(&mut self, at: Position) -> Option<String> {
         self.written = Some((Instant::now(), at));
         let line = line(&at)?;
         let written = self.file.write_all(line.as_bytes());
@@ -83,42 +92,44 @@ fn line(at: &Position) -> Option<String> {
     let is_text = name
         .bytes()
         .all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    is_text.then(|| format!("{} {} {name}\n", at.seq, at.next))
+    let Position {
+        seq,
+        next,
+        session: _,
+        last: Ts(last),
+        highest: Ts(highest),
+        tick: Ts(tick),
+    } = at;
+    is_text.then(|| format!("{seq} {next} {last} {highest} {tick} {name}\n"))
 }
 
 /// What a line says; `None` where it is none, as a crash may leave it.
 fn parse(line: &str) -> Option<Position> {
-    let (seq, rest) = line.strip_suffix('\n')?.split_once(' ')?;
-    let (next, name) = rest.split_once(' ')?;
+    let mut fields = line.strip_suffix('\n')?.splitn(6, ' ');
+    let mut field = || fields.next();
     Some(Position {
-        seq: seq.parse().ok()?,
-        next: next.parse().ok()?,
-        session: SessionId(name.as_bytes().try_into().ok()?),
+        seq: field()?.parse().ok()?,
+        next: field()?.parse().ok()?,
+        last: Ts(field()?.parse().ok()?),
+        highest: Ts(field()?.parse().ok()?),
+        tick: Ts(field()?.parse().ok()?),
+        session: SessionId(field()?.as_bytes().try_into().ok()?),
     })
 }
 
 /// From where a run of one session goes on; `None` where that is not known: it has lost something in the
 /// meantime, or nothing was written yet. What lies beyond its logs is taken out of the file.
 pub fn goes_on(dir: &RunDir, manifest: &Manifest) -> Result<Option<GoesOn>, String> {
-    if let [(name, next)] = &manifest.sessions.iter().collect::<Vec<_>>()[..] {
-        let Some(session) = name.as_bytes().try_into().ok().map(SessionId) else {
-            return Ok(None);
-        };
-        let pass_over = behind(dir, manifest, u64::MAX)?.unwrap_or_default();
-        return Ok(Some(GoesOn {
-            session,
-            next: **next,
-            pass_over,
-            is_stale: manifest.counts.stale_symbols > 0,
-        }));
-    }
     let path = dir.positions_path();
     let text = match fs::read(&path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
-    let reached = reached(dir, manifest)?;
+    let pieces: Vec<Piece> = dir.pieces(&manifest.parts);
+    let logs = pieces.iter().filter(|piece| piece.dir.is_dir());
+    let logs: Vec<&Piece> = logs.collect();
+    let (reached, known) = reached(&logs)?;
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let good = lines
         .iter()
@@ -128,67 +139,72 @@ pub fn goes_on(dir: &RunDir, manifest: &Manifest) -> Result<Option<GoesOn>, Stri
     let Some(at) = good.checked_sub(1).and_then(|last| parse(lines[last])) else {
         return Ok(None);
     };
-    let pass_over = behind(dir, manifest, at.seq)?;
-    Ok(pass_over.map(|pass_over| GoesOn {
-        session: at.session,
-        next: at.next,
-        pass_over,
-        // Nothing is written of a run whose books wait for a snapshot.
-        is_stale: false,
-    }))
+    let mut goes_on = GoesOn {
+        at,
+        names: BTreeMap::new(),
+        named_later: BTreeSet::new(),
+        known,
+        // Of a run that was killed nothing is written while its books wait for a snapshot.
+        is_stale: !manifest.sessions.is_empty() && manifest.counts.stale_symbols > 0,
+    };
+    goes_on.known.retain(|event| event.seq > at.seq);
+    let is_known = goes_on.look(&logs, manifest.kept_from_ns.is_none())?;
+    Ok(is_known.then_some(goes_on))
 }
 
-/// The last event to which all shards of the part came that the run was in; those of a part that was only
-/// begun have none of their own.
-fn reached(dir: &RunDir, manifest: &Manifest) -> Result<u64, String> {
-    let mut reached: BTreeMap<usize, u64> = BTreeMap::new();
-    for piece in dir.pieces(&manifest.parts) {
-        if !piece.dir.is_dir() {
-            continue;
+impl GoesOn {
+    /// Looks what the logs say of names, and whether nothing was lost behind the place: what comes again
+    /// could not be counted.
+    fn look(&mut self, logs: &[&Piece], is_whole: bool) -> Result<bool, String> {
+        for piece in logs {
+            let fail = |e: bus::log::LogError| format!("{}: {e}", piece.dir.display());
+            for item in piece.records().map_err(fail)? {
+                let (_, Record::Event(event)) = item.map_err(fail)? else {
+                    continue;
+                };
+                let is_behind = event.seq > self.at.seq;
+                match event.kind {
+                    Kind::Gap if is_behind => return Ok(false),
+                    // Where the log's beginning is gone, a directory may say what it said there.
+                    Kind::Symbol if is_behind && (is_whole || event.code == 0) => {
+                        self.named_later.insert(event.symbol);
+                    }
+                    Kind::Symbol if is_behind => {}
+                    Kind::Symbol => {
+                        self.names.insert(event.symbol, event.order);
+                    }
+                    _ => {}
+                }
+            }
         }
+        // A directory may say a name again.
+        let names = &self.names;
+        self.named_later
+            .retain(|symbol| !names.contains_key(symbol));
+        Ok(true)
+    }
+}
+
+/// The last event to which all shards of the part came that the run was in, and the last of each log. Those of
+/// a part that was only begun have none of their own.
+fn reached(logs: &[&Piece]) -> Result<(u64, Vec<Event>), String> {
+    let mut reached: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut lasts = Vec::new();
+    for piece in logs {
         let fail = |e: bus::log::LogError| format!("{}: {e}", piece.dir.display());
-        let mut last = 0;
+        let (mut seq, mut last) = (0, None);
         for item in piece.records().map_err(fail)? {
             if let (_, Record::Event(event)) = item.map_err(fail)? {
-                last = event.seq - u64::from(event.kind == Kind::End);
+                let is_end = event.kind == Kind::End;
+                seq = event.seq - u64::from(is_end);
+                last = Some(event).filter(|_| !is_end).or(last);
             }
         }
         let least = reached.entry(piece.part).or_insert(u64::MAX);
-        *least = last.min(*least);
+        *least = seq.min(*least);
+        lasts.extend(last);
     }
-    Ok(reached.into_values().max().unwrap_or(0))
-}
-
-/// How many messages of each symbol the logs have behind an event, and what all symbols are called; `None`
-/// where something was lost since, so that they cannot be counted.
-fn behind(dir: &RunDir, manifest: &Manifest, seq: u64) -> Result<Option<PassOver>, String> {
-    let mut found = PassOver::default();
-    let mut messages: BTreeMap<u32, u64> = BTreeMap::new();
-    for piece in dir.pieces(&manifest.parts) {
-        if !piece.dir.is_dir() {
-            continue;
-        }
-        let fail = |e: bus::log::LogError| format!("{}: {e}", piece.dir.display());
-        for item in piece.records().map_err(fail)? {
-            let (_, Record::Event(event)) = item.map_err(fail)? else {
-                continue;
-            };
-            if event.kind == Kind::Symbol {
-                found.names.insert(event.symbol, event.order);
-            }
-            if event.seq <= seq {
-                continue;
-            }
-            if event.kind == Kind::Gap {
-                return Ok(None);
-            }
-            // What the reader made itself is of no message. What goes to all shards is counted once.
-            let is_counted = event.code != 0 && (!event.kind.is_for_all() || piece.shard == 0);
-            *messages.entry(event.symbol).or_default() += u64::from(is_counted);
-        }
-    }
-    found.messages = messages.into_iter().filter(|(_, n)| *n > 0).collect();
-    Ok(Some(found))
+    Ok((reached.into_values().max().unwrap_or(0), lasts))
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
@@ -209,14 +225,18 @@ mod tests {
             seq: 48_211,
             next: 48_196,
             session: SessionId(*b"    DAY001"),
+            last: Ts(17),
+            highest: Ts(18),
+            tick: Ts::MIN,
         };
         let text = line(&at).unwrap();
-        assert_eq!(text, "48211 48196     DAY001\n");
+        assert_eq!(text, "48211 48196 17 18 -9223372036854775808     DAY001\n");
         assert_eq!(parse(&text), Some(at));
         for end in 0..text.len() {
             assert_eq!(parse(&text[..end]), None, "{end}");
         }
-        assert_eq!(parse("48211 48196 DAY001\n"), None);
+        assert_eq!(parse("48211 48196 17 18 19 DAY001\n"), None);
+        assert_eq!(parse("48211 48196     DAY001\n"), None);
         let session = SessionId([0xff; 10]);
         assert_eq!(line(&Position { session, ..at }), None);
     }

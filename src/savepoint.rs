@@ -371,11 +371,11 @@ impl Savepoint {
     }
 
     /// Makes one of a run that is not running, at the latest place of the input to which all its
-    /// shards came. Live input cannot be read again, so there each shard keeps all it has.
+    /// shards came. Where the input is past, and cannot be read again, each shard keeps all it has.
     pub fn create(
         origin: &Origin<'_>,
         name: &str,
-        is_live: bool,
+        is_past: bool,
         versions: Versions,
     ) -> Result<Savepoint, ShardError> {
         check_name(name).map_err(ShardError::Setup)?;
@@ -390,7 +390,7 @@ impl Savepoint {
             cut.push(last_seq(&start, &disk)?.0);
             disks.push(disk);
         }
-        if !is_live {
+        if !is_past {
             let least = cut.iter().copied().min().unwrap_or(0);
             cut.fill(least);
         }

@@ -1240,6 +1240,11 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         self.core.watermark()
     }
 
+    /// What its symbols are called, in eight letters.
+    pub fn names(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.core.names()
+    }
+
     /// What it knows of the groups' symbols.
     pub fn groups(&self) -> &Groups {
         self.core.groups()

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bus::ring::Sender;
-use bus::{Anomalies, Anomaly, Ts};
+use bus::{Anomalies, Anomaly, Event, Ts};
 
 use crate::arbiter::{Arbiter, Bad, GapRule, LineStats, Offer, Release, SessionStats};
 use crate::glimpse::Link;
@@ -77,11 +77,11 @@ pub struct ReaderConfig {
     /// For each shard the last `seq` that it has already. Shorter than the shards: 0 for the rest.
     pub resume_after: Vec<u64>,
     /// For live input that goes on after a stop: the last `seq` that any shard has, and its time.
-    /// What came meanwhile is lost, and nobody knows how much: the shards are told of a gap first. Not
-    /// so with [`ReaderConfig::pass_over`].
+    /// What came meanwhile is lost, and nobody knows how much: the shards are told of a gap first.
     pub after_stop: Option<(u64, Ts)>,
-    /// With `after_stop`: the input goes on where it was left, or before that.
-    pub pass_over: Option<PassOver>,
+    /// For live input that goes on where it was left, or before that: nothing is lost. What a shard has already
+    /// is left out as [`ReaderConfig::resume_after`] says.
+    pub taken_up: Option<TakenUp>,
     /// When a missing message is lost.
     pub gaps: GapRule,
     /// Whether the input ends when all MoldUDP64 sessions have ended; a live feed does.
@@ -109,7 +109,7 @@ impl ReaderConfig {
             until: None,
             resume_after: Vec::new(),
             after_stop: None,
-            pass_over: None,
+            taken_up: None,
             gaps: GapRule::default(),
             end_at_session_end: false,
             moved_ns: 0,
@@ -118,16 +118,20 @@ impl ReaderConfig {
     }
 }
 
-/// What is known already of an input that is taken up again. No message of it was lost before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PassOver {
-    /// What symbols are called, in eight letters; one that is not here is told when it is met.
+/// An input that is taken up again, and what is known already of what comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenUp {
+    /// Where.
+    pub at: Position,
+    /// What symbols were called by then, in eight letters; one that is not here is told when it is met.
     pub names: BTreeMap<u32, u64>,
-    /// So many accepted messages of each symbol come again, and are passed over.
-    pub messages: BTreeMap<u32, u64>,
+    /// Events behind that place which shards have: each shard's last one at least. They must come again, since
+    /// what shards lack is told apart by its number.
+    pub known: Vec<Event>,
 }
 
-/// How far a reader is in a session.
+/// How far a reader is in a session. With the names of symbols, this is all that decides what it makes of the
+/// messages that follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The last `seq` that was given.
@@ -136,6 +140,12 @@ pub struct Position {
     pub next: u64,
     /// Which session.
     pub session: SessionId,
+    /// The time of the last message; `Ts::MIN` before the first.
+    pub last: Ts,
+    /// The highest of all good times; `Ts::MIN` before the first.
+    pub highest: Ts,
+    /// The last tick, or where one would have been before the first message; `Ts::MIN` before that.
+    pub tick: Ts,
 }
 
 /// What a turn did.
@@ -164,6 +174,11 @@ pub enum ReadError {
         /// Which shard.
         shard: usize,
     },
+    /// An input that was taken up again does not say what it said before.
+    Otherwise {
+        /// What.
+        what: String,
+    },
 }
 
 impl fmt::Display for ReadError {
@@ -171,6 +186,7 @@ impl fmt::Display for ReadError {
         match self {
             ReadError::Source(error) => error.fmt(f),
             ReadError::ShardGone { shard } => write!(f, "shard {shard} has stopped"),
+            ReadError::Otherwise { what } => f.write_str(what),
         }
     }
 }
@@ -179,7 +195,7 @@ impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ReadError::Source(error) => Some(error),
-            ReadError::ShardGone { .. } => None,
+            ReadError::ShardGone { .. } | ReadError::Otherwise { .. } => None,
         }
     }
 }
@@ -319,10 +335,10 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         );
         let mut intake = Intake::new(protocol, &config, rings);
         if let Some((seq, ts)) = config.after_stop {
-            match &config.pass_over {
-                Some(known) => intake.go_on(seq, ts, known),
-                None => intake.after_stop(seq, ts),
-            }
+            intake.after_stop(seq, ts);
+        }
+        if let Some(taken_up) = &config.taken_up {
+            intake.take_up(taken_up);
         }
         Reader {
             source,
@@ -422,6 +438,10 @@ impl<S: Source, P: Protocol> Reader<S, P> {
             }
         }
         let messages = self.intake.messages - before;
+        if let Some(what) = self.intake.otherwise() {
+            self.phase = Phase::Ended;
+            return Err(ReadError::Otherwise { what });
+        }
         Ok(if is_empty {
             Turned::Empty
         } else {
@@ -493,21 +513,24 @@ impl<S: Source, P: Protocol> Reader<S, P> {
         }
     }
 
-    /// How far it is, where it reads one session, nothing waits, and no books wait for a snapshot. Between
-    /// turns, and not for each.
+    /// How far it is, where it reads one session, nothing waits, and no books wait for a snapshot. `End` does not
+    /// count. Between turns, and not for each.
     pub fn position(&self) -> Option<Position> {
         let heals = self.heal.as_ref().is_some_and(|heal| heal.is_keeping());
-        let is_settled = !heals && !self.arbiter.is_waiting() && !self.arbiter.has_ready();
+        let is_settled = (!heals || self.phase == Phase::Ended)
+            && !self.arbiter.is_waiting()
+            && !self.arbiter.has_ready()
+            && !self.intake.is_in_doubt_now();
         let sessions = self.arbiter.sessions();
         let [session] = &sessions[..] else {
             return None;
         };
-        let is_settled = is_settled && self.intake.is_settled();
-        is_settled.then_some(Position {
-            seq: self.intake.seq,
-            next: session.next,
-            session: session.id,
-        })
+        is_settled.then(|| self.intake.position(session.id, session.next))
+    }
+
+    /// Whether what comes was taken in before, by some of the shards at least.
+    pub fn is_again(&self) -> bool {
+        self.intake.is_again()
     }
 
     /// Whether something is missing that may still come.

@@ -467,6 +467,7 @@ struct Resumed {
     manifest: Manifest,
     config: Config,
     day: TradingDay,
+    goes_on: Option<GoesOn>,
 }
 
 /// What may be changed where a run goes on.
@@ -544,8 +545,14 @@ fn reopen(
     let is_live = mode == "live";
     // A live run that was stopped logged the end of its input; it is taken back.
     let is_ended = is_live && savepoint::is_ended(&origin).map_err(|e| failed(e, &dir))?;
+    // Of other live feeds, what is missing could be asked for, out of time.
+    let goes_on = match is_live && config.source.soup.server.is_some() {
+        true => positions::goes_on(&dir, &manifest).map_err(Failure::io)?,
+        false => None,
+    };
     if shards != last.shards || is_ended {
-        take_over(&origin, &mut manifest, shards, is_live)?;
+        let is_past = is_live && goes_on.is_none();
+        take_over(&origin, &mut manifest, shards, is_past)?;
     }
     if !manifest.latch {
         // Of a version that had none.
@@ -563,6 +570,7 @@ fn reopen(
         manifest,
         config,
         day,
+        goes_on,
     }))
 }
 
@@ -581,12 +589,13 @@ fn damaged(error: impl Display, run: impl Display) -> Failure {
     ))
 }
 
-/// Begins a new part of a run, with so many shards, where the one before came to.
+/// Begins a new part of a run, with so many shards, where the one before came to. `is_past`: its input cannot be
+/// read again.
 fn take_over(
     origin: &Origin<'_>,
     manifest: &mut Manifest,
     shards: usize,
-    is_live: bool,
+    is_past: bool,
 ) -> Result<(), Failure> {
     let part = origin.part();
     let has_log = |shard| origin.dir.log_dir(part, shard).is_dir();
@@ -601,7 +610,7 @@ fn take_over(
     if left.exists() {
         fs::remove_dir_all(&left).map_err(|e| Failure::io(format!("{}: {e}", left.display())))?;
     }
-    let made = Savepoint::create(origin, &name, is_live, Versions::NEWEST);
+    let made = Savepoint::create(origin, &name, is_past, Versions::NEWEST);
     let made = made.map_err(|e| failed(e, origin.dir))?;
     manifest.parts.push(made.part(shards));
     Ok(())
@@ -645,6 +654,7 @@ pub fn resume(
         manifest,
         config,
         day,
+        goes_on: _,
     } = resumed;
     let inputs = manifest.inputs.iter();
     let files: Vec<PathBuf> = inputs.map(|input| input.path.clone()).collect();
@@ -677,6 +687,7 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
         manifest,
         config,
         day,
+        goes_on,
     } = resumed;
     let today = TradingDay::at(clock.wall(), day.zone()).map_err(Failure::usage)?;
     if mode == Mode::LiveResume && config.source.date.is_none() && today.date != day.date {
@@ -689,26 +700,21 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
     }
     let wire = live_wire(&config).map_err(Failure::usage)?;
     let soup = &config.source.soup;
-    let goes_on = match (mode, &soup.server) {
-        // Elsewhere what is missing could be asked for, out of time.
-        (Mode::LiveResume, Some(_)) => positions::goes_on(&dir, &manifest).map_err(Failure::io)?,
-        _ => None,
-    };
     let source = match &soup.server {
         Some(server) => {
             let sequence = match (mode, &goes_on) {
-                (_, Some(on)) => on.next,
+                (_, Some(on)) => on.at.next,
                 (Mode::LiveResume, None) => 0,
                 (Mode::Live | Mode::Replay | Mode::Resume, None) => soup.sequence,
             };
             let login = soup.login(sequence);
             let mut login = login.expect("the configuration was checked");
             if let Some(on) = &goes_on {
-                login.session = on.session.0;
+                login.session = on.at.session.0;
             }
             let address = soup::resolve(server).map_err(Failure::io)?;
             let from = match &goes_on {
-                Some(on) => format!(", from message {} of {} on", on.next, on.session),
+                Some(on) => format!(", from message {} of {} on", on.at.next, on.at.session),
                 None => String::new(),
             };
             talk.say(format_args!(
@@ -844,6 +850,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
         manifest,
         config,
         day,
+        goes_on: None,
     })
 }
 

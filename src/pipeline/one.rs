@@ -3,14 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
-use bus::Ts;
 use bus::oms::{Gateway, Several};
 use feed::protocol::Protocol;
 use feed::reader::Turned;
 
 use super::orders::Outlet;
 use super::reading::Reading;
-use super::shards::{Paced, Ready, Running, Step, open_shard};
+use super::shards::{Has, Known, Paced, Ready, Running, Step, open_shard};
 use super::{Ended, Ends, Run, Starts, Timed, Typed};
 use crate::rest::Rest;
 use crate::shard::ShardError;
@@ -43,15 +42,11 @@ impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, 
         let cpu = shared.cpus[0];
         let mut ended = Ended::default();
         let mut shards: Vec<Option<Running<'_, G>>> = Vec::with_capacity(ends.len());
-        let mut resume_after = Vec::with_capacity(ends.len());
-        let mut groups = run.job.config.symbol_groups();
-        let mut last_ts = Ts::MIN;
+        let mut known = Known::nothing(ends.len(), run.job.config.symbol_groups());
         for (index, ends) in ends.into_iter().enumerate() {
             match open_shard(run, index, cpu, ends, &ready, &wrap) {
                 Ok(shard) => {
-                    resume_after.push(shard.last_seq());
-                    last_ts = last_ts.max(shard.last_ts());
-                    groups.learn(shard.groups());
+                    known.add(index, Has::of(&shard));
                     shards.push(Some(shard));
                 }
                 Err(error) => {
@@ -72,15 +67,7 @@ impl<S: Timed, G: Gateway, W: Fn(Several<Outlet>) -> G> Typed for OneThread<'_, 
         // Without one of its shards nothing is read, and the others end in order.
         let mut reading = None;
         if ended.shards.is_empty() {
-            reading = Some(Reading::new(
-                run,
-                protocol,
-                source,
-                starts,
-                resume_after,
-                groups,
-                last_ts,
-            ));
+            reading = Some(Reading::new(run, protocol, source, starts, known));
         } else {
             drop(starts);
         }

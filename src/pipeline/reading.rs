@@ -7,11 +7,11 @@ use bus::Ts;
 use bus::clock::Clock;
 use bus::ring::Sender;
 use feed::arbiter::RecoveryRule;
-use feed::groups::Groups;
 use feed::protocol::Protocol;
-use feed::reader::{ReadError, Reader, ReaderConfig, Turned};
+use feed::reader::{ReadError, Reader, ReaderConfig, TakenUp, Turned};
 use feed::source::Pace;
 
+use super::shards::Known;
 use super::{Ended, Job, Run, Starts, Timed, Typed};
 use crate::config::{Config, Join, Model};
 use crate::rest::Rest;
@@ -53,9 +53,7 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         protocol: P,
         source: S,
         starts: Vec<Starts>,
-        resume_after: Vec<u64>,
-        groups: Groups,
-        last_ts: Ts,
+        known: Known,
     ) -> Reading<'a, S, P> {
         let (senders, stamps): (Vec<Sender>, Vec<Sender<Stamp>>) = starts.into_iter().unzip();
         let quarantine = run.shared.quarantine.lock();
@@ -65,7 +63,7 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
         // What came before a run goes on is lost, and how much that is nobody knows, unless its server does.
         let is_whole = run.job.goes_on.as_ref().is_some_and(|on| !on.is_stale);
         let is_stale = run.job.is_live && run.job.resume && !is_whole;
-        let config = reader_config(run.job, resume_after, groups, last_ts);
+        let config = reader_config(run.job, known);
         Reading {
             run: *run,
             last_seq: vec![0; stamps.len()],
@@ -119,7 +117,7 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
             self.reader.push();
             self.stamp(read_ns, pushed_ns, messages as u32);
         }
-        if self.now_ns >= self.position_ns {
+        if self.now_ns >= self.position_ns || turned == Turned::Ended {
             self.position();
         }
         Ok(turned)
@@ -128,6 +126,9 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
     /// Says how far it is in its session, for whoever writes that down.
     #[cold]
     fn position(&mut self) {
+        if !self.run.job.is_positioned() {
+            return;
+        }
         self.position_ns = self.now_ns + POSITION_NS;
         if let Some(at) = self.reader.position() {
             let position = self.run.shared.position.lock();
@@ -184,7 +185,7 @@ impl<'a, S: Timed, P: Protocol> Reading<'a, S, P> {
     #[cold]
     fn end(&mut self) {
         let since_ns = self.now_ns - *self.stopped_ns.get_or_insert(self.now_ns);
-        if !self.run.job.is_live {
+        if !self.run.job.is_live || self.reader.is_again() {
             // It can go on later, so it must not conclude as if this were the end.
             self.reader.halt();
         } else if (self.was_empty && !self.reader.is_recovering()) || since_ns > DRAIN_NS_MAX {
@@ -199,11 +200,7 @@ pub(super) struct ReaderThread<'a, S> {
     pub(super) run: Run<'a>,
     pub(super) source: S,
     pub(super) starts: Vec<Starts>,
-    /// By shard: the last event that its log has.
-    pub(super) resume_after: Vec<u64>,
-    /// What the shards know of the groups' symbols.
-    pub(super) groups: Groups,
-    pub(super) last_ts: Ts,
+    pub(super) known: Known,
 }
 
 impl<S: Timed> Typed for ReaderThread<'_, S> {
@@ -212,19 +209,9 @@ impl<S: Timed> Typed for ReaderThread<'_, S> {
             run,
             source,
             starts,
-            resume_after,
-            groups,
-            last_ts,
+            known,
         } = self;
-        let mut reading = Reading::new(
-            &run,
-            protocol,
-            source,
-            starts,
-            resume_after,
-            groups,
-            last_ts,
-        );
+        let mut reading = Reading::new(&run, protocol, source, starts, known);
         let shared = reading.run.shared;
         let cpu = shared.cpus[0];
         let remark = cpu.and_then(|cpu| tuning::pin::pin_to(cpu).err());
@@ -281,23 +268,29 @@ pub fn reader_of(
     reader
 }
 
-fn reader_config(
-    job: &Job<'_>,
-    resume_after: Vec<u64>,
-    groups: Groups,
-    last_ts: Ts,
-) -> ReaderConfig {
+fn reader_config(job: &Job<'_>, known: Known) -> ReaderConfig {
     let config = job.config;
     let midnight = job.day.midnight;
     let mut reader = reader_of(config, midnight, job.symbols, job.until, job.is_live);
     reader.moved_ns = job.moved_ns;
-    if job.is_live && job.resume {
-        let last_seq = resume_after.iter().copied().max().unwrap_or(0);
-        reader.after_stop = Some((last_seq, last_ts.max(job.day.midnight)));
+    if let Some(on) = &job.goes_on {
+        let mut names = known.names;
+        names.retain(|symbol, _| !on.named_later.contains(symbol));
+        names.extend(&on.names);
+        reader.gaps.goes_on = Some((on.at.session, on.at.next));
+        reader.taken_up = Some(TakenUp {
+            at: on.at,
+            names,
+            known: on.known.clone(),
+        });
+        reader.resume_after = known.resume_after;
+    } else if job.is_live && job.resume {
+        let last_seq = known.resume_after.iter().copied().max().unwrap_or(0);
+        reader.after_stop = Some((last_seq, known.last_ts.max(job.day.midnight)));
         // The input does not say again what it called them.
-        reader.groups = groups;
+        reader.groups = known.groups;
     } else {
-        reader.resume_after = resume_after;
+        reader.resume_after = known.resume_after;
     }
     let retransmit = &config.source.retransmit;
     if job.is_live && retransmit.server.is_some() {
@@ -311,10 +304,6 @@ fn reader_config(
     }
     // A live run that goes on says so with a gap of its own, unless it is known where it was.
     reader.gaps.is_join_loss &= !(job.is_live && job.resume);
-    if let Some(on) = &job.goes_on {
-        reader.gaps.goes_on = Some((on.session, on.next));
-        reader.pass_over = Some(on.pass_over.clone());
-    }
     reader.end_at_session_end = job.is_live && config.source.end_at_session_end;
     if job.is_live && config.run.model == Model::RunToCompletion {
         // To completion, before the next is asked for.

@@ -1,5 +1,6 @@
 //! A shard's turns: how it is opened, and the thread that has nothing else.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
@@ -22,13 +23,59 @@ use crate::shard::{Finished, Parts, Shard, ShardConfig, ShardError};
 /// What a shard says once it can take events.
 pub(super) struct Ready {
     pub(super) shard: usize,
-    pub(super) last_seq: u64,
-    pub(super) last_ts: Ts,
+    pub(super) has: Has,
     pub(super) backend: String,
     pub(super) remarks: Vec<String>,
     pub(super) events: u64,
-    /// What it knows of the groups' symbols.
+}
+
+/// What a shard has when it begins.
+pub(super) struct Has {
+    last_seq: u64,
+    last_ts: Ts,
+    groups: Groups,
+    names: Vec<(u32, u64)>,
+}
+
+impl Has {
+    pub(super) fn of<D: Disk, G: Gateway, C: Clock>(shard: &Shard<'_, D, G, C>) -> Has {
+        Has {
+            last_seq: shard.last_seq(),
+            last_ts: shard.last_ts(),
+            groups: shard.groups().clone(),
+            names: shard.names().collect(),
+        }
+    }
+}
+
+/// What all shards have when the reader begins.
+pub(super) struct Known {
+    /// By shard: the last event that its log has.
+    pub(super) resume_after: Vec<u64>,
+    pub(super) last_ts: Ts,
+    /// What they know of the groups' symbols.
     pub(super) groups: Groups,
+    /// What symbols are called, in eight letters.
+    pub(super) names: BTreeMap<u32, u64>,
+}
+
+impl Known {
+    /// Of so many shards that have nothing yet.
+    pub(super) fn nothing(shards: usize, groups: Groups) -> Known {
+        Known {
+            resume_after: vec![0; shards],
+            last_ts: Ts::MIN,
+            groups,
+            names: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, shard: usize, has: Has) {
+        self.resume_after[shard] = has.last_seq;
+        self.last_ts = self.last_ts.max(has.last_ts);
+        self.groups.learn(&has.groups);
+        self.names.extend(has.names);
+    }
 }
 
 /// A shard as it runs.
@@ -268,12 +315,10 @@ pub(super) fn open_shard<'a, G: Gateway>(
     // The receiver is gone only when the pipeline is being torn down.
     let _ = ready.send(Ready {
         shard: index,
-        last_seq: shard.last_seq(),
-        last_ts: shard.last_ts(),
+        has: Has::of(&shard),
         backend,
         remarks,
         events,
-        groups: shard.groups().clone(),
     });
     Ok(shard)
 }

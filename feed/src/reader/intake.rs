@@ -7,7 +7,7 @@ use bus::ring::Sender;
 use bus::{Anomalies, Anomaly, Event, Flags, Kind, Qty, Ts};
 
 use super::stage::Stage;
-use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, PassOver, ReaderConfig, SHARDS_MAX};
+use super::{EXAMPLES_MAX, GAPS_LISTED_MAX, GapSeen, Position, ReaderConfig, SHARDS_MAX, TakenUp};
 use crate::arbiter::Gap;
 use crate::groups::{Groups, padded};
 use crate::moldudp64::{Blocks, SessionId};
@@ -95,8 +95,12 @@ pub(super) struct Intake<P> {
     pub(super) quarantine: Option<Quarantine>,
     /// Refused messages of the packet at hand, whose numbers are still to be said.
     refused: Vec<RefusedMessage>,
-    /// By symbol, how many messages are still to be passed over.
-    pass_over: BTreeMap<u32, u64>,
+    /// By `seq`, events that must come again.
+    again: BTreeMap<u64, Event>,
+    /// The first that came otherwise.
+    otherwise: Option<String>,
+    /// The last event was `End`.
+    is_over: bool,
 }
 
 /// A message that was refused.
@@ -162,8 +166,8 @@ pub(super) struct Times {
     tick: Ts,
     /// From this time on, an event needs a closer look: a tick is due, or it is too far ahead.
     horizon: Ts,
-    /// Each event needs a closer look.
-    is_passing: bool,
+    /// Each event needs a closer look: it was told before, by a run that was stopped.
+    is_again: bool,
 }
 
 /// What is known of the time of one source.
@@ -244,7 +248,7 @@ impl Times {
             .plus_ns(self.out_of_order_ns);
         let too_far = self.highest.plus_ns(self.max_future_ns).plus_ns(1);
         self.horizon = tick_due.min(too_far).min(self.until.plus_ns(1));
-        if self.idle_after_ns > 0 || self.is_passing {
+        if self.idle_after_ns > 0 || self.is_again {
             // A tick may become due by the event of a source that lags.
             self.horizon = Ts::MIN;
         }
@@ -298,7 +302,7 @@ impl<P: Protocol> Intake<P> {
                 highest_recv: None,
                 tick: Ts::MIN,
                 horizon: Ts::MIN,
-                is_passing: false,
+                is_again: false,
             },
             seq: 0,
             messages: 0,
@@ -319,7 +323,9 @@ impl<P: Protocol> Intake<P> {
             now_recv: None,
             quarantine: None,
             refused: Vec::new(),
-            pass_over: BTreeMap::new(),
+            again: BTreeMap::new(),
+            otherwise: None,
+            is_over: false,
         }
     }
 
@@ -454,9 +460,6 @@ impl<P: Protocol> Intake<P> {
     #[cold]
     #[inline(never)]
     fn accept_slowly(&mut self, mut event: Event, notes: Notes, at: At<'_>) -> bool {
-        if self.times.is_passing && self.passes(&event, notes, &at) {
-            return true;
-        }
         let last = self.times.last_of(at.run.source);
         if event.ts_event >= self.times.horizon {
             if self.is_in_doubt(event.ts_event, &at) {
@@ -504,32 +507,28 @@ impl<P: Protocol> Intake<P> {
         true
     }
 
-    /// Whether a message is one that the shards have already.
+    /// Holds an event against the one of this number that a shard has, if it is known.
     #[cold]
-    fn passes(&mut self, event: &Event, notes: Notes, at: &At<'_>) -> bool {
-        let Some(left) = self.pass_over.get_mut(&event.symbol) else {
-            return false;
-        };
-        *left -= 1;
-        if *left == 0 {
-            self.pass_over.remove(&event.symbol);
-        }
-        self.messages -= 1;
-        self.by_type[usize::from(event.code)] -= 1;
-        if notes.0 & Notes::NAMES != 0
-            && let Some(name) = self.protocol.name(at.message)
+    fn compare(&mut self, event: &Event) {
+        if let Some(known) = self.again.remove(&event.seq)
+            && !is_the_same(&known, event)
         {
-            self.learn(event.symbol, name);
+            let what = format!(
+                "the session does not say again what the log has: event {} was {}, and is {}",
+                event.seq,
+                in_short(&known),
+                in_short(event)
+            );
+            self.otherwise.get_or_insert(what);
         }
-        if self.pass_over.is_empty() {
-            self.pass_no_more();
+        if self.again.is_empty() {
+            self.once_more_no_more();
         }
-        true
     }
 
-    fn pass_no_more(&mut self) {
-        self.pass_over.clear();
-        self.times.is_passing = false;
+    fn once_more_no_more(&mut self) {
+        self.again.clear();
+        self.times.is_again = false;
         self.times.set_horizon();
     }
 
@@ -574,6 +573,9 @@ impl<P: Protocol> Intake<P> {
     fn stage_one(&mut self, mut event: Event) {
         self.seq += 1;
         event.seq = self.seq;
+        if !P::IS_TRANSLATED && self.times.is_again {
+            self.compare(&event);
+        }
         let shard = self.routes[event.symbol as usize % SYMBOLS].shard;
         self.stage.put(usize::from(shard), event);
     }
@@ -581,6 +583,9 @@ impl<P: Protocol> Intake<P> {
     fn stage_for_all(&mut self, mut event: Event) {
         self.seq += 1;
         event.seq = self.seq;
+        if !P::IS_TRANSLATED && self.times.is_again {
+            self.compare(&event);
+        }
         for shard in 0..self.stage.shards() {
             self.stage.put(shard, event);
         }
@@ -729,35 +734,65 @@ impl<P: Protocol> Intake<P> {
         });
     }
 
-    /// Events are numbered on from `seq`, as if there had been no stop after this time.
-    pub(super) fn go_on(&mut self, seq: u64, ts_event: Ts, known: &PassOver) {
+    /// Events are numbered on from a place, as if there had been no stop.
+    pub(super) fn take_up(&mut self, taken_up: &TakenUp) {
         assert!(!P::IS_TRANSLATED, "what a translation remembers is gone");
-        self.seq = seq;
-        for (&symbol, &name) in &known.names {
+        let TakenUp { at, names, known } = taken_up;
+        self.seq = at.seq;
+        for (&symbol, &name) in names {
             self.learn(symbol, name);
         }
-        self.pass_over = known.messages.clone();
-        self.pass_over.retain(|_, count| *count > 0);
+        let known = known.iter().filter(|event| event.seq > at.seq);
+        self.again = known.map(|event| (event.seq, *event)).collect();
         let times = &mut self.times;
-        times.is_passing = !self.pass_over.is_empty();
-        times.first = Some(ts_event);
-        times.highest = ts_event;
-        times.tick = ts_event
-            .plus_ns(-times.out_of_order_ns)
-            .floor(times.tick_ns);
-        times.set_horizon();
+        times.is_again = !self.again.is_empty();
+        times.first = (at.highest > Ts::MIN).then_some(at.highest);
+        (times.last, times.highest, times.tick) = (at.last, at.highest, at.tick);
+        if times.idle_after_ns > 0 {
+            times.sources.push(SourceTime {
+                id: at.session,
+                highest: at.highest,
+                last: at.last,
+            });
+        }
+        if times.first.is_some() {
+            times.set_horizon();
+        }
     }
 
-    /// Whether no message waits for another.
-    pub(super) fn is_settled(&self) -> bool {
-        self.doubt.blocks.is_empty() && !self.times.is_passing
+    /// Where it is, behind all messages of a session below `next`.
+    pub(super) fn position(&self, session: SessionId, next: u64) -> Position {
+        Position {
+            seq: self.seq - u64::from(self.is_over),
+            next,
+            session,
+            last: self.times.last,
+            highest: self.times.highest,
+            tick: self.times.tick,
+        }
+    }
+
+    /// Whether what comes was told before.
+    pub(super) fn is_again(&self) -> bool {
+        self.times.is_again
+    }
+
+    /// What came otherwise than before, once.
+    #[inline]
+    pub(super) fn otherwise(&mut self) -> Option<String> {
+        match self.otherwise {
+            None => None,
+            Some(_) => self.otherwise.take(),
+        }
     }
 
     /// Messages are lost: all shards are told.
     pub(super) fn gap(&mut self, gap: &Gap, session: SessionId) {
-        if self.times.is_passing {
-            // Which of them the shards had is not known any more.
-            self.pass_no_more();
+        if self.times.is_again {
+            // How many events these messages were, nobody knows: what follows is behind all that shards have.
+            let last = self.again.keys().next_back();
+            self.seq = last.copied().unwrap_or(self.seq);
+            self.once_more_no_more();
         }
         self.anomalies.count(Anomaly::Gap);
         let ts_event = self.times.highest_some().unwrap_or(Ts(0));
@@ -848,12 +883,22 @@ impl<P: Protocol> Intake<P> {
     /// The last event of all.
     pub(super) fn end(&mut self) {
         self.settle(&[], 0);
+        if self.times.is_again {
+            let last = self.again.keys().next_back();
+            let last = last.expect("something is to come again");
+            self.otherwise.get_or_insert(format!(
+                "the session ends before all came again that the log has: at event {}, of {last}",
+                self.seq
+            ));
+            return;
+        }
         let ts_event = self.times.highest_some().unwrap_or(Ts(0));
         self.stage_for_all(Event {
             ts_event,
             ts_recv: ts_event,
             ..Event::new(Kind::End)
         });
+        self.is_over = true;
     }
 
     #[cold]
@@ -988,6 +1033,31 @@ impl<P: Protocol> Intake<P> {
             self.examples.push(format!("{name}: {at}: {what}"));
         }
     }
+}
+
+/// Whether two events are what the same message says, whenever it arrived.
+fn is_the_same(a: &Event, b: &Event) -> bool {
+    let is_bad = a.flags.has(Flags::BAD_TS) || b.flags.has(Flags::BAD_TS);
+    let said = |event: &Event| {
+        let ids = (event.symbol, event.order, event.order_b);
+        (event.kind, event.side, ids, event.price, event.qty)
+    };
+    said(a) == said(b) && (is_bad || a.ts_event == b.ts_event)
+}
+
+/// An event, for people.
+fn in_short(event: &Event) -> String {
+    let Event {
+        kind,
+        symbol,
+        order,
+        ts_event,
+        ..
+    } = event;
+    format!(
+        "{kind:?} of symbol {symbol}, order {order}, at {}",
+        ts_event.0
+    )
 }
 
 /// A message at the end of its packet, apart, so that the usual one has its decoder for itself.
