@@ -175,6 +175,17 @@ impl fmt::Display for PipelineError {
 impl std::error::Error for PipelineError {}
 
 impl PipelineError {
+    /// Whether a log is whole, and holds other conclusions than this program and its settings come to.
+    pub fn is_divergence(&self) -> bool {
+        matches!(
+            self,
+            PipelineError::Shard {
+                error: ShardError::Diverged { .. },
+                ..
+            }
+        )
+    }
+
     /// Whether a log or a state is damaged, so that trying again will not help.
     pub fn is_damage(&self) -> bool {
         matches!(self, PipelineError::Shard { error, .. } if error.is_damage())

@@ -954,3 +954,167 @@ fn a_channels_loop_of_snapshots_shows_an_increment_that_was_wrong() {
     let number = |name: &str| found[name].as_array().unwrap().len();
     assert_eq!((number("before"), number("behind")), (5, 4), "{said}");
 }
+
+/// Each field of a sample's truth is held against the run, and a field that nobody knows is named.
+#[test]
+fn all_that_a_truth_says_is_compared_or_named() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-truth");
+    let run = a_run(&folder, "whole", "--symbols 6 --seed 21", "");
+    let truth = support::json(&folder.join("whole.truth.json"));
+    let against = |truth: &Value| {
+        let path = folder.write("changed.truth.json", truth.to_string());
+        verify(&run, path.to_str().unwrap())
+    };
+    let said = against(&truth).expect(0).json();
+    assert_eq!(said["fields_not_compared"], json!([]), "{said}");
+    assert_eq!(said["partial"], Value::Null);
+    let symbol = truth["symbols"].as_array().unwrap();
+    let symbol = symbol.iter().position(|s| s["trades"].as_u64() > Some(0));
+    let symbol = symbol.expect("something was traded");
+    let of_symbol = |rest: &str| format!("/symbols/{symbol}/{rest}");
+    let name = truth["symbols"][symbol]["symbol"].clone();
+    for (at, code, want) in [
+        (
+            "/messages".into(),
+            4,
+            "messages and 0 lost ones, the truth has",
+        ),
+        ("/by_type/A".into(), 4, "messages by type"),
+        (of_symbol("live_orders"), 4, "orders on the book at the end"),
+        (of_symbol("broken"), 4, "broken trades"),
+        (of_symbol("locate"), 4, "the truth has locate"),
+        (of_symbol("trades"), 4, "trades of"),
+        // Of a window: its first, highest, lowest and last price.
+        (of_symbol("windows/1s/0/4"), 4, "window 1s"),
+        (of_symbol("windows/5s/0/5"), 4, "window 5s"),
+        (of_symbol("windows/1m/0/6"), 4, "window 1m"),
+        (of_symbol("windows/1s/0/7"), 4, "window 1s"),
+    ] {
+        let mut changed = truth.clone();
+        let field = changed.pointer_mut(&at).expect(&at);
+        *field = json!(field.as_u64().unwrap() + 1);
+        let said = against(&changed).expect(code).json();
+        let differences = said["differences"].as_array().unwrap();
+        assert_eq!(differences.len(), 1, "{at}: {said}");
+        let of = match at.starts_with("/symbols") {
+            true => name.clone(),
+            false => json!("(session)"),
+        };
+        assert_eq!(differences[0][0], of, "{at}");
+        assert!(differences[0][1].as_str().unwrap().contains(want), "{said}");
+    }
+    let mut changed = truth.clone();
+    changed["date"] = json!("2026-01-06");
+    let said = against(&changed).expect(4);
+    assert!(
+        said.stdout
+            .contains("date 2026-01-05, the truth has 2026-01-06")
+    );
+    // More was lost than the run says it lost: input, which marked books would show.
+    let mut changed = truth.clone();
+    changed["lost"] = json!([[5, 7]]);
+    assert!(
+        against(&changed)
+            .expect(3)
+            .stdout
+            .contains("0 lost messages, the truth has 3")
+    );
+    let mut changed = truth.clone();
+    changed["weather"] = json!("fine");
+    changed["symbols"][symbol]["halts"] = json!(0);
+    let said = against(&changed).expect(0).json();
+    assert_eq!(
+        said["fields_not_compared"],
+        json!(["symbols.halts", "weather"])
+    );
+}
+
+/// A run of a part of its input is held against that part, and says which it is.
+#[test]
+fn a_partial_run_says_what_is_proven_of_it() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-partial");
+    let whole = a_run(&folder, "whole", "--symbols 6 --seed 22", "");
+    let truth = folder.join("whole.truth.json");
+    let truth = truth.to_str().unwrap();
+    let capture = folder.join("whole.pcap");
+    let part = |name: &str, how: &[&str]| {
+        let run = folder.join(name);
+        let words = ["replay", "-q", "-o"].map(String::from);
+        let [verb, quiet, into] = &words;
+        let mut all = args![verb, quiet, into, run, capture].to_vec();
+        all.extend(how.iter().map(Into::into));
+        tapeline(all).expect(0);
+        run
+    };
+    let symbols = support::json(&whole.join("symbols.json"));
+    let name = symbols[0]["symbol"].as_str().unwrap();
+    let some = part("some", &["--symbols", name]);
+    let said = verify(&some, truth).expect(0).json();
+    assert_eq!(said["symbols"], 1, "{said}");
+    let only = format!("of its input only the symbols {name} (--symbols)");
+    assert_eq!(said["partial"], json!(only));
+    assert_eq!(is_equal(&some)["partial"], json!(only));
+    let early = part("early", &["--to", "09:30:02.5"]);
+    let said = verify(&early, truth).expect(0).json();
+    let windows = said["windows"].as_u64().unwrap();
+    let of_all = verify(&whole, truth).expect(0).json()["windows"]
+        .as_u64()
+        .unwrap();
+    assert!((1..of_all).contains(&windows), "{said}");
+    let partial = said["partial"].as_str().unwrap();
+    assert!(
+        partial.contains("windows between the beginning and ") && partial.contains("09:30:02.5")
+    );
+    let partial = is_equal(&early)["partial"].clone();
+    assert!(partial.as_str().unwrap().contains("(--to)"), "{partial}");
+    // As a kill leaves it.
+    let mut killed = manifest(&whole);
+    killed["state"] = json!("running");
+    std::fs::write(whole.join("manifest.json"), killed.to_string()).unwrap();
+    let partial = is_equal(&whole)["partial"].clone();
+    assert!(
+        partial
+            .as_str()
+            .unwrap()
+            .ends_with("it runs, or was killed"),
+        "{partial}"
+    );
+    verify(&whole, truth)
+        .expect(2)
+        .says(&["want a complete run"]);
+}
+
+/// A damaged log is said to be that, with its place, by all that read it.
+#[test]
+fn a_damaged_log_ends_all_that_read_it_with_one_exit_code() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-damage");
+    let run = a_run(&folder, "run", "--symbols 6 --seed 23", "");
+    let symbols = support::json(&run.join("symbols.json"));
+    let name = symbols[0]["symbol"].as_str().unwrap().to_string();
+    let mut segments: Vec<PathBuf> = std::fs::read_dir(run.join("log/shard-0"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "seg"))
+        .collect();
+    segments.sort();
+    // In the last file, which was made shorter when the run ended.
+    let last = segments.last().unwrap();
+    let mut bytes = std::fs::read(last).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(last, &bytes).unwrap();
+    let place = format!("{}: damaged at byte ", last.display());
+    let said = |ended: Ended| {
+        ended
+            .expect(6)
+            .says(&[&place, ": no valid frame where one was durable"]);
+    };
+    said(verify(&run, "reference"));
+    said(tapeline(args!["shadow", run]));
+    said(tapeline(args![
+        "book", name, "--run", run, "--at", "09:30:03"
+    ]));
+}

@@ -38,7 +38,7 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
     let pieces = dir.pieces(&manifest.parts);
     let is_whole = |piece: &Piece| LogReader::open(&piece.dir).map(|log| log.first_cell() == 0);
     let whole: Result<Vec<bool>, _> = pieces.iter().map(is_whole).collect();
-    let found = if whole.map_err(Failure::io)?.contains(&false) {
+    let found = if whole.map_err(Failure::log)?.contains(&false) {
         if at.is_some() {
             return Err(Failure::usage(
                 "the log's first segments were removed (log.keep, log.keep_age), so a book can \
@@ -95,11 +95,11 @@ fn restored(
     met: &mut Vec<String>,
 ) -> Result<Option<Found>, Failure> {
     for shard in 0..origin.shards() {
-        let mut start = origin.start(shard, u64::MAX).map_err(Failure::io)?;
+        let mut start = origin.start(shard, u64::MAX).map_err(Failure::shard)?;
         let log = origin.dir.log_dir(origin.part(), shard);
-        let log = LogReader::open_from(&log, start.recovery.cell()).map_err(Failure::io)?;
-        start.recovery.replay(log).map_err(Failure::io)?;
-        let core = start.recovery.into_core().map_err(Failure::io)?;
+        let log = LogReader::open_from(&log, start.recovery.cell()).map_err(Failure::log)?;
+        start.recovery.replay(log).map_err(Failure::shard)?;
+        let core = start.recovery.into_core().map_err(Failure::shard)?;
         let name = |symbol| {
             String::from_utf8_lossy(core.name(symbol))
                 .trim_end()
@@ -297,9 +297,9 @@ fn rebuild(
     let (mut last, mut last_seq) = (None, None);
     let mut end = Ts::MIN;
     let logs = pieces.iter().map(Piece::records);
-    let logs: Vec<_> = logs.collect::<Result<_, _>>().map_err(Failure::io)?;
+    let logs: Vec<_> = logs.collect::<Result<_, _>>().map_err(Failure::log)?;
     for item in logs.into_iter().flatten() {
-        let (_, record) = item.map_err(Failure::io)?;
+        let (_, record) = item.map_err(Failure::log)?;
         let Record::Event(event) = record else {
             continue;
         };

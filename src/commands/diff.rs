@@ -223,7 +223,7 @@ impl Records {
             .strip_prefix('#')
             .and_then(|number| number.parse().ok());
         Ok(Records {
-            logs: logs.map_err(Failure::io)?,
+            logs: logs.map_err(Failure::log)?,
             wanted: symbol.to_string(),
             symbol: number,
         })
@@ -232,7 +232,7 @@ impl Records {
     fn next(&mut self) -> Result<Option<Record>, Failure> {
         while let Some(log) = self.logs.front_mut() {
             for item in log {
-                let (_, record) = item.map_err(Failure::io)?;
+                let (_, record) = item.map_err(Failure::log)?;
                 match &record {
                     Record::Event(event) if event.kind.is_for_all() => continue,
                     Record::Event(event) => {

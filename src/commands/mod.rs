@@ -29,8 +29,10 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 
+use bus::log::LogError;
 use tapeline::run_dir::Manifest;
 use tapeline::session::TradingDay;
+use tapeline::shard::ShardError;
 
 use crate::cli::{Cli, Command};
 
@@ -82,6 +84,22 @@ impl Failure {
         Failure {
             code: 6,
             message: message.to_string(),
+        }
+    }
+
+    /// A log that cannot be read: damaged, or the machine failed.
+    pub fn log(error: LogError) -> Failure {
+        match error.is_damage() {
+            true => Failure::damage(error),
+            false => Failure::io(error),
+        }
+    }
+
+    /// A shard that cannot be had again from its log, the same.
+    pub fn shard(error: ShardError) -> Failure {
+        match error.is_damage() {
+            true => Failure::damage(error),
+            false => Failure::io(error),
         }
     }
 

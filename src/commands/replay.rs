@@ -1227,7 +1227,7 @@ fn finish_run<S: Timed + Send>(
     });
     progress.clear();
     let mut outcome = outcome.map_err(|e| match e.is_damage() {
-        true if is_config_changed(&dir, &manifest) => Failure::usage(format!(
+        true if e.is_divergence() && is_config_changed(&dir, &manifest) => Failure::usage(format!(
             "{}: not the settings that the run began with, and they decide what is concluded: put \
              them back ({e})",
             dir.config_path().display()

@@ -47,7 +47,7 @@ pub fn shadow(args: &cli::Shadow, talk: Talk) -> Result<(), Failure> {
         }
         let core = match first {
             true => pipeline::core(&config, day.midnight, from).map_err(Failure::io)?,
-            false => origin.begin_core(piece.shard).map_err(Failure::io)?,
+            false => origin.begin_core(piece.shard).map_err(Failure::shard)?,
         };
         shadows.push(Shadow::new(core, piece, args.show));
     }
@@ -58,7 +58,7 @@ pub fn shadow(args: &cli::Shadow, talk: Talk) -> Result<(), Failure> {
                 // What is under way to the disk can look like anything, and a log that is just
                 // being ended becomes shorter: what is wrong for good is still so at the end.
                 Err(LogError::Corrupt(_) | LogError::Disk(_)) if !is_over => {}
-                result => result.map_err(Failure::io)?,
+                result => result.map_err(Failure::log)?,
             }
         }
         if is_over {

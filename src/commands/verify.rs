@@ -8,16 +8,17 @@ mod reference;
 mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs;
 use std::path::Path;
 
-use book::BooksConfig;
-use bus::log::LogReader;
-use bus::{Level, Price, Qty};
+use book::{Books, BooksConfig};
+use bus::log::{LogReader, Record};
+use bus::{Kind, Level, Price, Qty, Side, Ts};
 use exchange::{Depth, SymbolTruth, Truth};
+use serde_json::Value;
 use tapeline::config::Config;
-use tapeline::run_dir::{Manifest, Piece, RunDir, SymbolResult};
+use tapeline::run_dir::{Manifest, Piece, RunDir, State, SymbolResult};
 use tapeline::series::Series;
 use tapeline::session::TradingDay;
 use tapeline::tables;
@@ -50,6 +51,10 @@ pub struct Verified {
     pub marked: BTreeSet<String>,
     /// Symbols whose messages were lost on all lines, by the truth.
     pub lost_symbols: Vec<String>,
+    /// What the truth says and the run cannot be held against, and why, where that is not plain.
+    pub not_compared: Vec<String>,
+    /// Which part of the input is compared, where it is not all of it.
+    pub partial: Option<String>,
 }
 
 impl Verified {
@@ -118,6 +123,30 @@ struct Whole {
 }
 
 impl Whole {
+    /// Which part of its input is compared, where that is not all of it.
+    fn partial(&self) -> Option<String> {
+        let options = &self.manifest.options;
+        let mut parts = Vec::new();
+        if !options.symbols.is_empty() {
+            parts.push(format!(
+                "the symbols {} (--symbols)",
+                options.symbols.join(", ")
+            ));
+        }
+        if let Some(to_ns) = options.to_ns {
+            parts.push(format!(
+                "what came up to {} (--to)",
+                self.day.shown(Ts(to_ns))
+            ));
+        }
+        match self.manifest.state {
+            State::Complete => {}
+            State::Stopped => parts.push("what came before it was stopped".into()),
+            State::Running => parts.push("what its logs have: it runs, or was killed".into()),
+        }
+        (!parts.is_empty()).then(|| format!("of its input only {}", parts.join(", of that ")))
+    }
+
     /// That the run lost messages, which its books therefore lack, if it did.
     fn lost(&self) -> Option<String> {
         let lost = self.manifest.counts.lost_messages;
@@ -141,7 +170,7 @@ impl Whole {
         let day = talk.day(&manifest)?;
         let pieces = dir.pieces(&manifest.parts);
         for piece in &pieces {
-            let log = LogReader::open(&piece.dir).map_err(Failure::io)?;
+            let log = LogReader::open(&piece.dir).map_err(Failure::log)?;
             if log.first_cell() != 0 {
                 return Err(Failure::usage(format!(
                     "{}: the log's first segments were removed (log.keep, log.keep_age), so its \
@@ -183,26 +212,28 @@ fn against_file(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
     let path = &args.against;
     let fail = |error: &dyn Display| Failure::io(format!("{}: {error}", path.display()));
     let bytes = fs::read(path).map_err(|error| fail(&error))?;
-    let truth: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| fail(&e))?;
+    let truth: Value = serde_json::from_slice(&bytes).map_err(|e| fail(&e))?;
     if !checkpoints::is_of(&truth) {
-        return against_truth(args, talk);
+        return against_truth(args, &truth, talk);
     }
     let run = Whole::open(&args.run, talk)?;
     let outcome = checkpoints::compare(path, &truth, &run.pieces, &run.config)?;
     divergence::report(&outcome, &run, talk)
 }
 
-fn against_truth(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
+fn against_truth(args: &cli::Verify, value: &Value, talk: Talk) -> Result<(), Failure> {
     let truth = Truth::read(&args.against)
         .map_err(|e| Failure::io(format!("{}: {e}", args.against.display())))?;
-    let verified = compare(&args.run, &truth)?;
+    let mut verified = compare(&args.run, &truth)?;
+    verified.not_compared.extend(unknown(value));
     if talk.json {
         let said = serde_json::json!({
             "schema": "tapeline-verify/1", "oracle": "truth", "equal": verified.is_equal(),
             "symbols": verified.symbols, "levels": verified.levels, "trades": verified.trades,
             "windows": verified.windows, "marked_stale": verified.marked,
             "lost_symbols": verified.lost_symbols, "unmarked": verified.unmarked,
-            "differences": verified.differences,
+            "differences": verified.differences, "partial": verified.partial,
+            "fields_not_compared": verified.not_compared,
         });
         talk.data(&format!("{said}\n"))?;
     } else {
@@ -251,6 +282,15 @@ pub fn text(verified: &Verified) -> String {
         count(verified.trades),
         count(verified.windows as u64)
     );
+    if let Some(partial) = &verified.partial {
+        text.push_str(&format!("{} {partial}\n", style.bold("partial ")));
+    }
+    if !verified.not_compared.is_empty() {
+        text.push_str(&format!(
+            "not compared: {}\n",
+            verified.not_compared.join(", ")
+        ));
+    }
     if !verified.undeclared.is_empty() {
         let names: Vec<&str> = verified.undeclared.iter().copied().collect();
         text.push_str(&format!(
@@ -288,14 +328,207 @@ pub fn text(verified: &Verified) -> String {
     text
 }
 
-/// A window of either side: by symbol, name and start since midnight; volume, notional, trades.
-type Windows = BTreeMap<(String, String, i64), (i64, i128, u64)>;
+/// A window of either side: by symbol, name and start since midnight.
+type Windows = BTreeMap<(String, String, i64), Sums>;
+
+/// What is compared of a window.
+#[derive(Clone, Copy, PartialEq)]
+struct Sums {
+    volume: i64,
+    notional: i128,
+    trades: u64,
+    /// First, highest, lowest and last price.
+    ohlc: [Option<f64>; 4],
+}
+
+impl fmt::Display for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Sums {
+            volume,
+            notional,
+            trades,
+            ohlc,
+        } = self;
+        let [open, high, low, close] = ohlc.map(or_none);
+        write!(
+            f,
+            "volume {volume}, notional {notional}, {trades} trades, open {open}, high {high}, low {low}, \
+             close {close}"
+        )
+    }
+}
+
+/// What stands in a difference that is of no symbol.
+const SESSION: &str = "(session)";
+
+/// What a truth says that is not known here, by its names.
+fn unknown(truth: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut look = |of: &Value, front: &str, known: &[&str]| {
+        let fields = of.as_object().into_iter().flatten();
+        let strange = fields.filter(|(key, _)| !known.contains(&key.as_str()));
+        found.extend(strange.map(|(key, _)| format!("{front}{key}")));
+    };
+    // A session's seed is how it was made, and nothing that happened in it.
+    let of_session = [
+        "schema",
+        "date",
+        "seed",
+        "messages",
+        "by_type",
+        "lost",
+        "lost_symbols",
+        "symbols",
+    ];
+    let of_symbol = [
+        "symbol",
+        "locate",
+        "bids",
+        "asks",
+        "live_orders",
+        "trades",
+        "volume",
+        "notional_e4",
+        "broken",
+        "windows",
+    ];
+    look(truth, "", &of_session);
+    for symbol in truth["symbols"].as_array().into_iter().flatten() {
+        look(symbol, "symbols.", &of_symbol);
+        look(&symbol["windows"], "symbols.windows.", &WINDOWS_OF_TRUTH);
+    }
+    found
+}
+
+/// What the logs say of a symbol: orders on its book at the end, and trades that were broken.
+#[derive(Clone, Copy, Default)]
+struct OfLog {
+    live_orders: u64,
+    broken: u64,
+}
+
+/// The same of all symbols, by their numbers; `None` where the logs do not begin at their beginning.
+fn of_logs(pieces: &[Piece], config: &Config) -> Result<Option<BTreeMap<u32, OfLog>>, Failure> {
+    let mut found: BTreeMap<u32, OfLog> = BTreeMap::new();
+    let fresh = || Books::new(books_of(pieces, config)).map_err(Failure::io);
+    let is_one = pieces.iter().all(|piece| piece.part == 0);
+    let mut books = fresh()?;
+    for (index, piece) in pieces.iter().enumerate() {
+        if LogReader::open(&piece.dir)
+            .map_err(Failure::log)?
+            .first_cell()
+            != 0
+        {
+            return Ok(None);
+        }
+        if is_one && index > 0 {
+            books = fresh()?;
+        }
+        for item in piece.records().map_err(Failure::log)? {
+            let (_, Record::Event(event)) = item.map_err(Failure::log)? else {
+                continue;
+            };
+            if !event.kind.is_for_all() {
+                found.entry(event.symbol).or_default().broken +=
+                    u64::from(event.kind == Kind::Break);
+            }
+            books.apply(&event);
+        }
+        if is_one || index + 1 == pieces.len() {
+            let mut levels = Vec::new();
+            for (&symbol, of_log) in &mut found {
+                for side in [Side::Buy, Side::Sell] {
+                    levels.clear();
+                    books.depth(symbol, side, usize::MAX, &mut levels);
+                    let orders = levels.iter().map(|level| u64::from(level.orders));
+                    of_log.live_orders += orders.sum::<u64>();
+                }
+            }
+        }
+    }
+    Ok(Some(found))
+}
+
+/// What is said of the session as a whole.
+fn session(verified: &mut Verified, manifest: &Manifest, truth: &Truth) {
+    let mut differ = |what: String| {
+        verified.unmarked.insert(SESSION.into());
+        verified.differences.push((SESSION.into(), what));
+    };
+    let counts = &manifest.counts;
+    if manifest.date != truth.date {
+        differ(format!(
+            "date {}, the truth has {}",
+            manifest.date, truth.date
+        ));
+    }
+    if manifest.mode == "live" && manifest.resumed > 0 {
+        let why = "messages and by_type, which a live run that went on counts anew";
+        verified.not_compared.push(why.into());
+    } else {
+        let messages = counts.messages + counts.lost_messages;
+        if messages != truth.messages {
+            differ(format!(
+                "{} messages and {} lost ones, the truth has {}",
+                counts.messages, counts.lost_messages, truth.messages
+            ));
+        }
+        let by_type: BTreeMap<String, u64> = truth
+            .by_type
+            .iter()
+            .map(|(code, count)| (code.to_string(), *count))
+            .collect();
+        if counts.lost_messages > 0 {
+            let why = "by_type, since nobody knows which were lost";
+            verified.not_compared.push(why.into());
+        } else if counts.by_type != by_type {
+            differ(format!(
+                "messages by type {:?}, the truth has {by_type:?}",
+                counts.by_type
+            ));
+        }
+    }
+    let theirs = truth.lost.iter().map(|[first, last]| last - first + 1);
+    let theirs: u64 = theirs.sum();
+    if counts.lost_messages != theirs {
+        // Where a network lost more, books say so themselves.
+        verified.differences.push((
+            SESSION.into(),
+            format!(
+                "{} lost messages, the truth has {theirs}",
+                counts.lost_messages
+            ),
+        ));
+    }
+}
 
 /// Compares a run's tables with the truth.
 pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
     let (dir, manifest) = RunDir::open(run).map_err(Failure::usage)?;
     let config = Config::read(&dir.config_path()).map_err(Failure::io)?;
     let declared = &config.windows.0;
+    if manifest.state != State::Complete {
+        return Err(Failure::usage(format!(
+            "{}: it did not come to its input's end, and a truth is of all of it: want a complete run, \
+             and --resume goes on with it",
+            run.display()
+        )));
+    }
+    let options = &manifest.options;
+    // Of a run of some time only windows can be held against what is true of a day.
+    let is_timed = options.from_ns.is_some() || options.to_ns.is_some();
+    let since_midnight = |ns: i64| ns - manifest.midnight_ns;
+    let from_ns = options.from_ns.map_or(i64::MIN, since_midnight);
+    let to_ns = options.to_ns.map_or(i64::MAX, since_midnight);
+    let is_within = |name: &str, start_ns: i64| {
+        let length_ns = match name {
+            "1s" => 1_000_000_000,
+            "5s" => 5_000_000_000,
+            _ => 60_000_000_000,
+        };
+        start_ns >= from_ns && start_ns <= to_ns.saturating_sub(length_ns)
+    };
+    let is_asked_for = |name: &String| options.symbols.is_empty() || options.symbols.contains(name);
     let symbols = dir.read_symbols().map_err(Failure::io)?;
     let tables_dir = dir.tables_dir();
     let mut books: BTreeMap<String, [Vec<Level>; 2]> = BTreeMap::new();
@@ -322,8 +555,14 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
             )));
         }
         // The truth knows the default windows; others may be declared beside them.
-        if WINDOWS_OF_TRUTH.contains(&key.1.as_str()) {
-            windows.insert(key, (row.volume.0, row.notional.0, row.trade_count));
+        if WINDOWS_OF_TRUTH.contains(&key.1.as_str()) && is_within(&key.1, key.2) {
+            let sums = Sums {
+                volume: row.volume.0,
+                notional: row.notional.0,
+                trades: row.trade_count,
+                ohlc: [row.open, row.high, row.low, row.close],
+            };
+            windows.insert(key, sums);
         }
     }
     let mut verified = Verified {
@@ -335,16 +574,61 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
             .collect(),
         ..Verified::default()
     };
-    for expected in &truth.symbols {
+    let mut of_logs = None;
+    if is_timed {
+        verified
+            .not_compared
+            .push("books, totals and counts, which are of the whole day".into());
+    } else {
+        session(&mut verified, &manifest, truth);
+        of_logs = self::of_logs(&dir.pieces(&manifest.parts), &config)?;
+        if of_logs.is_none() {
+            verified
+                .not_compared
+                .push("live_orders and broken, since the log's first segments were removed".into());
+        }
+    }
+    let mut parts = Vec::new();
+    if is_timed {
+        let day = TradingDay::new(&manifest.date, &manifest.timezone).map_err(Failure::usage)?;
+        let shown = |ns: Option<i64>, or: &str| ns.map_or(or.into(), |ns| day.shown(Ts(ns)));
+        parts.push(format!(
+            "windows between {} and {} (--from, --to)",
+            shown(options.from_ns, "the beginning"),
+            shown(options.to_ns, "the end")
+        ));
+    }
+    if !options.symbols.is_empty() {
+        parts.push(format!(
+            "the symbols {} (--symbols)",
+            options.symbols.join(", ")
+        ));
+    }
+    if !parts.is_empty() {
+        verified.partial = Some(format!("of its input only {}", parts.join(", of that ")));
+    }
+    for expected in truth.symbols.iter().filter(|s| is_asked_for(&s.symbol)) {
         let found = symbols
             .iter()
             .find(|symbol| symbol.symbol == expected.symbol);
         let book = books.remove(&expected.symbol).unwrap_or_default();
         let before = verified.differences.len();
-        symbol(&mut verified, expected, found, &book);
-        window_rows(&mut verified, expected, &mut windows, |name| {
-            declared.contains_key(name)
-        });
+        if !is_timed {
+            let of_log = of_logs.as_ref();
+            let of_log = of_log.map(|all| {
+                let number = found.map_or(0, |found| found.number);
+                all.get(&number).copied().unwrap_or_default()
+            });
+            symbol(&mut verified, expected, found, &book, of_log);
+        }
+        let is_declared = |name: &str| declared.contains_key(name);
+        window_rows(
+            &mut verified,
+            expected,
+            &mut windows,
+            is_declared,
+            is_within,
+        );
         if verified.differences.len() > before && !verified.marked.contains(&expected.symbol) {
             verified.unmarked.insert(expected.symbol.clone());
         }
@@ -367,6 +651,7 @@ fn symbol(
     expected: &SymbolTruth,
     found: Option<&SymbolResult>,
     book: &[Vec<Level>; 2],
+    of_log: Option<OfLog>,
 ) {
     let name = &expected.symbol;
     let mut differ = |what: String| verified.differences.push((name.clone(), what));
@@ -378,6 +663,30 @@ fn symbol(
             "{} trades of {} shares, the truth has {} of {}",
             found.trades, found.volume, expected.trades, expected.volume
         ));
+    }
+    if found.number != u32::from(expected.locate) {
+        differ(format!(
+            "number {}, the truth has locate {}",
+            found.number, expected.locate
+        ));
+    }
+    if let Some(OfLog {
+        live_orders,
+        broken,
+    }) = of_log
+    {
+        for (what, ours, theirs) in [
+            (
+                "orders on the book at the end",
+                live_orders,
+                expected.live_orders,
+            ),
+            ("broken trades", broken, expected.broken),
+        ] {
+            if ours != theirs {
+                differ(format!("{ours} {what}, the truth has {theirs}"));
+            }
+        }
     }
     let notional = i128::from(expected.notional_e4) * i128::from(E4_TO_E9);
     if found.notional_e9 != notional.to_string() {
@@ -436,6 +745,7 @@ fn window_rows(
     expected: &SymbolTruth,
     windows: &mut Windows,
     is_declared: impl Fn(&str) -> bool,
+    is_within: impl Fn(&str, i64) -> bool,
 ) {
     let sizes = [
         ("1s", &expected.windows.s1),
@@ -448,25 +758,36 @@ fn window_rows(
             verified.undeclared.insert(size);
             continue;
         }
+        let price = |e4: u64| Some(Price(e4 as i64 * E4_TO_E9).to_f64());
         for window in expected_windows {
+            if !is_within(size, window.start_ns as i64) {
+                continue;
+            }
             let key = (
                 expected.symbol.clone(),
                 size.to_string(),
                 window.start_ns as i64,
             );
             let notional = i128::from(window.notional_e4) * i128::from(E4_TO_E9);
-            let want = (window.volume as i64, notional, window.trades);
+            let want = Sums {
+                volume: window.volume as i64,
+                notional,
+                trades: window.trades,
+                ohlc: [
+                    price(window.open_e4),
+                    price(window.high_e4),
+                    price(window.low_e4),
+                    price(window.close_e4),
+                ],
+            };
             let found = windows.remove(&key);
             verified.windows += 1;
             if found != Some(want) {
-                let text = |(volume, notional, trades): (i64, i128, u64)| {
-                    format!("volume {volume}, notional {notional}, {trades} trades")
-                };
                 let what = format!(
                     "window {size} at {} ns: {}, the truth has {}",
                     window.start_ns,
-                    found.map_or("none".into(), text),
-                    text(want)
+                    found.map_or("none".into(), |found| found.to_string()),
+                    want
                 );
                 verified.differences.push((expected.symbol.clone(), what));
             }

@@ -368,8 +368,13 @@ pub(super) fn judge_tail(
     let segment = header.segment;
     let fail = |at, damage| Err(corrupt(files, segment, at, cell, damage));
     if begun.file_bytes != header.segment_bytes {
+        // A file is made shorter only behind the log's last seal. If there is more of it, what stands here
+        // is not what was written; else its end is gone.
         let (found, want) = (begun.file_bytes, header.segment_bytes);
-        return fail(offset, Damage::Length { found, want });
+        return match offset < found {
+            true => fail(offset, Damage::Frame),
+            false => fail(offset, Damage::Length { found, want }),
+        };
     }
     let mut remains_end = offset;
     let mut block = vec![0; 64 * PAGE_BYTES];

@@ -158,6 +158,20 @@ fn flip_every_byte(finish: bool) {
             disk.files_mut().get_mut(&segment).unwrap()[at] ^= bit;
             let found = class(verify_files(&disk));
             assert_eq!(found, want, "segment {segment}, byte {at}");
+            if finish && segment == 2 && (PAGE..end).contains(&at) {
+                // The file is as long as it should be: what is wrong is the frame that holds the byte.
+                let index = last_frames.iter().rposition(|(start, _)| *start <= at);
+                let start = last_frames[index.expect("a frame begins before it")].0 as u64;
+                match verify_files(&disk) {
+                    Err(LogError::Corrupt(found)) => {
+                        assert!(
+                            found.offset == start && !matches!(found.damage, Damage::Length { .. }),
+                            "byte {at}: {found}"
+                        );
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
             disk.files_mut().get_mut(&segment).unwrap()[at] ^= bit;
         }
     }

@@ -14,9 +14,11 @@
 //!             "final_levels" or "levels": [bids, asks]
 //! ```
 //!
-//! Numbers may be text; sizes are in the feed's own units. What else is in the file is passed over.
+//!             "best_bid", "best_ask"         a price or null
+//!
+//! Numbers may be text; sizes are in the feed's own units. What else is in the file is named, and not compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use book::{Books, BooksConfig};
@@ -70,6 +72,8 @@ pub(super) struct Checkpoint {
     pub(super) shown: usize,
     /// The worst price of each side that is compared.
     pub(super) worst: [Option<Price>; 2],
+    /// The best price of each side, which may be none.
+    pub(super) best: [Option<Option<Price>>; 2],
     /// All levels and orders of each side.
     pub(super) levels: [Option<u64>; 2],
     pub(super) orders: [Option<u64>; 2],
@@ -117,6 +121,7 @@ pub fn compare(
             count(walk.compared)
         ),
         counts: json!({"checkpoints": walk.checkpoints, "levels": walk.compared}),
+        not_compared: unknown(truth).into_iter().collect(),
         divergence,
     })
 }
@@ -133,8 +138,8 @@ pub(super) struct Known {
 pub(super) fn symbols(pieces: &[Piece]) -> Result<BTreeMap<String, Known>, Failure> {
     let mut names: BTreeMap<u32, (String, Known)> = BTreeMap::new();
     for piece in pieces {
-        for item in piece.records().map_err(Failure::io)? {
-            let (_, Record::Event(event)) = item.map_err(Failure::io)? else {
+        for item in piece.records().map_err(Failure::log)? {
+            let (_, Record::Event(event)) = item.map_err(Failure::log)? else {
                 continue;
             };
             if let Some(name) = name_of(&event) {
@@ -246,8 +251,8 @@ impl Walk {
             if is_one && index > 0 {
                 self.books = Books::new(self.fresh).map_err(Failure::io)?;
             }
-            for item in piece.records().map_err(Failure::io)? {
-                let (cell, Record::Event(event)) = item.map_err(Failure::io)? else {
+            for item in piece.records().map_err(Failure::log)? {
+                let (cell, Record::Event(event)) = item.map_err(Failure::log)? else {
                     continue;
                 };
                 let is_of_one = !event.kind.is_for_all() && event.kind != Kind::Symbol;
@@ -405,6 +410,15 @@ impl Walk {
                     }
                 }
             }
+            if let Some(theirs) = checkpoint.best[index] {
+                self.compared += 1;
+                let ours = all.first().map(|level| level.price);
+                let text = |best: Option<Price>| best.map_or("none".into(), |p| p.to_string());
+                if ours != theirs {
+                    let (book, oracle) = (text(ours), text(theirs));
+                    return Some((side, Some(0), "best price", book, oracle));
+                }
+            }
             let orders: u64 = all.iter().map(|level| u64::from(level.orders)).sum();
             for (what, ours, theirs) in [
                 (
@@ -451,6 +465,56 @@ fn read(truth: &Value) -> Result<Vec<Checkpoint>, String> {
         }
     }
     Ok(all)
+}
+
+/// What a file says that is not compared, by its names.
+fn unknown(truth: &Value) -> BTreeSet<String> {
+    const LISTS: [&str; 2] = ["checkpoints", "samples"];
+    const OF_CHECKPOINT: [&str; 11] = [
+        "ts_event_le_ns",
+        "after",
+        "symbol",
+        "top10_bids[price,size,orders]",
+        "top10_asks[price,size,orders]",
+        "best_bid",
+        "best_ask",
+        "bid_levels",
+        "ask_levels",
+        "bid_orders",
+        "ask_orders",
+    ];
+    const OF_FINAL: [&str; 4] = ["final_bid", "final_ask", "final_levels", "levels"];
+    let mut found = BTreeSet::new();
+    let mut others = |of: &Value, front: &str, known: &[&str]| {
+        let fields = of.as_object().into_iter().flatten();
+        let strange = fields.filter(|(key, _)| !known.contains(&key.as_str()));
+        found.extend(strange.map(|(key, _)| format!("{front}{key}")));
+    };
+    let of_lists = |of: &Value, front: &str, others: &mut dyn FnMut(&Value, &str, &[&str])| {
+        for list in LISTS {
+            for one in of[list].as_array().into_iter().flatten() {
+                others(one, &format!("{front}{list}."), &OF_CHECKPOINT);
+            }
+        }
+    };
+    let mut known = LISTS.to_vec();
+    of_lists(truth, "", &mut others);
+    for (name, value) in truth.as_object().into_iter().flatten() {
+        match name.as_str() {
+            "per_symbol" | "busiest_symbols" => {
+                let symbols = value.as_object().into_iter().flatten();
+                symbols.for_each(|(_, one)| others(one, &format!("{name}."), &OF_FINAL));
+            }
+            _ if LISTS.iter().any(|list| value.get(list).is_some()) => {
+                others(value, &format!("{name}."), &LISTS);
+                of_lists(value, &format!("{name}."), &mut others);
+            }
+            _ => continue,
+        }
+        known.push(name);
+    }
+    others(truth, "", &known);
+    found
 }
 
 /// An engine's lists of checkpoints.
@@ -515,6 +579,14 @@ fn checkpoint(name: String, value: &Value) -> Result<Checkpoint, String> {
         side("top10_bids[price,size,orders]")?,
         side("top10_asks[price,size,orders]")?,
     ];
+    let best = |key: &str| match value.get(key) {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(value) => match e9(value).and_then(|e9| i64::try_from(e9).ok()) {
+            Some(e9) => Ok(Some(Some(Price(e9)))),
+            None => Err(wrong(key, "a price or null")),
+        },
+    };
     let levels = [whole("bid_levels")?, whole("ask_levels")?];
     if sides.iter().all(Option::is_none) && levels.iter().all(Option::is_none) {
         return Err(format!(
@@ -528,6 +600,7 @@ fn checkpoint(name: String, value: &Value) -> Result<Checkpoint, String> {
         shown: SHOWN,
         worst: [None; 2],
         levels,
+        best: [best("best_bid")?, best("best_ask")?],
         orders: [whole("bid_orders")?, whole("ask_orders")?],
         name,
     })
@@ -564,6 +637,7 @@ fn at_end(symbol: &str, value: &Value) -> Result<Option<Checkpoint>, String> {
         sides,
         shown: 1,
         worst: [None; 2],
+        best: [None; 2],
         levels,
         orders: [None, None],
     }))

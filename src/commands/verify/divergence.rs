@@ -48,6 +48,8 @@ pub struct Outcome {
     pub compared: String,
     /// The same, as fields of the JSON object.
     pub counts: serde_json::Value,
+    /// What the oracle says besides, by its names.
+    pub not_compared: Vec<String>,
     pub divergence: Option<Divergence>,
 }
 
@@ -64,8 +66,8 @@ fn around(pieces: &[Piece], symbol: u32, at: Option<At>) -> Result<Around, Failu
     let mut around = Around::default();
     let mut is_found = false;
     for (index, piece) in pieces.iter().enumerate() {
-        for item in piece.records().map_err(Failure::io)? {
-            let (cell, Record::Event(event)) = item.map_err(Failure::io)? else {
+        for item in piece.records().map_err(Failure::log)? {
+            let (cell, Record::Event(event)) = item.map_err(Failure::log)? else {
                 continue;
             };
             if event.symbol == symbol && event.kind == Kind::Symbol {
@@ -100,17 +102,28 @@ pub(super) fn report(outcome: &Outcome, run: &Whole, talk: Talk) -> Result<(), F
     let and_lost = lost
         .as_ref()
         .map_or(String::new(), |lost| format!("; {lost}"));
+    let partial = run.partial();
+    let mut beside = String::new();
+    if let Some(partial) = &partial {
+        beside.push_str(&format!("{:<9} {partial}\n", "partial"));
+    }
+    if !outcome.not_compared.is_empty() {
+        beside.push_str(&format!(
+            "not compared: {}\n",
+            outcome.not_compared.join(", ")
+        ));
+    }
     let Some(found) = &outcome.divergence else {
         if talk.json {
             let mut said = json!({
                 "schema": "tapeline-verify/1", "oracle": outcome.oracle, "equal": true,
-                "lost": lost,
+                "lost": lost, "partial": partial, "fields_not_compared": outcome.not_compared,
             });
             extend(&mut said, &outcome.counts);
             return talk.data(&format!("{said}\n"));
         }
         return talk.data(&format!(
-            "{} {}: {}{and_lost}\n",
+            "{} {}: {}{and_lost}\n{beside}",
             style.bold(&format!("{:<9}", outcome.oracle)),
             style.good("equal"),
             outcome.compared
@@ -135,6 +148,7 @@ pub(super) fn report(outcome: &Outcome, run: &Whole, talk: Talk) -> Result<(), F
     if talk.json {
         let mut said = json!({
             "schema": "tapeline-verify/1", "oracle": outcome.oracle, "equal": false, "lost": lost,
+            "partial": partial, "fields_not_compared": outcome.not_compared,
             "first_divergence": {
                 "symbol": around.name, "message": message,
                 "part": piece.map(|(piece, _)| piece.part),
@@ -182,6 +196,7 @@ pub(super) fn report(outcome: &Outcome, run: &Whole, talk: Talk) -> Result<(), F
             style.bad(&format!("{:<10}", outcome.oracle)),
             found.oracle
         ));
+        text.push_str(&beside);
         talk.data(&text)?;
     }
     Err(Failure::verification(format!(

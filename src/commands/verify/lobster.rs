@@ -36,8 +36,8 @@ pub fn compare(folder: &Path, pieces: &[Piece], config: &Config) -> Result<Outco
     let mut symbol = None;
     let (mut messages, mut divergence) = (0u64, None);
     'logs: for (index, piece) in pieces.iter().enumerate() {
-        for item in piece.records().map_err(Failure::io)? {
-            let (cell, Record::Event(event)) = item.map_err(Failure::io)? else {
+        for item in piece.records().map_err(Failure::log)? {
+            let (cell, Record::Event(event)) = item.map_err(Failure::log)? else {
                 continue;
             };
             if name_of(&event).as_ref() == Some(&rows.symbol) {
@@ -94,6 +94,7 @@ pub fn compare(folder: &Path, pieces: &[Piece], config: &Config) -> Result<Outco
     let compared: u64 = sides.iter().map(|side| side.compared).sum();
     let found: u64 = sides.iter().map(|side| side.found).sum();
     Ok(Outcome {
+        not_compared: Vec::new(),
         oracle: "lobster",
         compared: format!(
             "{} rows, {} levels of both sides; {} times a price had quantity from elsewhere when it \

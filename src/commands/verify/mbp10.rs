@@ -85,8 +85,8 @@ pub fn compare(file: &Path, pieces: &[Piece], config: &Config) -> Result<Outcome
 fn names(pieces: &[Piece]) -> Result<BTreeMap<String, u32>, Failure> {
     let mut names = BTreeMap::new();
     for piece in pieces {
-        for item in piece.records().map_err(Failure::io)? {
-            let (_, Record::Event(event)) = item.map_err(Failure::io)? else {
+        for item in piece.records().map_err(Failure::log)? {
+            let (_, Record::Event(event)) = item.map_err(Failure::log)? else {
                 continue;
             };
             if let Some(name) = name_of(&event) {
@@ -258,8 +258,8 @@ impl Walk {
         piece: &Piece,
         rows: &mut Rows<'_>,
     ) -> Result<Option<Divergence>, Failure> {
-        for item in piece.records().map_err(Failure::io)? {
-            let (cell, Record::Event(event)) = item.map_err(Failure::io)? else {
+        for item in piece.records().map_err(Failure::log)? {
+            let (cell, Record::Event(event)) = item.map_err(Failure::log)? else {
                 continue;
             };
             if event.kind.is_for_all() || event.kind == Kind::Symbol {
@@ -362,6 +362,7 @@ impl Walk {
             .filter(|beside| beside.passed > 0)
             .count();
         Outcome {
+            not_compared: Vec::new(),
             oracle: "mbp10",
             compared: format!(
                 "{} records of {} symbols in {}, {} levels with their numbers of orders",

@@ -70,6 +70,7 @@ pub fn compare(dir: &RunDir, pieces: &[Piece], config: &Config) -> Result<Outcom
         ));
     }
     Ok(Outcome {
+        not_compared: Vec::new(),
         oracle: "reference",
         compared,
         counts: json!({
@@ -141,9 +142,9 @@ impl Walk<'_> {
     fn piece(&mut self, index: usize, both: &mut Lockstep) -> Result<Found, Failure> {
         let mut events: Vec<Event> = Vec::with_capacity(BLOCK);
         let mut cells = Vec::with_capacity(BLOCK);
-        let mut records = self.pieces[index].records().map_err(Failure::io)?;
+        let mut records = self.pieces[index].records().map_err(Failure::log)?;
         loop {
-            let next = records.next().transpose().map_err(Failure::io)?;
+            let next = records.next().transpose().map_err(Failure::log)?;
             let is_end = next.is_none();
             if let Some((cell, Record::Event(event))) = next {
                 if let Some(name) = name_of(&event) {

@@ -181,6 +181,7 @@ pub fn compare(manifest: &Manifest, pieces: &[Piece], config: &Config) -> Result
     }
     let by_why: BTreeMap<&str, u64> = passed.iter().map(|(why, n)| (why.key(), *n)).collect();
     Ok(Outcome {
+        not_compared: Vec::new(),
         oracle: "snapshots",
         compared,
         counts: json!({
@@ -399,6 +400,7 @@ impl Claim {
             ],
             shown: self.levels_max.unwrap_or(usize::MAX),
             worst: self.worst,
+            best: [None; 2],
             levels: [None; 2],
             orders: [None; 2],
         }
