@@ -561,11 +561,13 @@ pub(crate) fn hash_of(text: &str) -> u64 {
 
 /// The part of a shard that concludes, as the configuration says.
 pub fn core(config: &Config, midnight: Ts, from: Option<Ts>) -> Result<Core, String> {
+    let mut suite = config.suite();
+    suite.scores = config.models.ready(config)?;
     Core::new(CoreConfig {
         midnight,
         from: from.unwrap_or(Ts::MIN),
         books: config.books(),
-        suite: config.suite(),
+        suite,
         risk: config.risk_gate(),
         symbols_max: config.limits.symbols,
         groups: config.symbol_groups(),

@@ -21,8 +21,8 @@ use crate::latency::Latency;
 use crate::pipeline::Outcome;
 use crate::reference::Reference;
 use crate::run_dir::{
-    Counts, Digests, Full, Gap, JoinCounts, LastHeal, Line, Manifest, Piece, Quarantined,
-    Retransmission, RunDir, Snapshots, State, SymbolResult,
+    Counts, Digests, Full, Gap, JoinCounts, LastHeal, Line, Manifest, ModelCounts, Piece,
+    Quarantined, Retransmission, RunDir, Snapshots, State, SymbolResult,
 };
 use crate::session::TradingDay;
 use crate::shard::{Finished, ShardCounts};
@@ -420,6 +420,7 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         joins: signals(SignalKind::Join),
         join_counts: join_counts(shards),
         best: signals(SignalKind::Best),
+        models: models(shards),
         regimes: signals(SignalKind::Regime),
         signals: signals(SignalKind::Momentum),
         orders: signals(SignalKind::Order),
@@ -443,6 +444,22 @@ fn join_counts(shards: &[Finished]) -> JoinCounts {
         dropped: counts.dropped,
         beyond: counts.beyond,
     }
+}
+
+/// What models did, of all shards together.
+fn models(shards: &[Finished]) -> BTreeMap<String, ModelCounts> {
+    let mut models: BTreeMap<String, ModelCounts> = BTreeMap::new();
+    let of_shards = shards
+        .iter()
+        .flat_map(|shard| shard.core.suites().model_counts());
+    for (name, counts) in of_shards {
+        let model = models.entry(name.to_string()).or_default();
+        model.runs += counts.runs;
+        model.over_budget += counts.over;
+        model.longest_ns = model.longest_ns.max(counts.longest_ns);
+        model.failed += counts.failed;
+    }
+    models
 }
 
 /// How far each session came, of those whose names are text.

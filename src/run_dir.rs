@@ -259,6 +259,9 @@ pub struct Counts {
     /// Changes of the best prices of instruments.
     #[serde(default, skip_serializing_if = "is_none")]
     pub best: u64,
+    /// What models did in this process, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, ModelCounts>,
     /// Changes of regime.
     pub regimes: u64,
     /// Signals of strategies.
@@ -279,6 +282,19 @@ pub struct Counts {
     /// Orders that a limit of orders together refused, or the throttle, by the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,
+}
+
+/// What a model did in one process. Times are of this machine, and no result has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelCounts {
+    /// Inferences.
+    pub runs: u64,
+    /// Those above the budget, where there is one.
+    pub over_budget: u64,
+    /// The longest, where there is a budget.
+    pub longest_ns: u64,
+    /// Those that ended without a number.
+    pub failed: u64,
 }
 
 /// A line's counts.

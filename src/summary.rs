@@ -315,6 +315,25 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
             );
         }
     }
+    for (name, model) in &counts.models {
+        let _ = write!(
+            out,
+            "         model {name}: {} inferences",
+            count(model.runs)
+        );
+        if model.longest_ns > 0 {
+            let _ = write!(
+                out,
+                ", {} above the budget, the longest {:.1} us",
+                count(model.over_budget),
+                model.longest_ns as f64 / 1e3
+            );
+        }
+        if model.failed > 0 {
+            let _ = write!(out, "; {} without a number", count(model.failed));
+        }
+        out.push('\n');
+    }
     let mut orders = format!(
         "{} signals: {} orders, {} refused by risk; {} sent",
         count(counts.signals),

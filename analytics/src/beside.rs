@@ -5,6 +5,7 @@ use bus::signal::Report;
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Applied, Event, Outbox, Ts};
 
+use crate::expr::Known;
 use crate::features::Features;
 use crate::instruments::Instruments;
 use crate::intent::Intents;
@@ -62,7 +63,9 @@ impl Beside {
             let alert = 1 + config.rules.len() + config.monitors.len() + config.patterns.len();
             Instruments::new(&config.instruments, alert, symbol_count)
         });
+        // Models are the rules' own, but what is said is heard of where there is anything beside.
         let is_any = is_any || joins.is_some() || instruments.is_some();
+        let is_any = is_any || !config.scores.is_empty();
         is_any.then(|| {
             Box::new(Beside {
                 windows,
@@ -190,10 +193,11 @@ impl Beside {
         &mut self,
         place: usize,
         moment: &Moment<'_>,
-        view: &View,
+        known: &Known<'_>,
         out: &mut Outbox,
         intents: &mut Intents,
     ) {
+        let view = known.view;
         if let Some(windows) = &mut self.windows {
             windows.on_event(place, moment, view, out);
         }
@@ -205,7 +209,7 @@ impl Beside {
         }
         if let Some(strategies) = &mut self.strategies {
             let (symbol, ts) = (moment.event.symbol, moment.event.ts_event);
-            strategies.on_event(place, symbol, ts, view, intents);
+            strategies.on_event(place, symbol, ts, known, intents);
         }
         if let Some(joins) = &mut self.joins {
             joins.on_event(moment, view, out);
@@ -215,7 +219,7 @@ impl Beside {
         }
         if let Some(features) = &mut self.features {
             features.hear(place, out.signals());
-            features.say(place, view, out, intents);
+            features.say(place, known, out, intents);
         }
     }
 
@@ -273,12 +277,12 @@ impl Beside {
     pub(crate) fn say_features(
         &self,
         place: usize,
-        view: &View,
+        known: &Known<'_>,
         out: &mut Outbox,
         intents: &Intents,
     ) {
         if let Some(features) = &self.features {
-            features.say(place, view, out, intents);
+            features.say(place, known, out, intents);
         }
     }
 

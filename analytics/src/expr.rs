@@ -58,6 +58,8 @@ enum Op {
     Field(Field),
     /// Of an event, in conditions of patterns.
     Event(Of, EventField),
+    /// What a model says of the symbol, by the model's place.
+    Score(u8),
     /// From a price to basis points of the mid.
     OfMid,
     Neg,
@@ -88,6 +90,32 @@ pub(crate) trait Asked {
     fn view(&self) -> &View;
     /// What is known of an event; not a number where that is nothing.
     fn event(&self, of: Of, field: EventField) -> f64;
+    /// What a model said last; not a number where it said nothing, or there is none.
+    fn score(&self, _model: usize) -> f64 {
+        f64::NAN
+    }
+}
+
+/// What is known of a symbol, with what models say of it, in the order of the models.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) scores: &'a [f64],
+}
+
+impl Asked for Known<'_> {
+    fn view(&self) -> &View {
+        self.view
+    }
+
+    /// There is none: only patterns name events.
+    fn event(&self, _: Of, _: EventField) -> f64 {
+        f64::NAN
+    }
+
+    fn score(&self, model: usize) -> f64 {
+        self.scores.get(model).copied().unwrap_or(f64::NAN)
+    }
 }
 
 impl Asked for View {
@@ -138,7 +166,7 @@ impl Condition {
         run(&self.ops, view) == 1.0
     }
 
-    /// Whether it holds of an event.
+    /// Whether it holds of what is asked, as of an event.
     pub(crate) fn holds_of(&self, asked: &impl Asked) -> bool {
         run(&self.ops, asked) == 1.0
     }
@@ -149,6 +177,11 @@ impl Value {
     /// place in the list of their words; not a number where that is not known.
     pub fn of(&self, view: &View) -> f64 {
         run(&self.ops, view)
+    }
+
+    /// The same, where models say something too.
+    pub(crate) fn of_known(&self, known: &Known<'_>) -> f64 {
+        run(&self.ops, known)
     }
 }
 
@@ -169,6 +202,10 @@ fn run(ops: &[Op], asked: &impl Asked) -> f64 {
             }
             Op::Event(of, field) => {
                 stack[top] = asked.event(of, field);
+                top += 1;
+            }
+            Op::Score(model) => {
+                stack[top] = asked.score(model.into());
                 top += 1;
             }
             Op::OfMid => stack[top - 1] *= 10_000.0 / Field::Mid.of(asked.view()),

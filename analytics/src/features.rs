@@ -14,9 +14,8 @@ use bus::signal::{Body, Features as Said};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Outbox, Price, Signal};
 
-use crate::expr::Value;
+use crate::expr::{Known, Value};
 use crate::intent::Intents;
-use crate::view::View;
 
 /// A named number.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,7 +110,6 @@ const SCALE: f64 = Price::SCALE as f64;
 impl Features {
     /// Memory for all symbols, reserved.
     pub(crate) fn new(configs: &[FeatureConfig], symbol_count: usize) -> Features {
-        assert_eq!(FeatureConfig::problem(configs), None);
         Features {
             heard: Vec::with_capacity(symbol_count * configs.len()),
             configs: configs.into(),
@@ -153,26 +151,31 @@ impl Features {
 
     /// Says the vector for each strategy that wants an order.
     #[inline]
-    pub(crate) fn say(&self, place: usize, view: &View, out: &mut Outbox, intents: &Intents) {
+    pub(crate) fn say(&self, place: usize, known: &Known, out: &mut Outbox, intents: &Intents) {
         if !intents.is_empty() {
-            self.say_all(place, view, out, intents);
+            self.say_all(place, known, out, intents);
         }
     }
 
+    /// What one of them is now; not a number where it is not known.
+    #[inline]
+    pub(crate) fn value(&self, place: usize, index: usize, known: &Known<'_>) -> f64 {
+        let now = match &self.configs[index].source {
+            FeatureSource::Value(value) => value.of_known(known),
+            FeatureSource::Window { .. }
+            | FeatureSource::Regime { .. }
+            | FeatureSource::Alert { .. } => self.heard[place * self.configs.len() + index].value,
+        };
+        // What is no number has many forms, which depend on the machine.
+        if now.is_finite() { now } else { f64::NAN }
+    }
+
     #[cold]
-    fn say_all(&self, place: usize, view: &View, out: &mut Outbox, intents: &Intents) {
+    fn say_all(&self, place: usize, known: &Known, out: &mut Outbox, intents: &Intents) {
         let count = self.configs.len();
-        let heard = &self.heard[place * count..][..count];
         let mut values = [0.0; FeatureConfig::COUNT_MAX];
-        for ((config, heard), value) in self.configs.iter().zip(heard).zip(&mut values) {
-            let now = match &config.source {
-                FeatureSource::Value(value) => value.of(view),
-                FeatureSource::Window { .. }
-                | FeatureSource::Regime { .. }
-                | FeatureSource::Alert { .. } => heard.value,
-            };
-            // What is no number has many forms, which depend on the machine.
-            *value = if now.is_finite() { now } else { f64::NAN };
+        for (index, value) in values[..count].iter_mut().enumerate() {
+            *value = self.value(place, index, known);
         }
         let mut before = None;
         for intent in intents {
@@ -202,12 +205,23 @@ impl Features {
 
     /// Loads what was known of a symbol, at the next place.
     pub(crate) fn load(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        for _ in 0..self.configs.len() {
-            let heard = Heard {
+        let place = self.heard.len() / self.configs.len();
+        self.appear();
+        self.load_at(place, from)
+    }
+
+    /// The same, of one that has appeared.
+    pub(crate) fn load_at(
+        &mut self,
+        place: usize,
+        from: &mut StateReader<'_>,
+    ) -> Result<(), StateError> {
+        let count = self.configs.len();
+        for heard in &mut self.heard[place * count..][..count] {
+            *heard = Heard {
                 value: from.f64()?,
                 end: from.i64()?,
             };
-            self.heard.push(heard);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //!
 //! Start with `suite`, which runs the others; `view` is what they know of a symbol; `vwap`,
 //! `spread`, `regime`, `momentum` and `rule` are the analytics, in the order in which they run; `expr`
-//! reads the conditions of rules; `windows`, `regimes`, `monitors` and `patterns` are those that the configuration declares
+//! reads the conditions of rules; `scores` is what models say, before the rules; `windows`, `regimes`, `monitors` and `patterns` are those that the configuration declares
 //! beside the plain ones of `vwap`, `regime` and `spread`; `strategies` are those that it declares beside `momentum`; `joins` are streams beside each other, and `instruments` the best prices of several symbols; `features` is what a decision
 //! saw; `intent` is what a strategy wants and `risk` says whether it may.
 //! Knows nothing of books, exchanges, threads, clocks or files. The same events and ticks give
@@ -27,6 +27,7 @@ pub mod regime;
 pub mod regimes;
 pub mod risk;
 pub mod rule;
+pub mod scores;
 pub mod spread;
 pub mod strategies;
 pub mod suite;
@@ -48,6 +49,7 @@ pub use regime::{Measure, RegimeConfig};
 pub use regimes::{ChangeConfig, GarchConfig, HmmConfig, ModelConfig, ModelKind};
 pub use risk::{Risk, RiskConfig};
 pub use rule::{RuleConfig, RuleOrder, Touch};
+pub use scores::ScoreConfig;
 pub use spread::SpreadConfig;
 pub use suite::{Suite, SuiteConfig, Suites, matters};
 pub use view::View;

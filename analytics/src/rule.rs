@@ -14,11 +14,12 @@
 
 use bus::signal::{Body, Spread as Alert, Tif};
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Outbox, Price, Qty, Quote, Side, Ts};
+use bus::{Outbox, Price, Qty, Quote, Side, Signal, Ts};
 
-use crate::expr::Condition;
+use crate::expr::{Condition, Known};
 use crate::intent::{Intent, Intents};
 use crate::number::spread_bps;
+use crate::scores::{ScoreConfig, Scores};
 use crate::strategies::StrategyConfig;
 use crate::suite::{Analytic, Moment};
 use crate::view::View;
@@ -95,6 +96,12 @@ pub struct Common {
     rules: Box<[RuleConfig]>,
     /// For each symbol the state of each rule. Reserved for all symbols, filled as they appear.
     states: Vec<State>,
+    /// How many symbols appeared.
+    symbol_count: usize,
+    /// Models, which run in front of the rules; most runs have none.
+    scores: Option<Box<Scores>>,
+    /// Whether there is any rule or model.
+    is_any: bool,
 }
 
 impl Common {
@@ -103,17 +110,41 @@ impl Common {
     pub const RULES_MAX: usize = Intents::COUNT_MAX - 1 - 2 * StrategyConfig::COUNT_MAX;
 
     /// Memory for up to `symbols_max` symbols; allocates once.
-    pub fn new(rules: Vec<RuleConfig>, symbols_max: usize) -> Common {
+    pub fn new(rules: Vec<RuleConfig>, models: &[ScoreConfig], symbols_max: usize) -> Common {
         assert_eq!(RuleConfig::problem(&rules), None);
+        let is_scored = !models.is_empty();
         Common {
             states: Vec::with_capacity(symbols_max * rules.len()),
+            symbol_count: 0,
+            scores: is_scored.then(|| Box::new(Scores::new(models, symbols_max))),
+            is_any: is_scored || !rules.is_empty(),
             rules: rules.into(),
         }
     }
 
     /// What the states of a symbol take, in bytes.
     pub fn bytes_per_symbol(&self) -> usize {
-        self.rules.len() * size_of::<State>()
+        let scores = self.scores.as_ref();
+        self.rules.len() * size_of::<State>() + scores.map_or(0, |scores| scores.bytes_per_symbol())
+    }
+
+    /// What models say of the symbol at this place, in their order.
+    #[inline]
+    pub(crate) fn scores(&self, place: usize) -> &[f64] {
+        self.scores.as_ref().map_or(&[], |scores| scores.of(place))
+    }
+
+    /// What was said of the symbol at this place, which models may be asked about later.
+    #[inline]
+    pub(crate) fn hear(&mut self, place: usize, signals: &[Signal]) {
+        if let Some(scores) = &mut self.scores {
+            scores.hear(place, signals);
+        }
+    }
+
+    /// What each model did.
+    pub(crate) fn model_counts(&self) -> impl Iterator<Item = (&str, onnx_model::Counts)> {
+        self.scores.iter().flat_map(|scores| scores.counts())
     }
 }
 
@@ -159,8 +190,8 @@ impl State {
 pub struct Rules {
     /// The end of the first hold time that runs.
     due: Ts,
-    /// The first of this symbol's states in [`Common::states`].
-    first: usize,
+    /// This symbol's place among those that appeared.
+    place: usize,
 }
 
 /// The number of a rule in its signals and orders, by its place. The spread monitor and the momentum
@@ -186,16 +217,20 @@ impl Analytic for Rules {
     type Common = Common;
 
     fn new(common: &mut Common) -> Rules {
-        let first = common.states.len();
-        let end = first + common.rules.len();
+        let place = common.symbol_count;
+        common.symbol_count += 1;
+        let end = common.symbol_count * common.rules.len();
         debug_assert!(
             end <= common.states.capacity(),
             "states of all symbols are reserved"
         );
         common.states.resize(end, State::NEW);
+        if let Some(scores) = &mut common.scores {
+            scores.appear();
+        }
         Rules {
             due: Ts::MAX,
-            first,
+            place,
         }
     }
 
@@ -215,7 +250,7 @@ impl Analytic for Rules {
         out: &mut Outbox,
         intents: &mut Intents,
     ) {
-        if !common.rules.is_empty() {
+        if common.is_any {
             self.ask(common, moment.event.ts_event, view, out, intents);
         }
     }
@@ -227,18 +262,22 @@ impl Analytic for Rules {
 
     fn save(&self, common: &Common, out: &mut StateWriter<'_>) {
         // Nothing where there are none, as it was before there could be any.
-        for state in &common.states[self.first..][..common.rules.len()] {
+        let count = common.rules.len();
+        for state in &common.states[self.place * count..][..count] {
             out.i64(state.due.0);
             out.i64(state.since.0);
             out.i64(state.rest_until.0);
             out.bool(state.raised);
             out.bool(state.is_new);
         }
+        if let Some(scores) = &common.scores {
+            scores.save(self.place, out);
+        }
     }
 
     fn load(common: &mut Common, from: &mut StateReader<'_>) -> Result<Rules, StateError> {
         let mut rules = Rules::new(common);
-        for state in &mut common.states[rules.first..] {
+        for state in &mut common.states[rules.place * common.rules.len()..] {
             *state = State {
                 due: Ts(from.i64()?),
                 since: Ts(from.i64()?),
@@ -247,6 +286,9 @@ impl Analytic for Rules {
                 is_new: from.bool()?,
             };
             rules.due = rules.due.min(state.due);
+        }
+        if let Some(scores) = &mut common.scores {
+            scores.load(rules.place, from)?;
         }
         Ok(rules)
     }
@@ -261,11 +303,20 @@ impl Rules {
         out: &mut Outbox,
         intents: &mut Intents,
     ) {
-        let states = &mut common.states[self.first..][..common.rules.len()];
+        if let Some(scores) = &mut common.scores {
+            scores.on_event(self.place, ts, view);
+        }
+        let scores = match &common.scores {
+            Some(scores) => scores.of(self.place),
+            None => &[],
+        };
+        let known = Known { view, scores };
+        let count = common.rules.len();
+        let states = &mut common.states[self.place * count..][..count];
         self.due = Ts::MAX;
         for (place, (rule, state)) in common.rules.iter().zip(states).enumerate() {
             let number = number(place);
-            match (rule.when.holds(view), state.raised) {
+            match (rule.when.holds_of(&known), state.raised) {
                 (true, false) if state.due == Ts::MAX => {
                     state.since = ts;
                     state.due = ts.plus_ns(rule.when.hold_ns());
@@ -297,12 +348,18 @@ impl Rules {
 
     #[cold]
     fn on_hold_end(&mut self, common: &mut Common, now: Ts, view: &View, out: &mut Outbox) {
-        let states = &mut common.states[self.first..][..common.rules.len()];
+        let scores = match &common.scores {
+            Some(scores) => scores.of(self.place),
+            None => &[],
+        };
+        let known = Known { view, scores };
+        let count = common.rules.len();
+        let states = &mut common.states[self.place * count..][..count];
         self.due = Ts::MAX;
         for (place, (rule, state)) in common.rules.iter().zip(states).enumerate() {
             if state.due <= now {
                 // Messages may have been lost, or the regime changed, without an event of its own.
-                match rule.when.holds(view) {
+                match rule.when.holds_of(&known) {
                     true => state.raise(number(place), view, out),
                     false => state.due = Ts::MAX,
                 }

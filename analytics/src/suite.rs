@@ -7,6 +7,7 @@ use bus::{Applied, Event, Kind, Outbox, Phase, Quote, Ts};
 
 use crate::beside::Beside;
 use crate::due::Due;
+use crate::expr::Known;
 use crate::features::FeatureConfig;
 use crate::instruments::InstrumentConfig;
 use crate::intent::Intents;
@@ -17,6 +18,7 @@ use crate::patterns::PatternConfig;
 use crate::regime::{self, Regime, RegimeConfig};
 use crate::regimes::ModelConfig;
 use crate::rule::{self, RuleConfig, Rules};
+use crate::scores::ScoreConfig;
 use crate::spread::{Spread, SpreadConfig};
 use crate::strategies::StrategyConfig;
 use crate::view::View;
@@ -132,6 +134,8 @@ pub struct SuiteConfig {
     pub instruments: Vec<InstrumentConfig>,
     /// What is said of each decision, in this order.
     pub features: Vec<FeatureConfig>,
+    /// Models, whose scores rules and strategies ask for by their place here.
+    pub scores: Vec<ScoreConfig>,
     /// The momentum strategy.
     pub momentum: MomentumConfig,
     /// Rules; a rule's place here plus one is the `rule` of its signals and orders.
@@ -156,6 +160,7 @@ impl SuiteConfig {
             joins: Vec::new(),
             instruments: Vec::new(),
             features: Vec::new(),
+            scores: Vec::new(),
             momentum: MomentumConfig::default(),
             rules: Vec::new(),
         }
@@ -188,12 +193,14 @@ impl SuiteConfig {
         let joins = || JoinConfig::problem(&self.joins);
         let instruments = || InstrumentConfig::problem(&self.instruments);
         let features = || FeatureConfig::problem(&self.features);
+        let scores = || ScoreConfig::problem(&self.scores);
         let declared_ones = || StrategyConfig::problem(&self.strategies);
         let strategies = || {
             momentum()
                 .or_else(rules)
                 .or_else(declared_ones)
                 .or_else(features)
+                .or_else(scores)
         };
         windows()
             .or_else(declared)
@@ -289,7 +296,7 @@ impl Suites {
                 config.spread,
                 regime,
                 momentum,
-                rule::Common::new(config.rules, symbol_count),
+                rule::Common::new(config.rules, &config.scores, symbol_count),
             ),
             symbols,
             places: vec![0; symbol_count],
@@ -382,7 +389,10 @@ impl Suites {
         let mut next = suite.due();
         if let Some(beside) = beside {
             let place = places[event.symbol as usize] as usize - 1;
-            beside.on_event(place, &moment, view, out, intents);
+            let scores = common.4.scores(place);
+            let known = Known { view, scores };
+            beside.on_event(place, &moment, &known, out, intents);
+            common.4.hear(place, out.signals());
             next = next.min(beside.due(place));
             if let Some((seat, seat_due)) = beside.seat(event.symbol) {
                 let seat_due = seat_due.max(watermark.plus_ns(1));
@@ -409,6 +419,11 @@ impl Suites {
     pub fn join_counts(&self) -> JoinCounts {
         let beside = self.beside.as_ref();
         beside.map_or_else(JoinCounts::default, |beside| beside.join_counts())
+    }
+
+    /// What each model did in this process, by its name.
+    pub fn model_counts(&self) -> impl Iterator<Item = (&str, onnx_model::Counts)> {
+        self.common.4.model_counts()
     }
 
     /// An event of one symbol, whether or not it [`matters`], before [`Suites::on_event`] of it; the
@@ -495,7 +510,12 @@ impl Suites {
             && place != 0
         {
             let view = self.symbol_now(place).view;
-            beside.say_features(place as usize - 1, &view, out, intents);
+            let place = place as usize - 1;
+            let known = Known {
+                view: &view,
+                scores: self.common.4.scores(place),
+            };
+            beside.say_features(place, &known, out, intents);
         }
     }
 
@@ -610,6 +630,7 @@ impl Suites {
             if let Some(beside) = beside {
                 let view = &symbols[place].view;
                 beside.on_watermark(place, number as u32, watermark, watermark, view, out);
+                common.4.hear(place, out.signals());
                 due = due.min(beside.due(place));
             }
             if !out.is_empty() {
@@ -649,6 +670,7 @@ impl Suites {
             if let Some(beside) = &mut self.beside {
                 let view = &self.symbols[place].view;
                 beside.on_watermark(place, symbol, self.watermark, self.watermark, view, out);
+                self.common.4.hear(place, out.signals());
                 due = due.min(beside.due(place));
             }
             self.due.set(symbol as usize, due);
@@ -678,6 +700,7 @@ impl Suites {
             if let Some(beside) = beside {
                 let place = *place as usize - 1;
                 beside.on_watermark(place, number as u32, Ts::MAX, ended_at, view, out);
+                common.4.hear(place, out.signals());
                 while beside.has_more(place) {
                     say(out);
                     beside.say_more(place, out);

@@ -266,11 +266,11 @@ impl Plain for Momentum {
 
 impl Plain for Rules {
     fn common(symbols: usize, config: &SuiteConfig) -> rule::Common {
-        rule::Common::new(config.rules.clone(), symbols + 1)
+        rule::Common::new(config.rules.clone(), &[], symbols + 1)
     }
 
     fn shared_bytes(config: &SuiteConfig) -> usize {
-        rule::Common::new(config.rules.clone(), 1).bytes_per_symbol()
+        rule::Common::new(config.rules.clone(), &[], 1).bytes_per_symbol()
     }
 }
 

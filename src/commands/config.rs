@@ -11,7 +11,8 @@ pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
         ConfigCommand::Check { file, config } => {
             let file = file.as_ref().or(config.as_ref());
             let file = file.expect("one of them is required");
-            let config = Config::read(file).map_err(Failure::usage)?;
+            let mut config = Config::read(file).map_err(Failure::usage)?;
+            config.models.load().map_err(Failure::usage)?;
             if let Some(path) = &config.source.reference {
                 Reference::read(path).map_err(Failure::usage)?;
             }

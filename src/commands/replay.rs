@@ -257,7 +257,19 @@ pub fn settings(args: &cli::Replay) -> Result<Config, Failure> {
         config.source.protocol.clone_from(&args.protocol);
     }
     config.check().map_err(Failure::usage)?;
+    config.models.load().map_err(Failure::usage)?;
     Ok(config)
+}
+
+/// Says which models take longer here than they may; refuses a new run where that is wanted.
+fn pace(config: &Config, is_new: bool, talk: Talk) -> Result<(), Failure> {
+    for (said, refuses) in config.models.pace().map_err(Failure::usage)? {
+        if refuses && is_new {
+            return Err(Failure::usage(said));
+        }
+        talk.say(said);
+    }
+    Ok(())
 }
 
 /// What the command line asks for.
@@ -348,6 +360,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     let reference = reference(&config)?;
     let inputs = inputs(&files, &source)?;
     check_together(&source, wire, &files, &config)?;
+    pace(&config, true, talk)?;
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
     let mut manifest = manifest("replay", &config, &day, venue);
     manifest.inputs = inputs;
@@ -524,6 +537,8 @@ fn reopen(
     }
     aim(&mut config, changes.mode, changes.confirmed)?;
     config.check().map_err(Failure::usage)?;
+    config.models.load().map_err(Failure::usage)?;
+    pace(&config, false, talk)?;
     let addressee = config.orders.addressee();
     if !manifest.addressee.is_empty() && manifest.addressee != addressee {
         return Err(Failure::usage(format!(
@@ -680,7 +695,7 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
             };
             (resumed, Mode::LiveResume)
         }
-        None => (begin_live(args, &clock)?, Mode::Live),
+        None => (begin_live(args, &clock, talk)?, Mode::Live),
     };
     let Resumed {
         dir,
@@ -800,9 +815,10 @@ fn listen(config: &Config, wire: Wire, talk: Talk) -> Result<Multicast, Failure>
 }
 
 /// The directory of a new live run.
-fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure> {
+fn begin_live(args: &cli::Run, clock: &MachineClock, talk: Talk) -> Result<Resumed, Failure> {
     let path = args.config.as_ref().expect("required unless resumed");
     let mut config = Config::read(path).map_err(Failure::usage)?;
+    config.models.load().map_err(Failure::usage)?;
     aim(&mut config, args.mode, &args.confirm)?;
     at_rest(&mut config)?;
     if config.source.lines.is_empty() && config.source.soup.server.is_none() {
@@ -823,6 +839,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock) -> Result<Resumed, Failure>
     }
     .map_err(Failure::usage)?;
     let reference = reference(&config)?;
+    pace(&config, true, talk)?;
     let output = args.output.clone().unwrap_or_else(|| {
         let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
         Path::new("runs").join(stamp)

@@ -99,7 +99,13 @@ const TAKEN: [&str; 4] = ["ts_event", "symbol", "name", "seq"];
 const NAME_LETTERS_MAX: usize = 48;
 
 impl Feature {
-    fn config(&self, name: &str, all: &Config) -> Result<FeatureConfig, String> {
+    /// Worked out; `models` may be asked for what they say.
+    pub(super) fn config(
+        &self,
+        name: &str,
+        all: &Config,
+        models: &[&str],
+    ) -> Result<FeatureConfig, String> {
         let fail = |what: String| Err(format!("features.{name}: {what}"));
         let is_letter = |letter: char| matches!(letter, 'a'..='z' | '0'..='9' | '_');
         let is_column = name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -116,7 +122,7 @@ impl Feature {
         }
         let source = match (&self.value, &self.window, &self.regime, &self.alert) {
             (Some(text), None, None, None) => {
-                let value = Value::parse(text);
+                let value = Value::parse_among(text, models);
                 FeatureSource::Value(value.map_err(|e| format!("features.{name}.value: {e}"))?)
             }
             (None, Some(window), None, None) => {
@@ -196,9 +202,9 @@ impl Features {
 
     /// Each, in the order of their names.
     pub(super) fn configs(&self, all: &Config) -> Result<Vec<FeatureConfig>, String> {
-        let features = self.0.iter();
+        let (features, models) = (self.0.iter(), all.models.names());
         features
-            .map(|(name, feature)| feature.config(name, all))
+            .map(|(name, feature)| feature.config(name, all, &models))
             .collect()
     }
 }

@@ -383,8 +383,9 @@ fn five_seconds() -> Span {
 }
 
 impl Rule {
-    fn config(&self, name: &str) -> Result<RuleConfig, String> {
-        let when = Condition::parse(&self.when).map_err(|e| format!("rules.{name}.when: {e}"))?;
+    fn config(&self, name: &str, models: &[&str]) -> Result<RuleConfig, String> {
+        let when = Condition::parse_among(&self.when, models)
+            .map_err(|e| format!("rules.{name}.when: {e}"))?;
         let of_order = [
             ("touch", self.touch != RuleTouch::default()),
             ("qty", self.qty != hundred()),
@@ -418,7 +419,7 @@ impl Rule {
 
 impl Rules {
     /// What each says, in the order of their names.
-    pub(super) fn configs(&self) -> Result<Vec<RuleConfig>, String> {
+    pub(super) fn configs(&self, models: &[&str]) -> Result<Vec<RuleConfig>, String> {
         if self.0.contains_key("") {
             return Err("rules: a rule without a name".into());
         }
@@ -429,7 +430,9 @@ impl Rules {
             );
         }
         let rules = self.0.iter();
-        rules.map(|(name, rule)| rule.config(name)).collect()
+        rules
+            .map(|(name, rule)| rule.config(name, models))
+            .collect()
     }
 }
 

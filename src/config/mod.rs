@@ -12,6 +12,7 @@ mod log;
 mod market;
 mod models;
 mod monitors;
+mod onnx;
 mod orders;
 mod ouch;
 mod parts;
@@ -40,6 +41,7 @@ pub use market::{
 };
 pub use models::{ModelName, Regimes};
 pub use monitors::{Monitor, MonitorKind, Monitors};
+pub use onnx::{Model as OnnxModel, Models, On, OverBudget};
 pub use orders::{
     InDoubt, JsonTo, OrderMode, Orders, QueueShown, Risk, Simulation, Throttle, Together, TooFast,
 };
@@ -106,6 +108,10 @@ pub struct Config {
     /// their alerts, behind the patterns.
     #[serde(skip_serializing_if = "Instruments::is_empty")]
     pub instruments: Instruments,
+    /// Models by name, whose scores rules and strategies may ask for; the order of their names is that in
+    /// which they run.
+    #[serde(skip_serializing_if = "Models::is_empty")]
+    pub models: Models,
     /// What is kept of each decision, by name; the order of their names is that of the table.
     #[serde(skip_serializing_if = "Features::is_empty")]
     pub features: Features,
@@ -161,9 +167,10 @@ impl Config {
         };
         let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
         let mut config = Config::parse(&text, path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.models.stand_in(folder).map_err(fail)?;
         if let Some(latch) = &mut config.risk.latch {
             // Whoever stops orders need not stand where the run was started.
-            let folder = path.parent().unwrap_or(Path::new(""));
             let absolute = std::path::absolute(folder.join(&*latch));
             *latch = absolute.map_err(|e| fail(format!("risk.latch: {e}")))?;
             if latch.to_str().is_none() {
@@ -249,14 +256,16 @@ impl Config {
         // Others are worked out of these.
         self.limits.check()?;
         self.windows.check()?;
-        self.rules.configs()?;
+        self.models.check(self)?;
+        self.rules.configs(&self.models.names())?;
         self.regimes.check()?;
         self.monitors.check()?;
         self.patterns.configs()?;
         self.joins.configs()?;
         self.instruments.check()?;
         self.groups.check()?;
-        self.strategies.check(&self.rules, &self.groups)?;
+        self.strategies
+            .check(&self.rules, &self.groups, &self.models)?;
         self.features.configs(self)?;
         if let Some(problem) = self.suite().problem() {
             return Err(problem);
@@ -281,12 +290,10 @@ impl Config {
                     .into(),
             );
         }
-        if self.risk.session.is_some() && !self.symbol_groups().is_none() && self.run.shards > 1 {
-            return Err(
-                "risk.session: a session's limits count symbols by their numbers, which groups \
-                 move to other sessions: with groups, want run.shards = 1"
-                    .into(),
-            );
+        if self.risk.session.is_some()
+            && let Some(why) = self.no_sessions()
+        {
+            return Err(format!("risk.session: {why}"));
         }
         self.host.check()?;
         self.source.check()?;
@@ -301,6 +308,14 @@ impl Config {
         let members = members.map(|(_, members)| members);
         let others = self.joins.groups().into_iter().chain(members);
         self.groups.joined(others.collect())
+    }
+
+    /// Why sessions have no limits here, if they have none.
+    pub fn no_sessions(&self) -> Option<&'static str> {
+        (!self.symbol_groups().is_none() && self.run.shards > 1).then_some(
+            "a session's limits count symbols by their numbers, which groups move to other \
+             sessions: with groups, want run.shards = 1",
+        )
     }
 
     /// What of it decides results, as text: two runs for which this is equal conclude the same.
@@ -319,6 +334,7 @@ impl Config {
             momentum: self.momentum.clone(),
             rules: self.rules.clone(),
             strategies: self.strategies.clone(),
+            models: self.models.decisive(),
             features: self.features.clone(),
             risk: self.risk.clone(),
             ..Config::default()

@@ -75,9 +75,11 @@ impl Config {
             regimes: self.regimes.configs(),
             monitors: self.monitors.configs(),
             patterns: (self.patterns.configs()).expect("the configuration was checked"),
-            strategies: self.strategies.configs(),
             joins: (self.joins.configs()).expect("the configuration was checked"),
             instruments: self.instruments.configs(),
+            strategies: self.strategies.configs(&self.models.names()),
+            // Who makes a core reads their files.
+            scores: Vec::new(),
             features: (self.features.configs(self)).expect("the configuration was checked"),
             momentum: MomentumConfig {
                 enabled: self.momentum.enabled,
@@ -88,7 +90,8 @@ impl Config {
                 cooldown_ns: self.momentum.cooldown.0,
                 qty: Qty(i64::from(self.momentum.qty)),
             },
-            rules: self.rules.configs().expect("the configuration was checked"),
+            rules: (self.rules.configs(&self.models.names()))
+                .expect("the configuration was checked"),
         }
     }
 

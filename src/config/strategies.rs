@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use analytics::strategies::{
-    Pairs, QueueImbalance, SpreadCapture, StrategyConfig, StrategyKind, VwapReversion,
+    Pairs, QueueImbalance, Score, SpreadCapture, StrategyConfig, StrategyKind, VwapReversion,
 };
 use analytics::{Bps, Touch};
 use bus::{Price, Qty};
 use feed::groups::padded;
 use serde::{Deserialize, Serialize};
 
-use super::GroupConfigs;
 use super::market::{RuleTouch, Rules};
 use super::units::{Ratio, Span};
+use super::{GroupConfigs, Models};
 
 /// Named strategies, beside the one below `[momentum]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -87,6 +87,28 @@ pub enum Strategy {
         /// Not before so many trades of the session.
         #[serde(default = "hundred")]
         trades_min: u32,
+        #[allow(missing_docs)]
+        #[serde(default)]
+        touch: RuleTouch,
+        #[allow(missing_docs)]
+        #[serde(default = "hundred")]
+        qty: u32,
+        #[allow(missing_docs)]
+        #[serde(default = "five_seconds")]
+        cooldown: Span,
+    },
+    /// Follows what a model says.
+    Model {
+        /// Which, by its name.
+        model: String,
+        /// What says nothing: 0.5 of a probability.
+        #[serde(default)]
+        middle: f64,
+        /// So far above it buys, so far below it sells ...
+        enter: f64,
+        /// ... until it is nearer than this.
+        #[serde(default)]
+        leave: f64,
         #[allow(missing_docs)]
         #[serde(default)]
         touch: RuleTouch,
@@ -203,7 +225,7 @@ fn five_seconds() -> Span {
 }
 
 impl Strategy {
-    fn config(&self, name: &str) -> StrategyConfig {
+    fn config(&self, name: &str, models: &[&str]) -> StrategyConfig {
         let (kind, touch, qty, cooldown) = match *self {
             Strategy::Pairs {
                 ref legs,
@@ -256,6 +278,25 @@ impl Strategy {
                 });
                 (kind, touch, qty, cooldown)
             }
+            Strategy::Model {
+                ref model,
+                middle,
+                enter,
+                leave,
+                touch,
+                qty,
+                cooldown,
+            } => {
+                let place = models.iter().position(|name| *name == model);
+                let kind = StrategyKind::Score(Score {
+                    // One that there is not is refused by the check.
+                    model: place.unwrap_or(usize::MAX),
+                    middle,
+                    enter,
+                    leave,
+                });
+                (kind, touch, qty, cooldown)
+            }
             Strategy::SpreadCapture {
                 spread_min,
                 tick_e9,
@@ -297,7 +338,12 @@ impl Strategies {
     }
 
     /// Names stand for orders of one strategy, or of one rule.
-    pub(super) fn check(&self, rules: &Rules, groups: &GroupConfigs) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        rules: &Rules,
+        groups: &GroupConfigs,
+        models: &Models,
+    ) -> Result<(), String> {
         for (name, strategy) in &self.0 {
             if name.is_empty() {
                 return Err("strategies: a strategy without a name".into());
@@ -309,6 +355,13 @@ impl Strategies {
             }
             if rules.0.contains_key(name) {
                 return Err(format!("strategies.{name}: there is a rule of this name"));
+            }
+            if let Strategy::Model { model, .. } = strategy
+                && !models.0.contains_key(model)
+            {
+                return Err(format!(
+                    "strategies.{name}.model: there is no [models.{model}]"
+                ));
             }
             if let Strategy::Pairs { legs, .. } = strategy {
                 let [one, other] = [&legs[0], &legs[1]].map(|leg| leg.to_ascii_uppercase());
@@ -331,10 +384,10 @@ impl Strategies {
     }
 
     /// Each, in the order of their names.
-    pub(super) fn configs(&self) -> Vec<StrategyConfig> {
+    pub(super) fn configs(&self, models: &[&str]) -> Vec<StrategyConfig> {
         let strategies = self.0.iter();
         strategies
-            .map(|(name, strategy)| strategy.config(name))
+            .map(|(name, strategy)| strategy.config(name, models))
             .collect()
     }
 }

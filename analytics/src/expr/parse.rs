@@ -31,7 +31,12 @@ const TEXT_MAX: usize = 1_000;
 impl Condition {
     /// Reads and checks a condition.
     pub fn parse(text: &str) -> Result<Condition, ExprError> {
-        let (condition, symbol) = Condition::parse_placed(text)?;
+        Condition::parse_among(text, &[])
+    }
+
+    /// The same, where there are models of these names, in this order: `model.NAME > 0.8`.
+    pub fn parse_among(text: &str, models: &[&str]) -> Result<Condition, ExprError> {
+        let (condition, symbol) = Condition::parse_placed(text, Some(models))?;
         match symbol {
             None => Ok(condition),
             Some((symbol, column)) => Err(ExprError {
@@ -45,13 +50,17 @@ impl Condition {
 
     /// The same, of a condition whose fields may be those of one symbol: `AAPL.spread > 50bps`.
     pub fn parse_of_symbol(text: &str) -> Result<(Condition, Option<String>), ExprError> {
-        let (condition, symbol) = Condition::parse_placed(text)?;
+        let (condition, symbol) = Condition::parse_placed(text, None)?;
         Ok((condition, symbol.map(|(symbol, _)| symbol)))
     }
 
     /// With the symbol that it names, and where it first does.
-    fn parse_placed(text: &str) -> Result<(Condition, Option<(String, usize)>), ExprError> {
-        let (mut parser, symbol) = begin(text, Scope::Symbol)?;
+    #[allow(clippy::type_complexity)]
+    fn parse_placed(
+        text: &str,
+        models: Option<&[&str]>,
+    ) -> Result<(Condition, Option<(String, usize)>), ExprError> {
+        let (mut parser, symbol) = begin(text, Scope::Symbol, models)?;
         let whole = parser.or()?;
         let hold_ns = parser.hold()?;
         let end = parser.next();
@@ -65,7 +74,12 @@ impl Condition {
 impl Value {
     /// Reads and checks a number: `(last - vwap) / vwap`.
     pub fn parse(text: &str) -> Result<Value, ExprError> {
-        let (mut parser, symbol) = begin(text, Scope::Symbol)?;
+        Value::parse_among(text, &[])
+    }
+
+    /// The same, where there are models of these names, in this order: `model.NAME`.
+    pub fn parse_among(text: &str, models: &[&str]) -> Result<Value, ExprError> {
+        let (mut parser, symbol) = begin(text, Scope::Symbol, Some(models))?;
         if let Some((symbol, column)) = symbol {
             let what = format!("names the symbol {symbol}; here it is any, so leave it out");
             return Err(ExprError { column, what });
@@ -103,11 +117,13 @@ pub(super) enum Scope {
     Events,
 }
 
-/// The words of a text, and the symbol that it names with the place where it first does.
+/// The words of a text, and the symbol that it names with the place where it first does. Without
+/// `models`, even an empty list, `model.` is in front of a field of a symbol of that name.
 #[allow(clippy::type_complexity)]
 pub(super) fn begin(
     text: &str,
     scope: Scope,
+    models: Option<&[&str]>,
 ) -> Result<(Parser, Option<(String, usize)>), ExprError> {
     let length = text.chars().count();
     if length > TEXT_MAX {
@@ -117,7 +133,7 @@ pub(super) fn begin(
             what,
         });
     }
-    let (tokens, symbols) = tokens(text, scope)?;
+    let (tokens, symbols) = tokens(text, scope, models.is_some())?;
     let symbol = symbols.first().cloned();
     if let Some((first, _)) = &symbol
         && let Some((other, column)) = symbols.iter().find(|(other, _)| other != first)
@@ -132,6 +148,11 @@ pub(super) fn begin(
         at: 0,
         nesting: 0,
         scope,
+        models: models
+            .into_iter()
+            .flatten()
+            .map(|name| name.to_string())
+            .collect(),
         has_before: false,
     };
     Ok((parser, symbol))
@@ -225,12 +246,20 @@ const FIELDS: [(&str, Field, Kind); 21] = [
     ("spread_alert", Field::SpreadAlert, Kind::Truth),
 ];
 
+/// The models that there are.
+fn listed(models: &[String]) -> String {
+    match models.is_empty() {
+        true => ", nor any other".into(),
+        false => format!("; there are {}", models.join(", ")),
+    }
+}
+
 /// How many values stand on the stack at most.
 fn depth_of(ops: &[Op]) -> usize {
     let (mut depth, mut most) = (0, 0);
     for op in ops {
         match op {
-            Op::Number(_) | Op::Field(_) | Op::Event(..) => depth += 1,
+            Op::Number(_) | Op::Field(_) | Op::Event(..) | Op::Score(_) => depth += 1,
             Op::OfMid | Op::Neg | Op::Abs | Op::Not => {}
             Op::Two(_) => depth -= 1,
         }
@@ -297,7 +326,11 @@ const SIGNS: [&str; 13] = [
 
 /// The tokens, and the symbols that fields were said to be of, with their columns.
 #[allow(clippy::type_complexity)]
-fn tokens(text: &str, scope: Scope) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> {
+fn tokens(
+    text: &str,
+    scope: Scope,
+    has_models: bool,
+) -> Result<(Vec<Placed>, Vec<(String, usize)>), ExprError> {
     let letters: Vec<char> = text.chars().collect();
     let mut symbols = Vec::new();
     let mut tokens = Vec::new();
@@ -335,6 +368,7 @@ fn tokens(text: &str, scope: Scope) -> Result<(Vec<Placed>, Vec<(String, usize)>
                     ));
                 }
                 Some(("first" | "prev", _)) if scope == Scope::Events => Token::Name(name),
+                Some(("model", _)) if has_models => Token::Name(name),
                 Some((symbol, field)) => {
                     symbols.push((symbol.to_ascii_uppercase(), column));
                     Token::Name(field.to_string())
@@ -451,6 +485,8 @@ pub(super) struct Parser {
     at: usize,
     nesting: usize,
     scope: Scope,
+    /// The names of those that may be asked for what they say.
+    models: Vec<String>,
     /// Whether what is read is about an event behind another one of the match.
     pub(super) has_before: bool,
 }
@@ -684,6 +720,13 @@ impl Parser {
     fn named(&mut self, column: usize, name: &str) -> Result<Part, ExprError> {
         if let Some((_, field, kind)) = FIELDS.iter().find(|(known, ..)| *known == name) {
             return Ok(Part::new(column, *kind, Op::Field(*field)));
+        }
+        if let Some(model) = name.strip_prefix("model.") {
+            let Some(place) = self.models.iter().position(|known| known == model) else {
+                let what = format!("there is no model `{model}` here{}", listed(&self.models));
+                return Err(ExprError { column, what });
+            };
+            return Ok(Part::new(column, PLAIN, Op::Score(place as u8)));
         }
         if self.scope == Scope::Events
             && let Some((_, of, field, kind)) = event::FIELDS.iter().find(|known| known.0 == name)

@@ -81,7 +81,7 @@ impl Pattern {
 
     /// Reads and checks a pattern.
     pub fn parse(text: &str) -> Result<Pattern, ExprError> {
-        let (mut parser, symbol) = begin(text, Scope::Events)?;
+        let (mut parser, symbol) = begin(text, Scope::Events, None)?;
         if let Some((symbol, column)) = symbol {
             let what =
                 format!("names the symbol {symbol}; a pattern is about any, so leave it out");

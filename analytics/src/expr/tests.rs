@@ -258,3 +258,40 @@ fn a_value_is_a_number_in_units_of_the_currency() {
         "column 1: names the symbol A; here it is any, so leave it out"
     );
 }
+
+#[test]
+fn models_are_asked_by_name_and_unknown_while_they_say_nothing() {
+    let models = ["down", "up"];
+    let condition =
+        Condition::parse_among("model.up > 0.8 and model.up - model.down > 0.1", &models);
+    let condition = condition.unwrap();
+    let holds = |scores: &[f64]| {
+        condition.holds_of(&Known {
+            view: &View::EMPTY,
+            scores,
+        })
+    };
+    assert!(holds(&[0.5, 0.9]));
+    assert!(!holds(&[0.85, 0.9]));
+    assert!(!holds(&[0.5, 0.8]));
+    assert!(!holds(&[f64::NAN, 0.9]) && !holds(&[0.5, f64::NAN]) && !holds(&[]));
+    assert!(!condition.holds(&View::EMPTY));
+    let error = |text: &str| {
+        Condition::parse_among(text, &models)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        error("spread > 5bps and model.flat > 1"),
+        "column 19: there is no model `flat` here; there are down, up"
+    );
+    assert_eq!(
+        error("model.up > 5bps"),
+        "column 10: a plain number and basis points do not go together"
+    );
+    let none = Condition::parse("model.up > 1").unwrap_err().to_string();
+    assert_eq!(none, "column 1: there is no model `up` here, nor any other");
+    // Where a symbol may stand, one of this name is meant.
+    let (_, symbol) = Condition::parse_of_symbol("model.bid > 1").unwrap();
+    assert_eq!(symbol.as_deref(), Some("MODEL"));
+}

@@ -16,6 +16,7 @@
 
 mod pairs;
 mod queue_imbalance;
+mod score;
 mod spread_capture;
 mod vwap_reversion;
 
@@ -23,6 +24,7 @@ use bus::signal::{Report, Tif};
 use bus::state::{StateError, StateReader, StateWriter};
 use bus::{Qty, Side, Ts};
 
+use crate::expr::Known;
 use crate::intent::{Intent, Intents};
 use crate::rule::Touch;
 use crate::view::View;
@@ -31,6 +33,7 @@ use pairs::Pair;
 
 pub use pairs::Pairs;
 pub use queue_imbalance::QueueImbalance;
+pub use score::Score;
 use spread_capture::Maker;
 pub use spread_capture::SpreadCapture;
 pub use vwap_reversion::VwapReversion;
@@ -63,16 +66,20 @@ pub enum StrategyKind {
     QueueImbalance(QueueImbalance),
     VwapReversion(VwapReversion),
     SpreadCapture(SpreadCapture),
+    Score(Score),
 }
 
 impl StrategyKind {
-    fn look(&self, view: &View) -> Look {
+    #[inline]
+    fn look(&self, known: &Known<'_>) -> Look {
+        let view = known.view;
         match self {
             // Looks at two.
             StrategyKind::Pairs(_) => Look::Stay,
             StrategyKind::QueueImbalance(strategy) => strategy.look(view),
             StrategyKind::VwapReversion(strategy) => strategy.look(view),
             StrategyKind::SpreadCapture(_) => Look::Stay,
+            StrategyKind::Score(strategy) => strategy.look(known.scores),
         }
     }
 
@@ -82,6 +89,7 @@ impl StrategyKind {
             StrategyKind::QueueImbalance(strategy) => strategy.problem(),
             StrategyKind::VwapReversion(strategy) => strategy.problem(),
             StrategyKind::SpreadCapture(strategy) => strategy.problem(),
+            StrategyKind::Score(strategy) => strategy.problem(),
         }
     }
 }
@@ -184,7 +192,8 @@ impl Strategies {
                     StrategyKind::Pairs(settings) => Some((index, Pair::new(settings))),
                     StrategyKind::QueueImbalance(_)
                     | StrategyKind::VwapReversion(_)
-                    | StrategyKind::SpreadCapture(_) => None,
+                    | StrategyKind::SpreadCapture(_)
+                    | StrategyKind::Score(_) => None,
                 })
                 .collect(),
             away: Vec::with_capacity(configs.len()),
@@ -265,9 +274,10 @@ impl Strategies {
         place: usize,
         symbol: u32,
         ts: Ts,
-        view: &View,
+        known: &Known<'_>,
         intents: &mut Intents,
     ) {
+        let view = known.view;
         for (index, pair) in &mut self.pairs {
             let rule = self.rule_first + *index as u8;
             let wants = pair.on_event(&self.configs[*index], rule, symbol, ts, view);
@@ -282,7 +292,7 @@ impl Strategies {
         let count = self.configs.len();
         let states = &mut self.states[place * count..][..count];
         for ((config, state), rule) in self.configs.iter().zip(states).zip(self.rule_first..) {
-            match config.kind.look(view) {
+            match config.kind.look(known) {
                 Look::Leave => state.side = Side::None,
                 Look::Enter(side) if side != state.side && ts >= state.rest_until => {
                     state.side = side;
