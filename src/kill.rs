@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bus::oms::latch::{Gate, Latch, Scope, StrategyName};
-use bus::oms::limits::Key;
+use bus::oms::limits::{Key, Of};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -79,7 +79,20 @@ impl Kill {
         match Guard::open(path, shards, &strategies, is_told) {
             Ok(guard) => {
                 let damage = guard.page().damage();
+                // They may have been set while the run had one shard.
+                let is_set = |(key, _): &(Key, i64)| key.of == Of::Session;
+                let mistaken = config
+                    .no_sessions()
+                    .filter(|_| guard.page().all().iter().any(is_set));
+                let path = guard.page().path().display().to_string();
                 self.guard = Some(guard);
+                if let Some(why) = mistaken {
+                    self.set(Why::Limits);
+                    return Some(format!(
+                        "{path}: session: {why}: no order leaves; `tapeline limits RUN --set \
+                         session.LIMIT=none` takes such a limit away, then the run goes on with --resume"
+                    ));
+                }
                 let damage = damage?;
                 self.set(Why::Limits);
                 Some(format!("{damage}: no order leaves"))
@@ -385,4 +398,37 @@ fn name_of(uid: u32) -> Option<String> {
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_string())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bus::oms::limits::Page;
+
+    use super::*;
+
+    #[test]
+    fn limits_of_sessions_that_groups_would_falsify_let_nothing_leave() {
+        let path = std::env::temp_dir().join(format!("tapeline-kill-{}", std::process::id()));
+        fs::write(&path, Page::fresh()).unwrap();
+        let key = Key::parse("session.open_orders_max").unwrap();
+        Page::open(&path).unwrap().set(&key, Some(3)).unwrap();
+        let said = |shards: usize, groups: &str| {
+            let text = format!("{groups}[run]\nshards = {shards}\n");
+            let config = Config::parse(&text, Path::new("t.toml")).unwrap();
+            let mut kill = Kill::default();
+            let said = kill.guarded(&path, &config, false);
+            assert_eq!(said.is_none(), kill.is_open());
+            said
+        };
+        let groups = "[groups.g]\nsymbols = [\"A\", \"B\"]\n";
+        assert_eq!(said(1, groups), None);
+        assert_eq!(said(2, ""), None);
+        let said = said(2, groups).unwrap();
+        assert!(
+            said.contains("session: a session's limits count symbols"),
+            "{said}"
+        );
+        assert!(said.contains("--set session.LIMIT=none"), "{said}");
+        fs::remove_file(&path).unwrap();
+    }
 }

@@ -251,3 +251,45 @@ fn limits_that_are_gone_or_damaged_let_nothing_leave() {
         .expect(2)
         .says(&["counts no orders together"]);
 }
+
+/// Groups move symbols to other sessions than their numbers say, so a session's sums would be wrong.
+#[test]
+fn sessions_have_no_limits_where_groups_share_out_symbols_over_shards() {
+    let _alone = alone();
+    let folder = Folder::new("grouped");
+    let capture = folder.join("session.pcap");
+    let sample = "sample itch --symbols 6 --seconds 1 --rate 200 --seed 8 -o";
+    let args = sample.split(' ').map(std::ffi::OsString::from);
+    tapeline(args.chain([capture.clone().into()])).expect(0);
+    let config = "[groups.g]\nsymbols = [\"AAPL\", \"MSFT\"]\n[risk.firm]\nopen_orders_max = 9\n";
+    let config = folder.write("run.toml", config);
+    let set = ["--set", "session.open_orders_max=3", "--reason", "less"];
+    for shards in ["1", "2"] {
+        let run = folder.join(shards);
+        let mut command = program();
+        command.arg("replay").arg(&capture).arg("-o").arg(&run);
+        command.arg("-c").arg(&config).args(["--shards", shards]);
+        support::run(&mut command).expect(0);
+        if shards == "1" {
+            limits(&run, &set).expect(0);
+            assert_eq!(shown(&run)["session.open_orders_max"], 3);
+            continue;
+        }
+        let said = limits(&run, &set).expect(2);
+        let want =
+            "--set session.open_orders_max: a session's limits count symbols by their numbers";
+        assert!(said.stderr.contains(want), "{}", said.stderr);
+        assert_eq!(shown(&run)["session.open_orders_max"], Value::Null);
+        // What there is can be taken away, and others set.
+        limits(
+            &run,
+            &["--set", "session.open_orders_max=none", "--reason", "none"],
+        )
+        .expect(0);
+        limits(
+            &run,
+            &["--set", "firm.open_orders_max=3", "--reason", "less"],
+        )
+        .expect(0);
+    }
+}

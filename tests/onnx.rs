@@ -39,7 +39,7 @@ budget = "1ns"
 
 [models.slow]
 file = "layers.onnx"
-features = ["imbalance", "sigma_bps"]
+features = ["imbalance", "spread_bps"]
 output = "hidden"
 index = 1
 on = "every 50ms"

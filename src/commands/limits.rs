@@ -9,7 +9,7 @@ use super::{Failure, Talk};
 use crate::cli;
 
 pub fn limits(args: &cli::Limits, talk: Talk) -> Result<(), Failure> {
-    let (dir, _) = RunDir::open(&args.run).map_err(Failure::usage)?;
+    let (dir, manifest) = RunDir::open(&args.run).map_err(Failure::usage)?;
     let path = dir.limits_path();
     let config = dir.read_config().map_err(Failure::usage)?;
     if !config.risk.is_guarded() {
@@ -49,7 +49,19 @@ pub fn limits(args: &cli::Limits, talk: Talk) -> Result<(), Failure> {
         .iter()
         .map(|text| change(text, &strategies))
         .collect();
-    for (key, value) in changes.map_err(Failure::usage)? {
+    let changes = changes.map_err(Failure::usage)?;
+    // As many as it has now, which need not be those that it began with.
+    let mut now = config.clone();
+    now.run.shards = manifest
+        .parts
+        .last()
+        .map_or(now.run.shards, |part| part.shards);
+    let is_session =
+        |change: &&(Key, Option<u64>)| change.0.of == Of::Session && change.1.is_some();
+    if let (Some(why), Some((key, _))) = (now.no_sessions(), changes.iter().find(is_session)) {
+        return Err(Failure::usage(format!("--set {key}: {why}")));
+    }
+    for (key, value) in changes {
         let (old, new) = (page.get(&key), value.map(|value| value as i64));
         let said = LimitChange::now(&key.to_string(), old, new, reason);
         let record = |said: &LimitChange| said.record(&path).map_err(Failure::io);
