@@ -9,11 +9,12 @@ use std::io;
 
 use analytics::risk::{Risk, RiskConfig};
 use analytics::strategies::StrategyConfig;
-use analytics::{Intents, SuiteConfig, Suites};
+use analytics::{Intent, Intents, SuiteConfig, Suites};
 use book::{Books, BooksConfig, Breach, Paper, PaperConfig};
 use bus::market::Anomalies;
 use bus::mem;
 use bus::state::{Part, StateError, StateReader, StateWriter};
+use bus::signal::{Order, Reject, RejectCode};
 use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, SignalKind, Ts};
 use feed::groups::Groups;
 
@@ -740,23 +741,58 @@ impl Rest<'_> {
         self.suites
             .on_event(event, applied, &quote, phase, stale, self.out, self.intents);
         if !(self.out.is_empty() && self.intents.is_empty()) {
-            self.settle(books, sink);
             if self.suites.is_away() {
-                self.away(books, event, sink);
+                return self.both(books, event, sink);
             }
+            self.settle(books, sink);
         }
     }
 
-    /// What strategies of several symbols want of others than the event's, at this event.
+    /// What strategies of several symbols want of others than the event's, at this event: their orders
+    /// leave together, or none does.
     #[cold]
-    fn away(&mut self, books: &Books, event: &Event, sink: &mut impl Sink) {
+    fn both(&mut self, books: &Books, event: &Event, sink: &mut impl Sink) {
         if self.early.is_full() {
             self.tick_on(usize::MAX, sink);
         }
+        let mut legs = [None; StrategyConfig::COUNT_MAX];
+        let mut count = 0;
+        let gate = &mut Gate {
+            books,
+            risk: self.risk,
+            digests: self.digests,
+            midnight: self.midnight,
+        };
+        for intent in self.intents.as_slice() {
+            let own = gate.verdict(event.symbol, event.ts_event, intent);
+            let (rule, symbol) = (intent.rule, event.symbol);
+            if !intent.is_leg {
+                self.out.say(rule, gate.passed(symbol, event.ts_event, own));
+                continue;
+            }
+            let (away, other) = self.suites.away(rule).expect("a leg has another");
+            let other = gate.verdict(away, event.ts_event, &other);
+            let (own, other) = together(own, other);
+            if own.is_err() {
+                self.suites.on_refused(rule);
+            }
+            self.out.say(rule, gate.passed(symbol, event.ts_event, own));
+            legs[count] = Some((rule, gate.passed(away, event.ts_event, other)));
+            count += 1;
+        }
+        self.intents.clear();
+        sink.lap(Lap::Risk);
+        self.settle(books, sink);
         while let Some(symbol) = self.suites.take_away(self.intents) {
             self.settle_tick(symbol);
             self.out.at(event.ts_event, event.seq, symbol);
             self.suites.say_away(symbol, self.out, self.intents);
+            for intent in self.intents.as_slice() {
+                let found = legs.iter().flatten().find(|(rule, _)| *rule == intent.rule);
+                let (rule, body) = found.expect("it was looked at with its other leg");
+                self.out.say(*rule, *body);
+            }
+            self.intents.clear();
             self.settle(books, sink);
         }
     }
@@ -933,7 +969,44 @@ struct Gate<'a> {
     midnight: Ts,
 }
 
+/// Of two orders that leave together, or not at all.
+fn together(
+    own: Result<Order, Reject>,
+    other: Result<Order, Reject>,
+) -> (Result<Order, Reject>, Result<Order, Reject>) {
+    let without = |order: Order, why: Reject| Reject {
+        order,
+        code: RejectCode::OtherLeg,
+        limit: 0,
+        value: why.code as i64,
+    };
+    match (own, other) {
+        (Ok(own), Err(why)) => (Err(without(own, why)), Err(why)),
+        (Err(why), Ok(other)) => (Err(why), Err(without(other, why))),
+        (own, other) => (own, other),
+    }
+}
+
 impl Gate<'_> {
+    /// What the risk gate says of what is wanted, with nothing counted.
+    fn verdict(&self, symbol: u32, ts_event: Ts, intent: &Intent) -> Result<Order, Reject> {
+        let quote = self.books.quote(symbol);
+        let (phase, stale) = (self.books.phase(symbol), self.books.is_stale(symbol));
+        self.risk
+            .verdict(symbol, ts_event, intent, &quote, phase, stale)
+    }
+
+    /// The same as a signal; an order is counted.
+    fn passed(&mut self, symbol: u32, ts_event: Ts, verdict: Result<Order, Reject>) -> Body {
+        match verdict {
+            Ok(order) => {
+                self.risk.pass(symbol, ts_event, &order);
+                Body::Order(order)
+            }
+            Err(reject) => Body::Reject(reject),
+        }
+    }
+
     fn settle(&mut self, out: &mut Outbox, intents: &mut Intents, sink: &mut impl Sink) {
         let (symbol, ts_event) = (out.symbol(), out.ts_event());
         sink.lap(Lap::Analytics);

@@ -8,7 +8,7 @@ use bus::{Applied, Event, Outbox, Ts};
 use crate::expr::Known;
 use crate::features::Features;
 use crate::instruments::Instruments;
-use crate::intent::Intents;
+use crate::intent::{Intent, Intents};
 use crate::joins::{JoinCounts, Joins};
 use crate::monitors::Monitors;
 use crate::patterns::Patterns;
@@ -271,6 +271,18 @@ impl Beside {
     /// Takes that out, all of one such symbol.
     pub(crate) fn take_away(&mut self, intents: &mut Intents) -> Option<u32> {
         self.strategies.as_mut()?.take_away(intents)
+    }
+
+    /// What a strategy wants of another symbol, beside its order in the event's.
+    pub(crate) fn away(&self, rule: u8) -> Option<(u32, Intent)> {
+        self.strategies.as_ref()?.away(rule)
+    }
+
+    /// Neither of both orders leaves.
+    pub(crate) fn on_refused(&mut self, rule: u8) {
+        if let Some(strategies) = &mut self.strategies {
+            strategies.on_refused(rule);
+        }
     }
 
     /// Says what the decisions on the symbol at this place saw.

@@ -20,6 +20,8 @@ pub struct Intent {
     pub last: Price,
     /// How long it may stand.
     pub tif: Tif,
+    /// Leaves with an order of the same strategy in another symbol, or not at all.
+    pub is_leg: bool,
 }
 
 /// The intents of one symbol at one event, in the order of the strategies.

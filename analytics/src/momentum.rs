@@ -309,6 +309,7 @@ impl Momentum {
             quote,
             last: view.last_price,
             tif: Tif::Day,
+            is_leg: false,
         });
     }
 }

@@ -166,6 +166,22 @@ impl Risk {
         phase: Phase,
         stale: bool,
     ) -> Result<Order, Reject> {
+        let order = self.verdict(symbol, ts_event, intent, quote, phase, stale)?;
+        self.pass(symbol, ts_event, &order);
+        Ok(order)
+    }
+
+    /// What [`Risk::check`] would say, with nothing counted.
+    #[inline]
+    pub fn verdict(
+        &self,
+        symbol: u32,
+        ts_event: Ts,
+        intent: &Intent,
+        quote: &Quote,
+        phase: Phase,
+        stale: bool,
+    ) -> Result<Order, Reject> {
         let order = Order {
             side: intent.side,
             price: intent.price,
@@ -190,9 +206,26 @@ impl Risk {
         self.collar_last(&order, intent.last).map_err(refuse)?;
         self.sums(symbol, &order).map_err(refuse)?;
         self.duplicate(symbol, ts_event, &order).map_err(refuse)?;
-        self.rate(symbol, ts_event, &order).map_err(refuse)?;
-        self.add(symbol, &order);
+        self.rate(symbol, ts_event).map_err(refuse)?;
         Ok(order)
+    }
+
+    /// Counts an order that is to leave, of which [`Risk::verdict`] said just now that it may.
+    #[inline]
+    pub fn pass(&mut self, symbol: u32, ts_event: Ts, order: &Order) {
+        let limit = self.config.orders_per_second;
+        let oldest = &mut self.oldest[symbol as usize];
+        let place = limit as usize * symbol as usize + *oldest as usize;
+        self.passed[place] = ts_event;
+        if let Some(kept) = self.kept.get_mut(place) {
+            *kept = Kept {
+                side: order.side,
+                price: order.price,
+                qty: order.qty,
+            };
+        }
+        *oldest = (*oldest + 1) % limit;
+        self.add(symbol, order);
     }
 
     /// Saves what it remembers of a symbol.
@@ -445,28 +478,17 @@ impl Risk {
         }
     }
 
-    fn rate(&mut self, symbol: u32, ts_event: Ts, order: &Order) -> Verdict {
+    fn rate(&self, symbol: u32, ts_event: Ts) -> Verdict {
         let limit = self.config.orders_per_second;
         if limit == 0 {
             return Err((RejectCode::Rate, 0, 1));
         }
         let ring = limit as usize * symbol as usize;
-        let oldest = &mut self.oldest[symbol as usize];
-        let place = ring + *oldest as usize;
-        let slot = &mut self.passed[place];
+        let slot = self.passed[ring + self.oldest[symbol as usize] as usize];
         // A slot that was never used holds 1970.
-        if slot.0 != 0 && ts_event.since(*slot) < Ts::SECOND_NS {
+        if slot.0 != 0 && ts_event.since(slot) < Ts::SECOND_NS {
             return Err((RejectCode::Rate, limit as i64, limit as i64 + 1));
         }
-        *slot = ts_event;
-        if let Some(kept) = self.kept.get_mut(place) {
-            *kept = Kept {
-                side: order.side,
-                price: order.price,
-                qty: order.qty,
-            };
-        }
-        *oldest = (*oldest + 1) % limit;
         Ok(())
     }
 }

@@ -380,6 +380,7 @@ impl RuleOrder {
             quote: *quote,
             last: view.last_price,
             tif: Tif::Day,
+            is_leg: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::due::Due;
 use crate::expr::Known;
 use crate::features::FeatureConfig;
 use crate::instruments::InstrumentConfig;
-use crate::intent::Intents;
+use crate::intent::{Intent, Intents};
 use crate::joins::{JoinConfig, JoinCounts};
 use crate::momentum::{self, Momentum, MomentumConfig};
 use crate::monitors::MonitorConfig;
@@ -501,6 +501,19 @@ impl Suites {
     /// [`Suites::settle`] is to be called for it, and then [`Suites::say_away`].
     pub fn take_away(&mut self, intents: &mut Intents) -> Option<u32> {
         self.beside.as_mut()?.take_away(intents)
+    }
+
+    /// What a strategy wants of a symbol that is not the event's, beside an order in that one which
+    /// [is a leg](crate::Intent::is_leg).
+    pub fn away(&self, rule: u8) -> Option<(u32, Intent)> {
+        self.beside.as_ref()?.away(rule)
+    }
+
+    /// Neither of the two leaves, since one was refused.
+    pub fn on_refused(&mut self, rule: u8) {
+        if let Some(beside) = &mut self.beside {
+            beside.on_refused(rule);
+        }
     }
 
     /// Says what the decision on a symbol saw that is not the event's; `out` is put at it.

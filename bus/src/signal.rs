@@ -641,6 +641,8 @@ pub enum RejectCode {
     Throttle = 17,
     /// Orders that wait for theirs, this one included; orders.
     Queue = 18,
+    /// The order that it was to leave with was refused; by the rule of this number.
+    OtherLeg = 19,
 }
 
 impl RejectCode {
@@ -666,6 +668,7 @@ impl RejectCode {
             RejectCode::Messages => "messages",
             RejectCode::Throttle => "throttle",
             RejectCode::Queue => "queue",
+            RejectCode::OtherLeg => "other_leg",
         }
     }
 
@@ -690,6 +693,7 @@ impl RejectCode {
             16 => RejectCode::Messages,
             17 => RejectCode::Throttle,
             18 => RejectCode::Queue,
+            19 => RejectCode::OtherLeg,
             _ => return None,
         })
     }

@@ -426,6 +426,13 @@ fn aim(config: &mut Config, mode: Option<OrderMode>, confirmed: &[String]) -> Re
              orders.mode or --mode `paper`"
         )));
     }
+    if config.orders.mode == Some(OrderMode::Paper) && config.risk.throttle.is_some() {
+        return Err(Failure::usage(
+            "risk.throttle: holds orders back by the machine's time, and the simulated venue of the mode \
+             `paper` would fill them all the same: want none there; risk.orders_per_second counts in event \
+             time",
+        ));
+    }
     match config.orders.mode {
         None if confirmed.is_empty() => Ok(()),
         Some(mode @ (OrderMode::Shadow | OrderMode::Paper)) if confirmed.is_empty() => {

@@ -229,6 +229,21 @@ impl Strategies {
         Some(symbol)
     }
 
+    /// What a strategy wants of a symbol that is not the event's, beside its order in that one.
+    #[cold]
+    pub(crate) fn away(&self, rule: u8) -> Option<(u32, Intent)> {
+        self.away.iter().find(|(_, intent)| intent.rule == rule).copied()
+    }
+
+    /// Neither order of this strategy leaves.
+    #[cold]
+    pub(crate) fn on_refused(&mut self, rule: u8) {
+        let index = usize::from(rule.wrapping_sub(self.rule_first));
+        for (_, pair) in self.pairs.iter_mut().filter(|(own, _)| *own == index) {
+            pair.on_refused();
+        }
+    }
+
     /// Whether anything of that is left.
     pub(crate) fn is_away(&self) -> bool {
         !self.away.is_empty()
@@ -379,6 +394,7 @@ impl StrategyConfig {
             quote: *quote,
             last: view.last_price,
             tif: Tif::Day,
+            is_leg: false,
         }
     }
 }

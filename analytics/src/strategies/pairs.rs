@@ -140,6 +140,8 @@ pub(super) struct Pair {
     period_end: Ts,
     /// What it holds of the first leg.
     side: Side,
+    /// What that was before the latest orders. Looked at within one event, and so not saved.
+    side_before: Side,
     /// No order before this.
     rest_until: Ts,
 }
@@ -158,8 +160,14 @@ impl Pair {
             samples: 0,
             period_end: Ts::MIN,
             side: Side::None,
+            side_before: Side::None,
             rest_until: Ts::MIN,
         }
+    }
+
+    /// Its latest orders were refused: it is where it was, and rests all the same.
+    pub(super) fn on_refused(&mut self) {
+        self.side = self.side_before;
     }
 
     /// The name of a symbol of a group is said. The first number with a leg's name is the leg.
@@ -224,7 +232,7 @@ impl Pair {
             Side::Buy if z >= -leave => (Side::Sell, Side::None),
             Side::None | Side::Buy | Side::Sell => return None,
         };
-        self.side = then;
+        (self.side_before, self.side) = (self.side, then);
         self.rest_until = now.plus_ns(config.cooldown_ns);
         let other = match first {
             Side::Buy => Side::Sell,
@@ -244,6 +252,7 @@ impl Pair {
                 quote: leg.quote,
                 last: leg.last,
                 tif: Tif::Day,
+                is_leg: true,
             }
         };
         let away = 1 - which;

@@ -213,6 +213,7 @@ fn asked(random: &mut Random, at: Ts) -> Asked {
                 Price(bid)
             },
             tif: Default::default(),
+            is_leg: false,
         },
         quote,
         phase,

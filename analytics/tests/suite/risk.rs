@@ -34,6 +34,7 @@ fn fine() -> Try {
             quote,
             last: Price(price.0),
             tif: Default::default(),
+            is_leg: false,
         },
         quote,
         phase: Phase::Trading,
@@ -86,6 +87,7 @@ fn a_fine_order_passes_with_the_quote_it_was_decided_on() {
         bid: price("99.98"),
         ask: price("100.01"),
         tif: Default::default(),
+        is_leg: false,
     };
     assert_eq!(passed, want);
 }
