@@ -239,15 +239,22 @@ impl Core {
             if !paper.reports().is_empty() {
                 self.tick_on(usize::MAX, sink);
             }
-            self.hear(paper.reports());
-            let heard = paper.reports().len();
+            self.note(paper.reports());
+            let noted = paper.reports().len();
+            self.hear(paper, event);
             let mut deciding = Deciding { sink, decided };
             self.take_real(std::slice::from_ref(event), &mut deciding);
             paper.after(&self.books, event);
             for order in decided.drain(..) {
                 paper.decide(&order);
             }
-            self.hear(&paper.reports()[heard..]);
+            self.note(&paper.reports()[noted..]);
+            self.hear(paper, event);
+            // Of an order in another symbol, which a strategy of several decided on with this event.
+            for at in noted..paper.reports().len() {
+                let symbol = paper.reports()[at].symbol;
+                self.hear_of(paper, symbol, event.ts_event);
+            }
             for report in paper.reports() {
                 sink.signal(report);
             }
@@ -256,12 +263,24 @@ impl Core {
         self.paper = Some(simulated);
     }
 
-    /// What a simulated venue says reaches the strategies, and the digests.
-    fn hear(&mut self, reports: &[Signal]) {
+    /// What a simulated venue says is in the digests at once ...
+    fn note(&mut self, reports: &[Signal]) {
         for signal in reports {
             if let Some(digest) = self.digests.get_mut(signal.symbol as usize) {
                 digest.signal(signal, self.midnight);
             }
+        }
+    }
+
+    /// ... and reaches the strategies when it has come back.
+    fn hear(&mut self, paper: &mut Paper, event: &Event) {
+        if !event.kind.is_for_all() {
+            self.hear_of(paper, event.symbol, event.ts_event);
+        }
+    }
+
+    fn hear_of(&mut self, paper: &mut Paper, symbol: u32, ts: Ts) {
+        while let Some(signal) = paper.heard(symbol, ts) {
             if let Some(Body::Report(report)) = signal.body() {
                 self.suites.on_report(signal.symbol, signal.rule, &report);
             }

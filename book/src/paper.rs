@@ -27,7 +27,9 @@ pub struct PaperConfig {
     pub open_max: u32,
     /// How long an order is on its way, at least.
     pub latency_ns: i64,
-    /// Half of the orders take up to so much longer, half of the rest up to as much again, and so on.
+    /// How long a report is on its way back, at least.
+    pub report_latency_ns: i64,
+    /// Half of the orders, and of the reports, take up to so much longer, half of the rest up to as much again, and so on.
     pub jitter_ns: i64,
     /// Which of them do is drawn from this.
     pub seed: u64,
@@ -47,8 +49,9 @@ impl PaperConfig {
             let (found, end) = (self.open_max, Self::OPEN_END);
             return Some(format!("open_max is {found}, want 1 to {end}"));
         }
-        let has_bounds = delay.contains(&self.latency_ns) && delay.contains(&self.jitter_ns);
-        (!has_bounds).then(|| "want a latency and a jitter of 0 to an hour".into())
+        let delays = [self.latency_ns, self.report_latency_ns, self.jitter_ns];
+        let has_bounds = delays.iter().all(|ns| delay.contains(ns));
+        (!has_bounds).then(|| "want latencies and a jitter of 0 to an hour".into())
     }
 }
 
@@ -63,6 +66,8 @@ pub enum Shows {
 
 /// Prices, or orders, that ours may have taken something of, for each symbol.
 const TAKEN_MAX: usize = 64;
+/// Reports that may be on their way back, for each order that may be open.
+const BACK_PER_ORDER: usize = 4;
 /// As many halvings as a latency is drawn from.
 const HALVINGS_MAX: u32 = 20;
 
@@ -77,6 +82,29 @@ pub struct Paper {
     orders: Vec<Standing>,
     taken: Vec<Taken>,
     reports: Vec<Signal>,
+    /// For each place as many as may be: reports that are on their way back, the first of which are
+    /// there, in the order of their coming.
+    back: Vec<Back>,
+    /// Those that were too many.
+    early: Vec<Signal>,
+}
+
+/// A report on its way back.
+#[derive(Clone, Copy, Debug)]
+struct Back {
+    comes: Ts,
+    report: Signal,
+}
+
+impl Back {
+    /// In a place where there is none.
+    fn none() -> Back {
+        let nothing = Body::Report(report(&NOBODY, Fate::New));
+        Back {
+            comes: Ts::MIN,
+            report: Signal::new(Ts::MIN, 0, 0, 0, 0, nothing),
+        }
+    }
 }
 
 /// What is known of one symbol beside its orders.
@@ -84,8 +112,11 @@ pub struct Paper {
 struct Desk {
     orders: u32,
     taken: u32,
-    /// No order overtakes an earlier one.
+    /// No order overtakes an earlier one,
     arrives_last: Ts,
+    /// and no report.
+    comes_last: Ts,
+    back: u32,
     /// The last event was one of several that are one change.
     is_changing: bool,
 }
@@ -191,7 +222,46 @@ impl Paper {
             orders: Vec::with_capacity(symbols * open),
             taken: Vec::with_capacity(symbols * TAKEN_MAX),
             reports: Vec::with_capacity(open * (TAKEN_MAX + 4)),
+            back: Vec::with_capacity(symbols * open * BACK_PER_ORDER),
+            early: Vec::with_capacity(open * (TAKEN_MAX + 4)),
         }
+    }
+
+    fn back_max(&self) -> usize {
+        self.config.open_max as usize * BACK_PER_ORDER
+    }
+
+    /// The reports that have come back to a symbol's strategies by an event at `ts`, one after another.
+    /// Each comes once.
+    pub fn heard(&mut self, symbol: u32, ts: Ts) -> Option<Signal> {
+        let place = self.place(symbol)?;
+        let first = place * self.back_max();
+        let count = self.desks[place].back as usize;
+        if let Some(at) = self.early.iter().position(|report| report.symbol == symbol) {
+            return Some(self.early.remove(at));
+        }
+        let on_way = &mut self.back[first..][..count];
+        let next = on_way.first().filter(|back| back.comes <= ts)?.report;
+        on_way.copy_within(1.., 0);
+        self.desks[place].back -= 1;
+        Some(next)
+    }
+
+    fn come_back(&mut self, place: usize, report: Signal) {
+        let least_ns = self.config.report_latency_ns;
+        let delay_ns = self.delay_ns(least_ns, report.seq, report.symbol, report.ordinal);
+        let (first, most) = (place * self.back_max(), self.back_max());
+        let desk = &mut self.desks[place];
+        desk.comes_last = report.ts_event.plus_ns(delay_ns).max(desk.comes_last);
+        let comes = desk.comes_last;
+        if desk.back as usize == most {
+            // Of too many the oldest comes at once.
+            self.early.push(self.back[first].report);
+            self.back[first..][..most].copy_within(1.., 0);
+            desk.back -= 1;
+        }
+        self.back[first + desk.back as usize] = Back { comes, report };
+        desk.back += 1;
     }
 
     /// What the latest event brought about, in order, until the next [`Paper::before`].
@@ -225,17 +295,17 @@ impl Paper {
         &mut self.orders[first..][..self.desks[place].orders as usize]
     }
 
-    /// How long an order is on its way: the same for the same order, whenever it is asked for.
-    fn delay_ns(&self, seq: u64, symbol: u32, ordinal: u16) -> i64 {
+    /// How long an order, or a report, is on its way: the same for the same one, whenever it is asked for.
+    fn delay_ns(&self, least_ns: i64, seq: u64, symbol: u32, ordinal: u16) -> i64 {
         if self.config.jitter_ns == 0 {
-            return self.config.latency_ns;
+            return least_ns;
         }
         let cause = seq ^ u64::from(symbol) << 40 ^ u64::from(ordinal) << 24;
         let word = shuffled(shuffled(self.config.seed) ^ cause);
         let halvings = ((word >> 32) as u32).leading_zeros().min(HALVINGS_MAX);
         let part = u128::from(halvings) << 32 | u128::from(word as u32);
         let more = (part * self.config.jitter_ns as u128) >> 32;
-        self.config.latency_ns.saturating_add(more as i64)
+        least_ns.saturating_add(more as i64)
     }
 
     /// An order leaves for the venue, at its own `ts_event`.
@@ -254,6 +324,8 @@ impl Paper {
                 orders: 0,
                 taken: 0,
                 arrives_last: Ts::MIN,
+                comes_last: Ts::MIN,
+                back: 0,
                 is_changing: false,
             });
             *place = self.desks.len() as u32;
@@ -266,9 +338,10 @@ impl Paper {
             self.orders
                 .resize(count * self.config.open_max as usize, NOBODY);
             self.taken.resize(count * TAKEN_MAX, none);
+            self.back.resize(count * self.config.open_max as usize * BACK_PER_ORDER, Back::none());
         }
         let place = *place as usize - 1;
-        let delay_ns = self.delay_ns(signal.seq, signal.symbol, signal.ordinal);
+        let delay_ns = self.delay_ns(self.config.latency_ns, signal.seq, signal.symbol, signal.ordinal);
         let desk = &mut self.desks[place];
         let arrives = signal.ts_event.plus_ns(delay_ns).max(desk.arrives_last);
         let standing = Standing {
@@ -331,6 +404,8 @@ impl Paper {
             }
             self.desks[place].orders = 0;
         }
+        // Nobody hears it any more.
+        self.early.clear();
     }
 
     fn look(&mut self, books: &Books, place: usize, event: &Event) {
@@ -800,9 +875,11 @@ impl Paper {
         let before = self.reports.iter().rev();
         let before = before.take_while(|report| report.symbol == symbol).count();
         let ordinal = Paper::ORDINAL_FIRST + before as u16;
-        let body = Body::Report(report);
-        self.reports
-            .push(Signal::new(ts, seq, symbol, rule, ordinal, body));
+        let report = Signal::new(ts, seq, symbol, rule, ordinal, Body::Report(report));
+        self.reports.push(report);
+        if let Some(place) = self.place(symbol) {
+            self.come_back(place, report);
+        }
     }
 
     /// Takes orders out that are done.
@@ -849,6 +926,13 @@ impl Paper {
             out.u8(taken.side);
             out.u64(taken.key);
             out.i64(taken.qty);
+        }
+        debug_assert!(self.early.is_empty(), "all are heard with their event");
+        out.i64(desk.comes_last.0);
+        out.u32(desk.back);
+        for back in &self.back[place * self.back_max()..][..desk.back as usize] {
+            out.i64(back.comes.0);
+            out.bytes(back.report.as_bytes());
         }
     }
 
@@ -916,10 +1000,28 @@ impl Paper {
             qty: 0,
         };
         self.taken.resize(count * TAKEN_MAX, none);
+        let (comes_last, back) = (Ts(from.i64()?), from.u32()?);
+        let most = self.back_max();
+        if back as usize > most {
+            return Err(from.error(format_args!("at most {most} reports, found {back}")));
+        }
+        for _ in 0..back {
+            let comes = Ts(from.i64()?);
+            let bytes = from.bytes(128)?.first_chunk();
+            let report = bytes.and_then(Signal::from_bytes);
+            let is_report = |signal: &Signal| matches!(signal.body(), Some(Body::Report(_)));
+            let Some(report) = report.filter(is_report) else {
+                return Err(from.error("a report on its way"));
+            };
+            self.back.push(Back { comes, report });
+        }
+        self.back.resize(count * most, Back::none());
         self.desks.push(Desk {
             orders,
             taken,
             arrives_last,
+            comes_last,
+            back,
             is_changing,
         });
         Ok(())

@@ -15,6 +15,7 @@ fn config(shows: Shows) -> PaperConfig {
         symbols_max: 8,
         open_max: 16,
         latency_ns: 10,
+        report_latency_ns: 0,
         jitter_ns: 0,
         seed: 1,
         shows,
@@ -27,6 +28,8 @@ struct Venue {
     seq: u64,
     /// All reports, with the number of the event that caused them.
     said: Vec<(Signal, Report)>,
+    /// Those that came back, with the time of the event that they came before.
+    heard: Vec<(i64, Signal)>,
 }
 
 impl Venue {
@@ -42,6 +45,7 @@ impl Venue {
             paper: Paper::new(config),
             seq: 0,
             said: Vec::new(),
+            heard: Vec::new(),
         };
         venue.status(0, b'T');
         venue
@@ -59,6 +63,9 @@ impl Venue {
         self.books.apply(&event);
         self.paper.after(&self.books, &event);
         self.note();
+        while let Some(signal) = self.paper.heard(SYMBOL, Ts(ts)) {
+            self.heard.push((ts, signal));
+        }
     }
 
     fn note(&mut self) {
@@ -69,6 +76,19 @@ impl Venue {
             self.said.push((*signal, report));
         }
         self.paper.clear();
+    }
+
+    /// What is known of orders, saved and loaded.
+    fn reload(&mut self, config: PaperConfig) {
+        let mut bytes = Vec::new();
+        let mut out = StateWriter::new(&mut bytes, Versions::NEWEST);
+        self.paper.save(SYMBOL, &mut out);
+        out.finish().unwrap();
+        let mut paper = Paper::new(config);
+        let mut from = StateReader::new(&bytes, Versions::NEWEST);
+        paper.load(SYMBOL, &mut from).unwrap();
+        from.end().unwrap();
+        self.paper = paper;
     }
 
     fn status(&mut self, ts: i64, letter: u8) {
@@ -331,6 +351,48 @@ fn where_levels_are_shown_cancels_are_behind_us_as_long_as_they_can_be() {
          41 #3 fill 10@105 left 20
          41 #3 cancelled",
     );
+}
+
+#[test]
+fn reports_come_back_in_their_order_and_not_before_their_time() {
+    let config = PaperConfig {
+        report_latency_ns: 100,
+        jitter_ns: 40,
+        ..config(Shows::Orders)
+    };
+    let mut venue = Venue::new(config, Depth::L3);
+    for ts in 0..2_000 {
+        if ts % 20 == 0 {
+            venue.order(ts, 7, Buy, 100, 1, Tif::Ioc);
+        }
+        venue.add(ts, 10 + ts as u64, Side::Sell, 200, 1);
+        // Saved and loaded in between.
+        if ts % 50 == 0 {
+            venue.reload(config);
+        }
+    }
+    assert_eq!(venue.said.len(), 2 * 99, "each was new, and cancelled");
+    let heard: Vec<Signal> = venue.heard.iter().map(|(_, signal)| *signal).collect();
+    let said: Vec<Signal> = venue.said.iter().map(|(signal, _)| *signal).collect();
+    assert!(heard.len() > 2 * 85);
+    assert_eq!(heard, said[..heard.len()], "in their order, each once");
+    let ways = venue.heard.iter().map(|(ts, signal)| ts - signal.ts_event.0);
+    let (least, most) = ways.fold((i64::MAX, 0), |(a, b), way| (a.min(way), b.max(way)));
+    assert!(least >= 100 && most > 140, "from {least} to {most}");
+    // Of more than may be on their way, the oldest comes at once.
+    let config = PaperConfig {
+        report_latency_ns: 1_000_000,
+        open_max: 1,
+        ..config
+    };
+    let mut venue = Venue::new(config, Depth::L3);
+    for ts in 0..400 {
+        if ts % 100 == 0 {
+            venue.order(ts, 7, Buy, 100, 1, Tif::Ioc);
+        }
+        venue.add(ts, 10 + ts as u64, Side::Sell, 200, 1);
+    }
+    assert_eq!((venue.said.len(), venue.heard.len()), (8, 4));
 }
 
 #[test]

@@ -291,7 +291,9 @@ impl SharedRing {
 pub struct Simulation {
     /// How long an order is on its way, at least.
     pub latency: Span,
-    /// Half of the orders take up to so much longer, half of the rest up to as much again, and so on.
+    /// How long a report is on its way back to the strategies, at least.
+    pub report_latency: Span,
+    /// Half of the orders, and of the reports, take up to so much longer, half of the rest up to as much again, and so on.
     pub jitter: Span,
     /// Which orders those are is drawn from this.
     pub seed: u64,
@@ -306,6 +308,7 @@ impl Default for Simulation {
     fn default() -> Simulation {
         Simulation {
             latency: Span(1_000_000),
+            report_latency: Span(1_000_000),
             jitter: Span(0),
             seed: 1,
             open_max: 16,
@@ -331,6 +334,7 @@ impl Simulation {
             symbols_max: symbols_max as u32,
             open_max: self.open_max,
             latency_ns: self.latency.0,
+            report_latency_ns: self.report_latency.0,
             jitter_ns: self.jitter.0,
             seed: self.seed,
             shows: match self.queue {
