@@ -61,6 +61,15 @@ PAGES = {
         ("join_asof", "one `asof`: trades with quotes, each symbol with itself"),
         ("join_interval", "one `interval`: trades with quotes, 1 ms before to 1 ms after"),
     ],
+    "FEATURES": [
+        ("features_8", "eight: four values, two of a window, a regime, an alert"),
+    ],
+    "STRATEGIES": [
+        ("strategy_queue", "one `queue-imbalance`"),
+        ("strategy_vwap", "one `vwap-reversion`"),
+        ("strategy_quote", "one `spread-capture`"),
+        ("strategy_pair", "one `pairs` of the two busiest symbols"),
+    ],
 }
 KEYS = ["base", "parts", "symbols", "events", "matter", "bytes", "checksum"]
 

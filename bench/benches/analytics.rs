@@ -10,22 +10,26 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use analytics::expr::Value;
 use analytics::momentum::{self, Momentum};
 use analytics::regime::{self, Regime};
 use analytics::rule::{self, Rules};
 use analytics::spread::Spread;
+use analytics::strategies::{
+    Pairs, QueueImbalance, SpreadCapture, StrategyConfig, StrategyKind, VwapReversion,
+};
 use analytics::suite::{Analytic, Moment};
 use analytics::vwap::{self, Vwap};
 use analytics::{
-    Aggregate, Bps, By, ChangeConfig, Condition, DeclaredConfig, GarchConfig, HmmConfig, Intents,
-    JoinConfig, JoinKind, Known, Limit, Measure, ModelConfig, ModelKind, MonitorConfig, Pattern,
-    PatternConfig, Policy, Right, RuleConfig, Shape, Stream as Joined, SuiteConfig, Suites, View,
-    Watch, matters,
+    Aggregate, Bps, By, ChangeConfig, Condition, DeclaredConfig, FeatureConfig, FeatureSource,
+    GarchConfig, HmmConfig, Intents, JoinConfig, JoinKind, Known, Limit, Measure, ModelConfig,
+    ModelKind, MonitorConfig, Pattern, PatternConfig, Policy, Right, RuleConfig, Shape,
+    Stream as Joined, SuiteConfig, Suites, Take, Touch, View, Watch, matters,
 };
 use bench::{Stream, fold, is_measuring};
 use book::{Books, BooksConfig, Depth};
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Applied, Event, Outbox, Phase, Quote, Ts};
+use bus::{Applied, Event, Outbox, Phase, Price, Qty, Quote, Ts};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -85,6 +89,25 @@ impl Session {
     fn warm(&self) -> usize {
         self.steps.len() / 4
     }
+
+    /// The two symbols of which most is heard, by what [`letters`] calls them.
+    fn busiest(&self) -> [[u8; 8]; 2] {
+        let mut counts = vec![0; self.symbols + 1];
+        for step in self.steps.iter().filter(|s| matters(&s.event, &s.applied)) {
+            counts[step.event.symbol as usize] += 1;
+        }
+        let mut order: Vec<usize> = (1..counts.len()).collect();
+        order.sort_by_key(|symbol| std::cmp::Reverse(counts[*symbol]));
+        [letters(order[0]), letters(order[1])]
+    }
+}
+
+/// A symbol's number as its name.
+fn letters(symbol: usize) -> [u8; 8] {
+    let mut letters = [b' '; 8];
+    let text = symbol.to_string();
+    letters[..text.len()].copy_from_slice(text.as_bytes());
+    letters
 }
 
 /// What is played to.
@@ -131,10 +154,14 @@ fn take(out: &mut Outbox, sum: &mut u64) {
 }
 
 impl Player for Whole {
-    fn new(_: usize, config: &SuiteConfig) -> Whole {
+    fn new(symbols: usize, config: &SuiteConfig) -> Whole {
         let mut suites = Suites::new(config.clone());
         for (number, name) in (1..).zip(config.joins.iter().flat_map(|join| &join.symbols)) {
             suites.on_member(number, *name, 0);
+        }
+        let is_named = config.joins.is_empty() && !config.strategies.is_empty();
+        for symbol in (1..=symbols).filter(|_| is_named) {
+            suites.on_member(symbol as u32, letters(symbol));
         }
         Whole {
             watches: suites.watches(),
@@ -181,6 +208,11 @@ impl Player for Whole {
         if !(out.is_empty() && intents.is_empty()) {
             take(out, &mut self.sum);
             intents.clear();
+            while self.suites.is_away() {
+                self.suites.take_away(intents);
+                self.sum = fold(self.sum, intents.as_slice().len() as u64);
+                intents.clear();
+            }
         }
     }
 
@@ -593,6 +625,83 @@ fn declared(group: &mut BenchmarkGroup<'_, WallTime>, session: &Session, plain: 
                 by: By::Symbol,
                 partial_max: 16,
                 orders: 256,
+            }];
+        });
+    }
+    let value = |text| FeatureSource::Value(Value::parse(text).expect("a number"));
+    let features = [
+        value("imbalance"),
+        value("spread_bps"),
+        value("(last - vwap) / vwap"),
+        value("sigma_bps"),
+        FeatureSource::Window {
+            rule: 0,
+            take: Take::Vwap,
+        },
+        FeatureSource::Window {
+            rule: 0,
+            take: Take::Volume,
+        },
+        FeatureSource::Regime { rule: 0 },
+        FeatureSource::Alert { rule: 0 },
+    ];
+    let feature = |source: &FeatureSource| FeatureConfig {
+        name: "feature".into(),
+        source: source.clone(),
+    };
+    one("features_8", 1, &|config| {
+        config.features = features.iter().map(feature).collect();
+    });
+    let strategies = [
+        (
+            "queue",
+            StrategyKind::QueueImbalance(QueueImbalance {
+                enter: 0.8,
+                leave: 0.4,
+            }),
+        ),
+        (
+            "vwap",
+            StrategyKind::VwapReversion(VwapReversion {
+                enter: Bps::whole(20),
+                leave: Bps::whole(5),
+                trades_min: 100,
+            }),
+        ),
+        (
+            "quote",
+            StrategyKind::SpreadCapture(SpreadCapture {
+                spread_min: Bps::whole(5),
+                tick: Price(10_000_000),
+                inside: 1,
+                skew: 2,
+                inventory_max: Qty(500),
+                life_ns: second,
+            }),
+        ),
+        (
+            "pair",
+            StrategyKind::Pairs(Pairs {
+                legs: session.busiest(),
+                hedge: 1.0,
+                period_ns: second,
+                half_life_ns: 300 * second,
+                enter: 2.0,
+                leave: 0.5,
+                samples_min: 60,
+                fresh_ns: 5 * second,
+                other_qty: Qty(100),
+            }),
+        ),
+    ];
+    for (name, kind) in strategies {
+        one(&format!("strategy_{name}"), 1, &|config| {
+            config.strategies = vec![StrategyConfig {
+                name: name.into(),
+                kind: kind.clone(),
+                touch: Touch::Far,
+                qty: Qty(100),
+                cooldown_ns: 5 * second,
             }];
         });
     }

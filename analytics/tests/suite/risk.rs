@@ -87,7 +87,6 @@ fn a_fine_order_passes_with_the_quote_it_was_decided_on() {
         bid: price("99.98"),
         ask: price("100.01"),
         tif: Default::default(),
-        is_leg: false,
     };
     assert_eq!(passed, want);
 }
