@@ -13,8 +13,8 @@ use analytics::{Intent, Intents, SuiteConfig, Suites};
 use book::{Books, BooksConfig, Breach, Paper, PaperConfig};
 use bus::market::Anomalies;
 use bus::mem;
-use bus::state::{Part, StateError, StateReader, StateWriter};
 use bus::signal::{Order, Reject, RejectCode};
+use bus::state::{Part, StateError, StateReader, StateWriter};
 use bus::{Anomaly, Applied, Body, Event, Flags, Kind, Outbox, Signal, SignalKind, Ts};
 use feed::groups::Groups;
 

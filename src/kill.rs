@@ -12,7 +12,7 @@ use bus::oms::latch::{Gate, Latch, Scope, StrategyName};
 use bus::oms::limits::{Key, Of};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, Strategy};
 use crate::guard::Guard;
 use crate::run_dir::RunDir;
 use crate::throttle::Throttle;
@@ -42,6 +42,8 @@ pub struct Kill {
     guard: Option<Guard>,
     /// How fast a shard's may leave, where that is said.
     throttle: Option<Throttle>,
+    /// The strategies whose orders leave in pairs, a bit for each number that orders have of them.
+    paired: u32,
 }
 
 impl Kill {
@@ -52,6 +54,7 @@ impl Kill {
         let mut kill = Kill {
             strategies: names.collect(),
             throttle: config.risk.throttle.as_ref().map(|said| said.setting()),
+            paired: paired(config),
             ..Kill::default()
         };
         match Latch::open(path) {
@@ -107,6 +110,12 @@ impl Kill {
     /// How fast a shard's orders may leave, where that is said.
     pub fn throttle(&self) -> Option<Throttle> {
         self.throttle
+    }
+
+    /// The strategies whose orders leave in pairs, or not at all: a bit for each.
+    #[inline]
+    pub fn paired(&self) -> u32 {
+        self.paired
     }
 
     /// What limits orders together.
@@ -200,6 +209,13 @@ fn listed(latch: &Latch) -> String {
     let mut names = standing.symbols;
     names.extend(standing.strategies);
     names.join(", ")
+}
+
+fn paired(config: &Config) -> u32 {
+    let first = 1 + config.rules.0.len();
+    let strategies = config.strategies.0.values().enumerate();
+    let pairs = strategies.filter(|(_, strategy)| matches!(strategy, Strategy::Pairs { .. }));
+    pairs.fold(0, |paired, (index, _)| paired | 1 << (first + index))
 }
 
 /// The names of strategies, by the number that orders have of them.

@@ -270,8 +270,18 @@ enum How {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Free,
-    Refused,
+    Refused(Over),
     Waits,
+}
+
+/// Why an order is refused without which this one does not leave.
+fn without(over: Over) -> Over {
+    Over {
+        code: RejectCode::OtherLeg,
+        limit: 0,
+        value: over.code as i64,
+        ..over
+    }
 }
 
 /// A record that waits for room in the log.
@@ -910,24 +920,34 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
             if self.gateway.waiting() > 0 {
                 break;
             }
-            if !self.kill.is_open() && self.is_stopped(&held) {
-                if let Some(guard) = self.guard {
-                    guard.never_left(key(&held.order));
+            // Of two that leave together, the second is behind the first; alone, the first has left.
+            let is_leg = held.how == How::New && self.is_leg(&held.order);
+            let other = if is_leg {
+                self.other_leg(&held.order)
+            } else {
+                None
+            };
+            if let Some(other) = &other
+                && self.config.is_durable
+                && other.cell_end > self.exit.log.durable_upto()
+            {
+                break;
+            }
+            let both = || std::iter::once(&held).chain(&other);
+            if !self.kill.is_open() && both().any(|held| self.is_stopped(held)) {
+                for held in both() {
+                    self.stop(held);
                 }
-                if let Some(guard) = self.guard.filter(|_| held.is_counted) {
-                    let stake = Stake::of(&body_of(&held.order));
-                    guard.changed(owner(&held.order), &stake, &Stake::default());
-                }
-                self.exit.held.pop_front();
-                self.exit.counts.killed += 1;
-                self.say_sent(&held.order, Outcome::Killed, 0);
                 count += 1;
                 continue;
             }
             if self.bucket.is_some() && held.how != How::Cancel {
-                match self.throttled(&held) {
+                match self.throttled(&held, is_leg && other.is_none()) {
                     Turn::Free => {}
-                    Turn::Refused => {
+                    Turn::Refused(over) => {
+                        if let Some(held) = &other {
+                            self.refuse(held, without(over));
+                        }
                         count += 1;
                         continue;
                     }
@@ -938,13 +958,28 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 && !held.is_counted
                 && held.how != How::Cancel
             {
-                match self.ask(guard, &held) {
+                let said = self.ask(guard, &held);
+                let said_of_other = match &other {
+                    Some(other) if said == Said::Go => self.ask(guard, other),
+                    Some(_) | None => said,
+                };
+                if said_of_other != said {
+                    let stake = Stake::of(&body_of(&held.order));
+                    guard.changed(owner(&held.order), &stake, &Stake::default());
+                }
+                match said_of_other {
                     Said::Go => {
-                        let front = self.exit.held.front_mut().expect("just seen");
-                        front.is_counted = true;
+                        for held in both() {
+                            self.held_as(&held.order).is_counted = true;
+                        }
                     }
                     Said::Over(over) => {
-                        self.refuse(&held, over);
+                        // Each with what it was refused for.
+                        let is_own = said_of_other == said;
+                        self.refuse(&held, if is_own { over } else { without(over) });
+                        if let Some(held) = &other {
+                            self.refuse(held, if is_own { without(over) } else { over });
+                        }
                         count += 1;
                         continue;
                     }
@@ -1012,9 +1047,55 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         }
     }
 
-    /// Whether an order that is first in the queue is too fast.
+    /// Whether an order leaves with another one, or not at all.
+    #[inline]
+    fn is_leg(&self, order: &Signal) -> bool {
+        self.kill.paired() >> order.rule & 1 != 0
+    }
+
+    /// The other order of its strategy at its event, if it has not left.
     #[cold]
-    fn throttled(&mut self, held: &Held) -> Turn {
+    fn other_leg(&self, order: &Signal) -> Option<Held> {
+        let is_other = |held: &&Held| {
+            let other = &held.order;
+            held.how == How::New
+                && (other.seq, other.rule) == (order.seq, order.rule)
+                && other.symbol != order.symbol
+        };
+        self.exit.held.iter().find(is_other).copied()
+    }
+
+    /// An order in the queue.
+    fn held_as(&mut self, order: &Signal) -> &mut Held {
+        let mut held = self.exit.held.iter_mut();
+        held.find(|held| held.order == *order).expect("it is held")
+    }
+
+    /// Takes an order out of the queue; nearly always the first.
+    fn take_out(&mut self, order: &Signal) {
+        let place = self.exit.held.iter().position(|held| held.order == *order);
+        self.exit.held.remove(place.expect("it is held"));
+    }
+
+    /// Somebody stopped an order that is held.
+    #[cold]
+    fn stop(&mut self, held: &Held) {
+        if let Some(guard) = self.guard {
+            guard.never_left(key(&held.order));
+        }
+        if let Some(guard) = self.guard.filter(|_| held.is_counted) {
+            let stake = Stake::of(&body_of(&held.order));
+            guard.changed(owner(&held.order), &stake, &Stake::default());
+        }
+        self.take_out(&held.order);
+        self.exit.counts.killed += 1;
+        self.say_sent(&held.order, Outcome::Killed, 0);
+    }
+
+    /// Whether an order that is first in the queue is too fast. One whose other leg has left waits, and
+    /// is never refused.
+    #[cold]
+    fn throttled(&mut self, held: &Held, is_owed: bool) -> Turn {
         let now_ns = self.clock.now_ns();
         let bucket = self.bucket.as_mut().expect("just seen");
         let wait_ns = bucket.wait_ns(now_ns);
@@ -1027,17 +1108,31 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         };
         match queue_max {
             _ if wait_ns == 0 => Turn::Free,
+            None if is_owed => Turn::Waits,
             None => {
-                self.refuse(held, over(RejectCode::Throttle, 0, wait_ns as i64));
-                Turn::Refused
+                let over = over(RejectCode::Throttle, 0, wait_ns as i64);
+                self.refuse(held, over);
+                Turn::Refused(over)
             }
             Some(most) => {
                 // Those that came last find no room; what may be out already is not among them.
                 while self.exit.held.len() > most
-                    && let Some(last) = self.exit.held.pop_back_if(|last| last.how == How::New)
+                    && let Some(&last) = self.exit.held.back()
+                    && last.how == How::New
                 {
-                    let waiting = self.exit.held.len() as i64 + 1;
-                    self.say_refused(&last.order, over(RejectCode::Queue, most as i64, waiting));
+                    let other = match self.is_leg(&last.order) {
+                        true => self.other_leg(&last.order),
+                        false => None,
+                    };
+                    if self.is_leg(&last.order) && other.is_none() {
+                        break;
+                    }
+                    let over = over(RejectCode::Queue, most as i64, self.exit.held.len() as i64);
+                    self.take_out(&last.order);
+                    self.say_refused(&last.order, over);
+                    if let Some(held) = &other {
+                        self.refuse(held, without(over));
+                    }
                 }
                 Turn::Waits
             }
@@ -1062,7 +1157,7 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 _ => {}
             }
         }
-        self.exit.held.pop_front();
+        self.take_out(&held.order);
         self.say_refused(&held.order, over);
     }
 

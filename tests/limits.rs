@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -292,4 +292,68 @@ fn sessions_have_no_limits_where_groups_share_out_symbols_over_shards() {
         )
         .expect(0);
     }
+}
+
+/// Whatever refuses one order of a pair, the other does not leave without it.
+#[test]
+fn both_orders_of_a_pair_leave_or_neither_does() {
+    let _alone = alone();
+    let folder = Folder::new("legs");
+    let capture = folder.join("session.pcap");
+    let sample = "sample itch --symbols 12 --seconds 4 --rate 4000 --seed 8 -o";
+    let args = sample.split(' ').map(std::ffi::OsString::from);
+    tapeline(args.chain([capture.clone().into()])).expect(0);
+    let pair = "[momentum]\nenabled = false\n[groups.b]\nsymbols = [\"EEWN\", \"MYPH\"]\n[strategies.pair]\n\
+                kind = \"pairs\"\nlegs = [\"EEWN\", \"MYPH\"]\nperiod = \"20ms\"\nhalf_life = \"200ms\"\n\
+                enter = 1.0\nsamples_min = 5\ncooldown = \"1ms\"\n[risk]\norders_per_second = 200\n";
+    let run = |name: &str, rest: &str| {
+        let config = folder.write(&format!("{name}.toml"), format!("{pair}{rest}"));
+        let run = folder.join(name);
+        let mut command = program();
+        command.arg("replay").arg(&capture).arg("-o").arg(&run);
+        support::run(command.arg("-c").arg(&config)).expect(0);
+        let mut legs: BTreeMap<u64, Vec<(String, bool, String)>> = BTreeMap::new();
+        for row in tables::read_orders(&run.join("tables/orders.parquet")).unwrap() {
+            let row = row.unwrap();
+            let (is_sent, why) = (row.status == Status::Sent, row.reason.unwrap_or_default());
+            legs.entry(row.seq)
+                .or_default()
+                .push((row.symbol, is_sent, why));
+        }
+        let (mut sent, mut reasons) = (0, BTreeSet::new());
+        for (seq, both) in legs {
+            let [one, other] = &both[..] else {
+                panic!("{name}, event {seq}: {both:?}")
+            };
+            assert!(
+                one.0 != other.0 && one.1 == other.1,
+                "{name}, event {seq}: {both:?}"
+            );
+            sent += usize::from(one.1);
+            reasons.extend(
+                both.into_iter()
+                    .map(|leg| leg.2)
+                    .filter(|why| !why.is_empty()),
+            );
+        }
+        (sent, reasons)
+    };
+    let all = run("all", "");
+    assert!(all.0 > 5 && all.1.is_empty(), "{all:?}");
+    let said = |reasons: &[&str]| {
+        reasons
+            .iter()
+            .map(ToString::to_string)
+            .collect::<BTreeSet<_>>()
+    };
+    let restricted = run("restricted", "restricted = [\"MYPH\"]\n");
+    assert_eq!(restricted, (0, said(&["other_leg", "restricted"])));
+    let throttle = "[risk.throttle]\norders_per_second = 2\nburst = 1\nover = \"reject\"\n";
+    let (sent, reasons) = run("throttled", throttle);
+    assert!((1..all.0).contains(&sent), "{sent}");
+    assert_eq!(reasons, said(&["session_other_leg", "session_throttle"]));
+    // An odd number: of the last pair one would have been within it.
+    let (sent, reasons) = run("limited", "[risk.firm]\nopen_orders_max = 7\n");
+    assert_eq!(sent, 3);
+    assert_eq!(reasons, said(&["firm_open_orders", "firm_other_leg"]));
 }

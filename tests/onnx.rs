@@ -178,7 +178,8 @@ fn models_say_what_their_formulas_say_at_any_number_of_shards_and_after_a_kill()
             continue;
         };
         let formula = |alert: f64| {
-            let products = [imbalance, spread, alert].iter().zip(WEIGHTS);
+            let inputs = [imbalance, spread, alert];
+            let products = inputs.iter().zip(WEIGHTS);
             let sum: f64 = products.map(|(x, w)| x * f64::from(w)).sum();
             1.0 / (1.0 + (-(sum + f64::from(BIAS))).exp())
         };

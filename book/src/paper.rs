@@ -338,10 +338,18 @@ impl Paper {
             self.orders
                 .resize(count * self.config.open_max as usize, NOBODY);
             self.taken.resize(count * TAKEN_MAX, none);
-            self.back.resize(count * self.config.open_max as usize * BACK_PER_ORDER, Back::none());
+            self.back.resize(
+                count * self.config.open_max as usize * BACK_PER_ORDER,
+                Back::none(),
+            );
         }
         let place = *place as usize - 1;
-        let delay_ns = self.delay_ns(self.config.latency_ns, signal.seq, signal.symbol, signal.ordinal);
+        let delay_ns = self.delay_ns(
+            self.config.latency_ns,
+            signal.seq,
+            signal.symbol,
+            signal.ordinal,
+        );
         let desk = &mut self.desks[place];
         let arrives = signal.ts_event.plus_ns(delay_ns).max(desk.arrives_last);
         let standing = Standing {

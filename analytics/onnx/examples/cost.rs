@@ -22,7 +22,11 @@ fn main() {
         let (words, bytes, output) = match hidden {
             0 => {
                 let weights: Vec<f32> = (0..inputs).map(number).collect();
-                ("logistic regression".into(), onnx::logistic(&weights, 0.5), "score")
+                (
+                    "logistic regression".into(),
+                    onnx::logistic(&weights, 0.5),
+                    "score",
+                )
             }
             _ => {
                 let bytes = onnx::layers(&rows, &row, &row);
@@ -37,6 +41,9 @@ fn main() {
         let model = Model::load(&bytes, wanted).expect("a model of our own");
         let pace = model.pace();
         let [p50, p99] = [pace.p50_ns, pace.p99_ns].map(|ns| ns as f64 / 1e3);
-        println!("| {words} | {inputs} | {p50:.1} | {p99:.1} | {:016x} |", model.bits());
+        println!(
+            "| {words} | {inputs} | {p50:.1} | {p99:.1} | {:016x} |",
+            model.bits()
+        );
     }
 }

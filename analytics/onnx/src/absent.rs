@@ -1,14 +1,16 @@
 //! In a program that is built without models.
 
+use std::convert::Infallible;
+
 use crate::{Counts, Pace, Wanted};
 
 /// There is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Model {}
+pub struct Model(Infallible);
 
 /// There is none.
 #[derive(Debug)]
-pub enum Runner {}
+pub struct Runner(Infallible);
 
 impl Model {
     /// Whether this program has models.
@@ -23,28 +25,28 @@ impl Model {
 
     #[allow(missing_docs)]
     pub fn bits(&self) -> u64 {
-        match *self {}
+        match self.0 {}
     }
 
     #[allow(missing_docs)]
     pub fn pace(&self) -> Pace {
-        match *self {}
+        match self.0 {}
     }
 
     #[allow(missing_docs)]
     pub fn runner(&self, _budget_ns: Option<u64>) -> Runner {
-        match *self {}
+        match self.0 {}
     }
 }
 
 impl Runner {
     #[allow(missing_docs)]
     pub fn run(&mut self, _: &[f32]) -> f64 {
-        match *self {}
+        match self.0 {}
     }
 
     #[allow(missing_docs)]
     pub fn counts(&self) -> Counts {
-        match *self {}
+        match self.0 {}
     }
 }

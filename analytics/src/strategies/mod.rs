@@ -232,7 +232,10 @@ impl Strategies {
     /// What a strategy wants of a symbol that is not the event's, beside its order in that one.
     #[cold]
     pub(crate) fn away(&self, rule: u8) -> Option<(u32, Intent)> {
-        self.away.iter().find(|(_, intent)| intent.rule == rule).copied()
+        self.away
+            .iter()
+            .find(|(_, intent)| intent.rule == rule)
+            .copied()
     }
 
     /// Neither order of this strategy leaves.

@@ -44,3 +44,38 @@ impl Score {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_far_from_its_middle_is_followed_and_an_unknown_one_is_left() {
+        let score = Score {
+            model: 1,
+            middle: 0.5,
+            enter: 0.25,
+            leave: 0.125,
+        };
+        assert_eq!(score.problem(), None);
+        let look = |own: f64| score.look(&[9.0, own]);
+        for (own, want) in [
+            (0.75, Look::Enter(Side::Buy)),
+            (0.74, Look::Stay),
+            (0.625, Look::Leave),
+            (0.5, Look::Leave),
+            (0.375, Look::Leave),
+            (0.26, Look::Stay),
+            (0.25, Look::Enter(Side::Sell)),
+            (f64::NAN, Look::Leave),
+        ] {
+            assert_eq!(look(own), want, "{own}");
+        }
+        assert_eq!(score.look(&[9.0]), Look::Leave);
+        let wrong = Score {
+            leave: 0.25,
+            ..score
+        };
+        assert!(wrong.problem().is_some());
+    }
+}
