@@ -4,12 +4,13 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "onnx")]
 use std::time::Duration;
 
-use support::{Folder, digests, manifest, program, tapeline};
+use support::{Folder, program, tapeline};
 
 #[cfg(feature = "onnx")]
-use support::{Started, alone, signal};
+use support::{Started, alone, digests, manifest, signal};
 
 #[path = "support/onnx.rs"]
 mod onnx;

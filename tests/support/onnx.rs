@@ -5,7 +5,7 @@
 //! varint of its number and kind, then a varint (kind 0), four bytes (5), or a length and so many bytes
 //! (2): <https://protobuf.dev/programming-guides/encoding/>.
 
-#![allow(dead_code)] // Each test takes what it needs.
+#![allow(dead_code, unreachable_pub, missing_docs)] // Each test takes what it needs.
 
 /// A message that is being written.
 #[derive(Clone, Debug, Default)]
