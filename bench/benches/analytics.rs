@@ -161,7 +161,7 @@ impl Player for Whole {
         }
         let is_named = config.joins.is_empty() && !config.strategies.is_empty();
         for symbol in (1..=symbols).filter(|_| is_named) {
-            suites.on_member(symbol as u32, letters(symbol));
+            suites.on_member(symbol as u32, letters(symbol), 0);
         }
         Whole {
             watches: suites.watches(),
