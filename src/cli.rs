@@ -254,6 +254,9 @@ pub struct Replay {
     /// `max`, or a multiple of the recorded pace: `1x`, `10x`, `0.5x`.
     #[arg(long)]
     pub speed: Option<Speed>,
+    /// So many messages a second, evenly, instead of a multiple of the recorded pace: `2M/s`, `250k/s`.
+    #[arg(long, value_name = "N/s")]
+    pub rate: Option<Rate>,
     /// Only these symbols.
     #[arg(long, value_delimiter = ',')]
     pub symbols: Vec<String>,

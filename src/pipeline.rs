@@ -59,7 +59,7 @@ use shards::{Known, Ready, shard_thread};
 pub use orders::Outlet;
 pub use reading::reader_of;
 pub use stop::{Stop, watch_signals};
-pub use timed::{Live, Timed, paced_speed};
+pub use timed::{Live, Timed, paced, paced_speed};
 
 /// How many turns' stamps may wait for a shard. What does not fit is counted with the next that
 /// does, so that the reader never waits for a measurement.

@@ -408,6 +408,10 @@ fn latency(out: &mut String, style: Style, config: &Config, latency: &Latency) {
             "at full speed the rings are full by design; replay at a pace (--speed 10x) for \
              latency from when a packet was due"
         }
+        Speed::Rate(_) => {
+            "at a rate no recorded time says when a packet was due; replay at a pace (--speed 10x), or \
+             see `tapeline bench latency`, for latency from then"
+        }
         Speed::Times(_) => {
             "total and order count from when a packet was due, so a stall shows in all that it \
              delayed"

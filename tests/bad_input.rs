@@ -622,6 +622,11 @@ fn wrong_arguments_are_refused() {
         assert!(!run.exists(), "{more:?}");
     };
     check(&["--speed", "fast"], &["--speed", "`fast` is not a speed"]);
+    check(&["--rate", "2M/m"], &["--rate", "`2M/m` is not a rate"]);
+    check(
+        &["--rate", "2M/s", "--speed", "10x"],
+        &["--rate 2M/s and --speed 10x are two paces"],
+    );
     check(&["--shards", "many"], &["--shards", "many"]);
     check(&["--shards", "65"], &["run.shards is 65, want 1 to 64"]);
     check(&["--from", "soon"], &["`soon` is not a time"]);

@@ -283,6 +283,36 @@ fn what_is_declared_says_the_same_bytes_at_any_number_of_shards() {
     }
 }
 
+/// Of a rate a run may be behind, never ahead: the machine may be busy.
+#[test]
+fn a_rate_takes_its_time_and_does_not_change_results() {
+    let folder = Folder::new("rate");
+    let capture = folder.path("s.pcap");
+    let args = "sample itch --symbols 8 --seconds 2 --rate 2000 --seed 6 --loss-a 0.02 -q -o";
+    let mut args: Vec<&str> = args.split_whitespace().collect();
+    args.push(&capture);
+    ok(&args);
+    let (max, rated) = (folder.path("max"), folder.path("rated"));
+    ok(&["replay", &capture, "--speed", "max", "-o", &max, "-q"]);
+    let began = std::time::Instant::now();
+    let said = ok(&[
+        "replay", &capture, "--rate", "10k/s", "--speed", "max", "--shards", "2", "--json", "-o",
+        &rated, "-q",
+    ]);
+    let took = began.elapsed();
+    let manifest: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let messages = manifest["counts"]["messages"].as_f64().unwrap();
+    assert!(messages > 2_000.0, "{manifest}");
+    // The last packet is due when all messages before it have had their time; then the end, too.
+    assert!(
+        took.as_secs_f64() >= messages / 10_000.0,
+        "{messages} messages in {took:?}"
+    );
+    assert_eq!(digest(&max), digest(&rated));
+    let config = std::fs::read_to_string(Path::new(&rated).join("config.toml")).unwrap();
+    assert!(config.contains("speed = \"10000/s\""), "{config}");
+}
+
 #[test]
 fn speed_and_file_format_do_not_change_results() {
     let folder = Folder::new("speed");

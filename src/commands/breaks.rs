@@ -21,7 +21,7 @@ use feed::protocol::{
 use feed::reader::{Reader, Turned};
 use feed::source::{Capture, Line, Paced, Polled, Source, SourceError};
 use serde_json::{Value, json};
-use tapeline::config::{Config, Speed};
+use tapeline::config::Config;
 use tapeline::core::{Core, Sink};
 use tapeline::pipeline::{self, Stop};
 use tapeline::session::TradingDay;
@@ -101,13 +101,9 @@ pub fn watch(args: &cli::Replay, condition: &str, talk: Talk, stop: &Stop) -> Re
     let time = |text: &Option<String>| text.as_ref().map(|text| day.parse(text)).transpose();
     let from = time(&args.from).map_err(Failure::usage)?;
     let until = time(&args.to).map_err(Failure::usage)?;
-    let input = match config.run.speed {
-        Speed::Max => Input::Whole(Box::new(source)),
-        Speed::Times(times) => {
-            let clock = MachineClock::new();
-            let paced = Paced::new(source, clock, pipeline::paced_speed(times));
-            Input::Paced(Box::new(paced))
-        }
+    let input = match pipeline::paced(source, MachineClock::new(), config.run.speed) {
+        Err(source) => Input::Whole(Box::new(source)),
+        Ok(paced) => Input::Paced(Box::new(paced)),
     };
     let core = pipeline::core(&config, day.midnight, from).map_err(Failure::io)?;
     let (sender, events) = ring::ring(RING_EVENTS);

@@ -12,7 +12,7 @@ use bus::{Anomaly, Ts};
 use feed::protocol::Wire;
 use feed::source::capture::Format;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
-use feed::source::{Capture, CaptureOptions, Network, Paced, Polled, Soup, Source};
+use feed::source::{Capture, CaptureOptions, Network, Polled, Soup, Source};
 use tapeline::config::{Config, Depth, InDoubt, OrderMode, Speed, soup};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
 use tapeline::positions::{self, GoesOn};
@@ -234,6 +234,17 @@ pub struct PlanOptions {
     pub tz: Option<String>,
 }
 
+/// The speed that the command line asks for, where it asks for one.
+pub fn speed(args: &cli::Replay) -> Result<Option<Speed>, Failure> {
+    match (args.rate, args.speed) {
+        (None, speed) => Ok(speed),
+        (Some(rate), None | Some(Speed::Max)) => Ok(Some(Speed::Rate(rate))),
+        (Some(rate), Some(speed)) => Err(Failure::usage(format!(
+            "--rate {rate} and --speed {speed} are two paces: want one of them"
+        ))),
+    }
+}
+
 /// The settings that the command line asks for.
 pub fn settings(args: &cli::Replay) -> Result<Config, Failure> {
     let mut config = match &args.config {
@@ -247,7 +258,7 @@ pub fn settings(args: &cli::Replay) -> Result<Config, Failure> {
     if !args.cpus.is_empty() {
         config.run.cpus.clone_from(&args.cpus);
     }
-    if let Some(speed) = args.speed {
+    if let Some(speed) = speed(args)? {
         config.run.speed = speed;
     }
     if let Some(date) = &args.date {
@@ -648,7 +659,7 @@ pub fn resume(
     let changes = Changes {
         shards: args.shards,
         cpus: &args.cpus,
-        speed: args.speed,
+        speed: speed(args)?,
         in_doubt: args.in_doubt,
         mode: args.mode,
         confirmed: &args.confirm,
@@ -901,7 +912,7 @@ fn capture_options(files: &[PathBuf], config: &Config) -> CaptureOptions {
     // place, which must be the same at any pace.
     let itch_messages_max = match config.run.speed {
         Speed::Max if files.len() == 1 => CaptureOptions::default().itch_messages_max,
-        Speed::Max | Speed::Times(_) => 1,
+        Speed::Max | Speed::Times(_) | Speed::Rate(_) => 1,
     };
     CaptureOptions {
         ports,
@@ -1192,17 +1203,13 @@ fn go(
         talk.say(format_args!("{full} is called {name} here"));
     }
     let wire = wire(&mut source, &config)?;
-    match config.run.speed {
-        Speed::Max => finish_run(
+    match pipeline::paced(source, clock.clone(), config.run.speed) {
+        Err(source) => finish_run(
             source, wire, &clock, dir, config, day, manifest, mode, None, talk, stop,
         ),
-        Speed::Times(times) => {
-            let speed = pipeline::paced_speed(times);
-            let paced = Paced::new(source, clock.clone(), speed);
-            finish_run(
-                paced, wire, &clock, dir, config, day, manifest, mode, None, talk, stop,
-            )
-        }
+        Ok(paced) => finish_run(
+            paced, wire, &clock, dir, config, day, manifest, mode, None, talk, stop,
+        ),
     }
 }
 

@@ -275,7 +275,7 @@ fn one(
     if !args.cpus.is_empty() {
         config.run.cpus.clone_from(&args.cpus);
     }
-    config.run.speed = args.speed.unwrap_or(config.run.speed);
+    config.run.speed = replay::speed(args)?.unwrap_or(config.run.speed);
     config.orders.in_doubt = args.in_doubt.unwrap_or(config.orders.in_doubt);
     config.check().map_err(Failure::usage)?;
     let own = TradingDay::new(&leg.date, &leg.timezone).map_err(Failure::usage)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::clock::{Clock, MachineClock};
 use feed::moldudp64::{END_OF_SESSION, Header, SessionId};
 use feed::source::capture::Format;
-use feed::source::{Capture, CaptureOptions, Framing, Paced, Polled, Source};
+use feed::source::{Capture, CaptureOptions, Evenly, Framing, Paced, Polled, Source};
 use feed::transmit::{
     Answers, FaultCounts, FaultRule, Faults, Packed, SessionCounts, Sessions, SnapshotCounts,
     Snapshots, Store, Transmitter,
@@ -66,8 +66,8 @@ pub fn serve_feed(args: &ServeFeed, talk: Talk) -> Result<(), Failure> {
     let mut serving = Serving::new(args, &stop, is_itch)?;
     serving.has_own_groups = has_groups && args.line.is_empty();
     match is_itch {
-        true => at_pace(Packed::new(capture, SESSION), args, &mut serving)?,
-        false => at_pace(capture, args, &mut serving)?,
+        true => at_pace(Packed::new(capture, SESSION), &mut serving)?,
+        false => at_pace(capture, &mut serving)?,
     }
     serving.conclude(talk)?;
     if stop.is_set() {
@@ -99,19 +99,17 @@ fn check(args: &ServeFeed) -> Result<(), Failure> {
     Ok(())
 }
 
-fn at_pace<S: Source>(
-    source: S,
-    args: &ServeFeed,
-    serving: &mut Serving<'_>,
-) -> Result<(), Failure> {
-    match (args.rate, args.speed) {
-        (Some(rate), _) => {
-            let start_ns = serving.clock.now_ns();
-            let due = move |sent: u64| start_ns + (sent as f64 / rate.0 * 1e9) as u64;
-            serving.send_all(source, |_| None, due)
+fn at_pace<S: Source>(source: S, serving: &mut Serving<'_>) -> Result<(), Failure> {
+    match serving.speed {
+        Speed::Rate(rate) => {
+            let schedule = Evenly {
+                start_ns: serving.clock.now_ns(),
+                per_second: rate.0,
+            };
+            serving.send_all(source, |_| None, |sent| schedule.due_ns(sent))
         }
-        (None, Speed::Max) => serving.send_all(source, |_| None, |_| 0),
-        (None, Speed::Times(times)) => {
+        Speed::Max => serving.send_all(source, |_| None, |_| 0),
+        Speed::Times(times) => {
             let paced = Paced::new(source, serving.clock.clone(), paced_speed(times));
             // What is told without a wait has no time; a wrong one is not waited for either.
             let due = |source: &mut Paced<S, MachineClock>| {
@@ -141,6 +139,7 @@ struct Serving<'a> {
     answers: Option<Answers>,
     sessions: Option<Sessions>,
     snapshots: Option<Snapshots>,
+    speed: Speed,
     /// Packets go where they were captured.
     has_own_groups: bool,
     late: Histogram,
@@ -184,6 +183,7 @@ impl<'a> Serving<'a> {
             answers: answers.transpose()?,
             sessions: sessions.transpose()?,
             snapshots: snapshots.transpose()?,
+            speed: args.rate.map_or(args.speed, Speed::Rate),
             has_own_groups: false,
             late: Histogram::new(),
             packets: 0,
@@ -254,7 +254,7 @@ impl<'a> Serving<'a> {
                 Polled::End => break,
             };
             let mut due_ns = due_ns.unwrap_or(0);
-            if self.args.rate.is_some() {
+            if matches!(self.speed, Speed::Rate(_)) {
                 due_ns = due_after(self.messages);
                 while self.clock.now_ns() < due_ns && !self.stop.is_set() {
                     self.idle(due_ns)?;

@@ -52,7 +52,7 @@ pub use snapshot::Snapshot;
 pub use soup::Soup;
 pub use source::{Gaps, Join, Quarantine, Retransmit, Source};
 pub use strategies::{Strategies, Strategy};
-pub use units::{Ratio, Size, Span, Speed};
+pub use units::{Rate, Ratio, Size, Span, Speed};
 
 /// All settings. `tapeline config show` prints them with their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

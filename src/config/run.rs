@@ -17,7 +17,7 @@ pub struct Run {
     pub cpus: Vec<usize>,
     /// Events a ring holds.
     pub ring_events: usize,
-    /// `max`, or a multiple of the recorded pace.
+    /// `max`, a multiple of the recorded pace (`10x`), or messages a second (`2M/s`).
     pub speed: Speed,
 }
 

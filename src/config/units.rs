@@ -120,13 +120,63 @@ impl Ratio {
     }
 }
 
-/// How fast to replay: as fast as possible, or at a multiple of the recorded pace.
+/// So many a second: `1M/s`, `250k/s`, `20000`.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rate(pub f64);
+
+impl Rate {
+    /// The most that makes sense: one in each nanosecond.
+    const MAX: f64 = 1e9;
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Rate, String> {
+        let bare = text.trim().strip_suffix("/s").unwrap_or(text.trim());
+        let (digits, times) = match bare.chars().last() {
+            Some('k' | 'K') => (&bare[..bare.len() - 1], 1e3),
+            Some('M') => (&bare[..bare.len() - 1], 1e6),
+            _ => (bare, 1.0),
+        };
+        match digits.trim().parse::<f64>() {
+            Ok(value) if value.is_finite() && (1.0..=Rate::MAX).contains(&(value * times)) => {
+                Ok(Rate(value * times))
+            }
+            _ => Err(format!(
+                "`{text}` is not a rate (like 1M/s, 250k/s or 20000/s)"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (value, unit) = match self.0 {
+            v if v >= 1e6 => (v / 1e6, "M"),
+            v if v >= 1e3 => (v / 1e3, "k"),
+            v => (v, ""),
+        };
+        let text = format!("{value:.2}");
+        write!(
+            f,
+            "{}{unit}/s",
+            text.trim_end_matches('0').trim_end_matches('.')
+        )
+    }
+}
+
+/// How fast to replay: as fast as possible, at a multiple of the recorded pace, or at so many messages
+/// a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
     /// As fast as the machine can.
     Max,
     /// `1x`, `10x`, `0.5x`.
     Times(f64),
+    /// `2M/s`, `250k/s`: messages, evenly, whatever times were recorded.
+    Rate(Rate),
 }
 
 impl FromStr for Speed {
@@ -135,11 +185,14 @@ impl FromStr for Speed {
         if text == "max" {
             return Ok(Speed::Max);
         }
+        if text.ends_with("/s") {
+            return text.parse().map(Speed::Rate);
+        }
         let times = text.strip_suffix('x').and_then(|t| t.parse::<f64>().ok());
         match times {
             Some(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
             _ => Err(format!(
-                "`{text}` is not a speed (like \"max\", \"1x\" or \"0.5x\")"
+                "`{text}` is not a speed (like \"max\", \"1x\", \"0.5x\" or \"2M/s\")"
             )),
         }
     }
@@ -150,6 +203,8 @@ impl fmt::Display for Speed {
         match self {
             Speed::Max => f.write_str("max"),
             Speed::Times(times) => write!(f, "{times}x"),
+            // Not as it is shown to people, which is rounded.
+            Speed::Rate(Rate(rate)) => write!(f, "{rate}/s"),
         }
     }
 }
@@ -192,6 +247,20 @@ mod tests {
     }
 
     #[test]
+    fn speeds_are_read_and_written_back() {
+        for (text, speed, shown) in [
+            ("max", Speed::Max, "max"),
+            ("0.5x", Speed::Times(0.5), "0.5x"),
+            ("2M/s", Speed::Rate(Rate(2e6)), "2000000/s"),
+            ("1234567.5/s", Speed::Rate(Rate(1_234_567.5)), "1234567.5/s"),
+        ] {
+            assert_eq!(text.parse(), Ok(speed));
+            assert_eq!(speed.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(speed));
+        }
+    }
+
+    #[test]
     fn a_number_without_its_unit_is_refused() {
         for text in [
             "5",
@@ -206,7 +275,7 @@ mod tests {
         ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
-        for text in ["fast", "x", "0x", "-1x", "infx"] {
+        for text in ["fast", "x", "0x", "-1x", "infx", "2M", "0/s", "fast/s"] {
             assert!(text.parse::<Speed>().is_err(), "{text}");
         }
     }

@@ -1,56 +1,8 @@
 //! Rates as people write them.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-/// So many a second: `1M/s`, `250k/s`, `20000`.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Rate(pub f64);
-
-impl Rate {
-    /// The most that makes sense: one in each nanosecond.
-    const MAX: f64 = 1e9;
-}
-
-impl FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Rate, String> {
-        let bare = text.trim().strip_suffix("/s").unwrap_or(text.trim());
-        let (digits, times) = match bare.chars().last() {
-            Some('k' | 'K') => (&bare[..bare.len() - 1], 1e3),
-            Some('M') => (&bare[..bare.len() - 1], 1e6),
-            _ => (bare, 1.0),
-        };
-        match digits.trim().parse::<f64>() {
-            Ok(value) if value.is_finite() && (1.0..=Rate::MAX).contains(&(value * times)) => {
-                Ok(Rate(value * times))
-            }
-            _ => Err(format!(
-                "`{text}` is not a rate (like 1M/s, 250k/s or 20000/s)"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (value, unit) = match self.0 {
-            v if v >= 1e6 => (v / 1e6, "M"),
-            v if v >= 1e3 => (v / 1e3, "k"),
-            v => (v, ""),
-        };
-        let text = format!("{value:.2}");
-        write!(
-            f,
-            "{}{unit}/s",
-            text.trim_end_matches('0').trim_end_matches('.')
-        )
-    }
-}
+pub use crate::config::Rate;
 
 /// A range of rates, `100k..5M`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,6 +7,8 @@ use bus::clock::{Clock, MachineClock};
 use feed::retransmit::{AskCounts, Asked, Missing};
 use feed::source::{Capture, Pace, Paced, Polled, Source, SourceError, Speed};
 
+use crate::config;
+
 /// How often the clock and the time of day are read to relate them.
 const CLOCK_READINGS: usize = 16;
 
@@ -19,6 +21,20 @@ pub fn paced_speed(times: f64) -> Speed {
         NonZeroU32::new(recorded).unwrap_or(one),
         NonZeroU32::new(SCALE as u32).unwrap_or(one),
     )
+}
+
+/// A source at the speed that the settings say; the source itself where that is full speed, which
+/// needs no clock.
+pub fn paced<S: Source, C: Clock>(
+    source: S,
+    clock: C,
+    speed: config::Speed,
+) -> Result<Paced<S, C>, S> {
+    match speed {
+        config::Speed::Max => Err(source),
+        config::Speed::Times(times) => Ok(Paced::new(source, clock, paced_speed(times))),
+        config::Speed::Rate(rate) => Ok(Paced::at_rate(source, clock, rate.0)),
+    }
 }
 
 /// A source that knows when what it delivers was due.

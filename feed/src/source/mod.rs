@@ -2,7 +2,7 @@
 //!
 //! Read in this order: this file (what a source is), `capture` (files, merged on time), `multicast`
 //! (the network), `soup` and `dial` under it (a session over TCP), `paced` (a capture at the pace at
-//! which it was taken), `sim` (for tests).
+//! which it was taken, or at a rate), `sim` (for tests).
 //! Under `capture`: `input` (bytes, decompressed), `record` (what the formats share), one module
 //! per format, `lines` (where packets were sent to), `file_info` (what was met), `together` (what may
 //! be read as one input).
@@ -40,7 +40,7 @@ mod together;
 pub use capture::{Capture, CaptureOptions};
 pub use multicast::{Multicast, MulticastLine, MulticastOptions};
 pub use network::Network;
-pub use paced::{Pace, Paced, Speed};
+pub use paced::{Evenly, Pace, Paced, Speed};
 pub use sim::{SimSource, SimStep};
 pub use soup::{DialRule, Soup};
 pub use text::TextFile;

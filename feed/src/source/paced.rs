@@ -1,11 +1,13 @@
-//! A capture at the pace at which it was taken, or a multiple of it.
+//! A capture at the pace at which it was taken, at a multiple of it, or at so many messages a second.
 
 use std::num::NonZeroU32;
 
 use bus::Ts;
 use bus::clock::Clock;
 
-use super::{Line, Polled, Source, SourceError};
+use super::{Framing, Line, Packet, Polled, Source, SourceError};
+use crate::moldudp64::{Blocks, Header, SessionId};
+use crate::transport::Transports;
 
 /// Recorded time passes this many times as fast as the clock: 10/1, 1/2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,16 +63,92 @@ impl Pace {
     }
 }
 
+/// When messages are due that come evenly, whatever times were recorded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evenly {
+    /// What the clock said when the first one was due.
+    pub start_ns: u64,
+    /// Messages in each second of the clock; more than 0.
+    pub per_second: f64,
+}
+
+impl Evenly {
+    /// What the clock says when that is due which comes behind so many messages. Always reckoned
+    /// from the start, so that nothing drifts.
+    #[inline]
+    pub fn due_ns(&self, messages: u64) -> u64 {
+        let after_ns = messages as f64 * 1e9 / self.per_second;
+        self.start_ns.saturating_add(after_ns as u64)
+    }
+}
+
+/// Counts messages as packets bring them, those that several lines bring once.
+#[derive(Debug, Default)]
+struct Count {
+    transports: Transports,
+    /// The number behind the last counted one, of each session.
+    next: Vec<(SessionId, u64)>,
+    messages: u64,
+}
+
+impl Count {
+    fn add(&mut self, packet: &Packet<'_>) {
+        let new = match packet.framing {
+            Framing::LengthPrefixed | Framing::Records(_) => {
+                Blocks::new(packet.payload).count() as u64
+            }
+            Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
+                match self.transports.as_mold(packet) {
+                    Ok(packet) => numbered(&mut self.next, packet.payload),
+                    // Of no message is known that it is in there.
+                    Err(_) => 0,
+                }
+            }
+        };
+        self.messages = self.messages.saturating_add(new);
+    }
+}
+
+/// How many messages of a MoldUDP64 packet were not counted before. Those without a number all are new.
+fn numbered(next: &mut Vec<(SessionId, u64)>, payload: &[u8]) -> u64 {
+    let Some((header, _)) = Header::split(payload) else {
+        return 0;
+    };
+    let count = u64::from(header.message_count());
+    if header.sequence == 0 || count == 0 {
+        return count;
+    }
+    let end = header.sequence.saturating_add(count);
+    let Some(known) = next
+        .iter()
+        .position(|(session, _)| *session == header.session)
+    else {
+        next.push((header.session, end));
+        return count;
+    };
+    let next = &mut next[known].1;
+    let before = std::mem::replace(next, end.max(*next));
+    end.saturating_sub(before).min(count)
+}
+
 /// Delivers the packets of another source when they are due, and says [`Polled::Empty`] before.
 ///
 /// A packet is due by its [`Packet::ts_due`](super::Packet::ts_due); what has no time, and every
 /// trouble, comes at once. So does a packet that would be waited for more than
 /// [`WAIT_NS_MAX`](Self::WAIT_NS_MAX) of recorded time: one wrong time must not stop a session.
+///
+/// At a rate, whatever comes behind so many messages is due when they have had their time, with
+/// and without a time of its own, and the end too. A message that several lines bring counts once,
+/// as far as their packets number it in one session.
 #[derive(Debug)]
 pub struct Paced<S, C> {
     inner: S,
     clock: C,
     speed: Speed,
+    /// What was delivered, and how many messages a second are due, where recorded times say nothing.
+    evenly: Option<(Count, f64)>,
+    /// Since when these are due.
+    schedule: Option<Evenly>,
     pace: Option<Pace>,
     /// The time of the last packet that was waited for, or would have been.
     last_ts: Ts,
@@ -80,7 +158,7 @@ pub struct Paced<S, C> {
 /// How well the pace was held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PaceCounts {
-    /// Packets delivered that had a time.
+    /// Packets delivered that had a time; at a rate, all.
     pub packets: u64,
     /// The sum of what each was late by.
     pub late_ns_sum: u64,
@@ -102,13 +180,28 @@ impl<S: Source, C: Clock> Paced<S, C> {
             inner,
             clock,
             speed,
+            evenly: None,
+            schedule: None,
             pace: None,
             last_ts: Ts::MIN,
             counts: PaceCounts::default(),
         }
     }
 
-    /// When each moment is due; `None` before the first packet.
+    /// Delivers so many messages of `inner` in each second of `clock`, evenly, starting with the
+    /// first poll. `per_second` is more than 0.
+    pub fn at_rate(inner: S, clock: C, per_second: f64) -> Paced<S, C> {
+        assert!(
+            per_second > 0.0,
+            "{per_second} messages a second never end: want more than 0"
+        );
+        Paced {
+            evenly: Some((Count::default(), per_second)),
+            ..Paced::new(inner, clock, Speed::ONE)
+        }
+    }
+
+    /// When each recorded moment is due; `None` before the first packet, and at a rate.
     pub fn pace(&self) -> Option<Pace> {
         self.pace
     }
@@ -118,6 +211,9 @@ impl<S: Source, C: Clock> Paced<S, C> {
     pub fn paused(&mut self, clock_ns: u64) {
         if let Some(pace) = &mut self.pace {
             pace.start_ns = pace.start_ns.saturating_add(clock_ns);
+        }
+        if let Some(schedule) = &mut self.schedule {
+            schedule.start_ns = schedule.start_ns.saturating_add(clock_ns);
         }
     }
 
@@ -151,19 +247,49 @@ impl<S: Source, C: Clock> Paced<S, C> {
         if now_ns < due_ns {
             return true;
         }
-        let late_ns = now_ns - due_ns;
         self.last_ts = ts;
-        self.counts.packets += 1;
-        self.counts.late_ns_sum = self.counts.late_ns_sum.saturating_add(late_ns);
-        self.counts.max_late_ns = self.counts.max_late_ns.max(late_ns);
-        self.counts.last_late_ns = late_ns;
+        self.counts.add(now_ns - due_ns);
         false
+    }
+
+    /// The next packet, once the messages before it have had their time.
+    fn poll_evenly(&mut self) -> Result<Polled<'_>, SourceError> {
+        let (count, per_second) = self.evenly.as_mut().expect("it is polled at a rate");
+        let now_ns = self.clock.now_ns();
+        let schedule = self.schedule.get_or_insert(Evenly {
+            start_ns: now_ns,
+            per_second: *per_second,
+        });
+        let due_ns = schedule.due_ns(count.messages);
+        if now_ns < due_ns {
+            return Ok(Polled::Empty);
+        }
+        let polled = self.inner.poll()?;
+        if let Polled::Packet(packet) = &polled {
+            count.add(packet);
+            self.counts.add(now_ns - due_ns);
+        }
+        Ok(polled)
+    }
+}
+
+impl PaceCounts {
+    /// A packet came so long after it was due.
+    #[inline]
+    fn add(&mut self, late_ns: u64) {
+        self.packets += 1;
+        self.late_ns_sum = self.late_ns_sum.saturating_add(late_ns);
+        self.max_late_ns = self.max_late_ns.max(late_ns);
+        self.last_late_ns = late_ns;
     }
 }
 
 impl<S: Source, C: Clock> Source for Paced<S, C> {
     #[inline]
     fn poll(&mut self) -> Result<Polled<'_>, SourceError> {
+        if self.evenly.is_some() {
+            return self.poll_evenly();
+        }
         if let Some(ts) = self.inner.peek_ts()
             && self.is_early(ts)
         {
@@ -232,6 +358,91 @@ mod tests {
             &[0, 1, 2, 3, 300],
             &[1_000, 1_000, 1_000, 1_001, 1_100],
         );
+    }
+
+    /// A MoldUDP64 packet of so many messages of one byte.
+    fn mold(session: u8, sequence: u64, count: u16) -> Vec<u8> {
+        let header = Header {
+            session: SessionId([session; 10]),
+            sequence,
+            count,
+        };
+        let mut bytes = header.to_bytes().to_vec();
+        bytes.extend([0, 1, b'x'].repeat(count.into()));
+        bytes
+    }
+
+    /// Polls once per nanosecond of the clock; when each packet came, and the end.
+    fn at_rate(script: Vec<SimStep>, per_second: f64, pause_at_ns: Option<u64>) -> Vec<u64> {
+        let clock = SimClock::default();
+        clock.advance_ns(1_000);
+        let mut paced = Paced::at_rate(SimSource::new(&["a", "b"], script), &clock, per_second);
+        let mut at_ns = Vec::new();
+        loop {
+            match paced.poll().unwrap() {
+                Polled::Packet(_) => at_ns.push(clock.now_ns()),
+                Polled::Empty => clock.advance_ns(1),
+                Polled::End => break,
+                Polled::Trouble(trouble) => panic!("{trouble:?}"),
+            }
+            if pause_at_ns == Some(clock.now_ns()) {
+                clock.advance_ns(500);
+                paced.paused(500);
+            }
+        }
+        assert_eq!(paced.counts().packets, at_ns.len() as u64);
+        assert_eq!(paced.counts().max_late_ns, 0);
+        at_ns.push(clock.now_ns());
+        at_ns
+    }
+
+    #[test]
+    fn messages_come_evenly_whatever_their_times_are() {
+        let script = || {
+            let packet = |at: i64, count, sequence| {
+                SimStep::packet(Some(Ts(at)), 0, &mold(b'a', sequence, count))
+            };
+            vec![packet(50, 1, 1), packet(10, 3, 2), packet(99, 2, 5)]
+        };
+        // One in 10 ns.
+        assert_eq!(at_rate(script(), 1e8, None), [1_000, 1_010, 1_040, 1_060]);
+        // Three in 20 ns: reckoned from the start, what is rounded does not add up.
+        assert_eq!(at_rate(script(), 1.5e8, None), [1_000, 1_006, 1_026, 1_040]);
+        // A pause moves all that follows.
+        let paused = at_rate(script(), 1e8, Some(1_020));
+        assert_eq!(paused, [1_000, 1_010, 1_540, 1_560]);
+    }
+
+    #[test]
+    fn a_message_of_two_lines_counts_once_at_a_rate() {
+        let packet = |line, session, sequence, count| {
+            SimStep::packet(None, line, &mold(session, sequence, count))
+        };
+        let script = vec![
+            packet(0, b'a', 1, 2),
+            packet(1, b'a', 1, 2),
+            packet(1, b'a', 3, 2),
+            // One of it was there before.
+            packet(0, b'a', 2, 4),
+            // Another session, a heartbeat, and messages without numbers.
+            packet(0, b'b', 1, 1),
+            packet(0, b'b', 2, 0),
+            packet(0, b'a', 0, 1),
+        ];
+        assert_eq!(
+            at_rate(script, 1e8, None),
+            [1_000, 1_020, 1_020, 1_040, 1_050, 1_060, 1_060, 1_070]
+        );
+    }
+
+    #[test]
+    fn a_schedule_stays_in_range() {
+        let schedule = Evenly {
+            start_ns: 5,
+            per_second: 1.0,
+        };
+        assert_eq!(schedule.due_ns(3), 3_000_000_005);
+        assert_eq!(schedule.due_ns(u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub fn latency(args: &cli::Latency, talk: Talk) -> Result<(), Failure> {
     }
     let pacing = match (args.rate, args.recorded_rate) {
         (_, Some(Speed::Times(times))) => Pacing::Recorded(times),
-        (_, Some(Speed::Max)) => {
-            let why = "--recorded-rate wants a multiple, like 5x; `bench saturate` finds the most";
+        (_, Some(Speed::Max | Speed::Rate(_))) => {
+            let why = "--recorded-rate wants a multiple, like 5x; --rate takes messages a second, and `bench saturate` finds the most";
             return Err(Failure::usage(why));
         }
         (rate, None) => Pacing::Rate(rate.unwrap_or(Rate(100e3))),
