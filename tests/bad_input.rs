@@ -657,11 +657,20 @@ fn apart(files: &[(&str, &[u8])], says: &[&str]) {
         .args(&paths);
     let mut convert = program();
     convert.arg("convert").args(&paths).arg("-o").arg(&table);
-    for command in [&mut replay, &mut watch, &mut convert] {
+    let mut lab = program();
+    let report = folder.join("report");
+    lab.args(["bench", "latency"]).arg("-o").arg(&report);
+    for path in &paths {
+        lab.arg("--input").arg(path);
+    }
+    for command in [&mut replay, &mut watch, &mut convert, &mut lab] {
         let ended = support::run(command).expect(2).says(says);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
-    assert!(!run.exists() && !table.exists(), "something was made");
+    assert!(
+        !run.exists() && !table.exists() && !report.exists(),
+        "something was made"
+    );
 }
 
 /// A pcap of a session that calls its first symbol so.
@@ -713,6 +722,10 @@ fn files_that_are_no_one_input_are_refused() {
     let twice = [a, b, ": the same content as ", "name it once"];
     apart(&[(a, &itch), (b, &itch)], &twice);
     apart(&[(a, &itch), (a, &itch)], &[a, "named twice"]);
+    apart(
+        &[(a, &itch), (b, &zstd::encode_all(&itch[..], 1).unwrap())],
+        &twice,
+    );
     apart(
         &[("a.json", spot), ("b.json", spot)],
         &["b.json: the same content as", "a.json"],

@@ -158,6 +158,9 @@ fn days_follow_one_another_with_books_of_their_own() {
         // The truth that lies beside each is no capture.
         let name = format!("{}.itch", date.replace('-', ""));
         let file = session(&captures, &name, seed, &[]);
+        // Taken once, though it lies there in both ways.
+        let packed = zstd::encode_all(&*fs::read(&file).unwrap(), 1).unwrap();
+        captures.write(&format!("{name}.zst"), packed);
         let run = folder.join(date);
         replay(&folder, &[&file], &run, &[])
             .wait_for_end()
@@ -168,8 +171,20 @@ fn days_follow_one_another_with_books_of_their_own() {
     let ended = replay(&folder, &[captures.path()], &week, &["--days"])
         .wait_for_end()
         .expect(0)
-        .says(&["left out: ", "truth.json"]);
+        .says(&[
+            "truth.json",
+            "left out: ",
+            "20260105.itch.zst: the same content as ",
+        ]);
     assert!(ended.stdout.contains("2026-01-06"), "{}", ended.stdout);
+    let other = fs::read(captures.join("20260107.itch")).unwrap();
+    captures.write("20260106.itch.zst", zstd::encode_all(&*other, 1).unwrap());
+    let mixed = folder.join("mixed");
+    replay(&folder, &[captures.path()], &mixed, &["--days"])
+        .wait_for_end()
+        .expect(2)
+        .says(&["20260106.itch.zst: another content than ", "name the files"]);
+    assert!(!mixed.exists(), "days of two contents");
     let files = [2, 0, 1]
         .map(|index: usize| captures.join(&format!("{}.itch", dates[index].replace('-', ""))));
     let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();

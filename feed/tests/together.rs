@@ -23,6 +23,12 @@ fn said(name: &str, wire: Wire, contents: &[Vec<u8>]) -> Result<(), String> {
     checked.map_err(|error| error.to_string())
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut to, bytes).unwrap();
+    to.finish().unwrap()
+}
+
 #[track_caller]
 fn refused(name: &str, wire: Wire, contents: &[Vec<u8>], says: &[&str]) {
     let error = said(name, wire, contents).unwrap_err();
@@ -215,12 +221,16 @@ fn a_symbol_is_of_one_market() {
         let files = [bytes(&[one]), bytes(&[two])];
         assert_eq!(said(name, Wire::Binance, &files), Ok(()), "{name}");
     }
-    let tardis = |exchange: &str| {
+    let tardis_of = |exchange: &str, price: u32| {
         let columns = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount";
-        bytes(&[columns, &format!("{exchange},BTCUSDT,1,2,true,bid,10,1")])
+        bytes(&[
+            columns,
+            &format!("{exchange},BTCUSDT,1,2,true,bid,{price},1"),
+        ])
     };
+    let tardis = |exchange: &str| tardis_of(exchange, 10);
     assert_eq!(
-        said("tardis", Wire::Tardis, &[tardis("x"), tardis("x")]),
+        said("tardis", Wire::Tardis, &[tardis("x"), tardis_of("x", 11)]),
         Ok(())
     );
     refused(
@@ -307,4 +317,40 @@ fn records_tell_a_trade_once() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn the_same_content_is_one_file_whatever_it_is_compressed_with() {
+    let file = [directory(1, 5, b"AAA     "), deleted(1, 6)].concat();
+    let longer = [file.clone(), deleted(1, 7)].concat();
+    for twin in [file.clone(), gzip(&file)] {
+        let says = ["1.bin", "the same content as", "0.bin", "name it once"];
+        refused("twins", Wire::Itch, &[file.clone(), twin], &says);
+    }
+    // What goes on behind the same beginning is another content; a line of packets may come twice.
+    assert!(!same_content(&file, &longer));
+    assert!(same_content(&gzip(&longer), &longer));
+    // A file that is cut short is as no other, and as little as itself.
+    let cut = gzip(&longer);
+    let cut = &cut[..cut.len() - 9];
+    assert!(!same_content(cut, &longer) && !same_content(cut, cut));
+    let line = [&PCAP[..], &packet(1, 1, 5, &deleted(1, 5))].concat();
+    assert_eq!(
+        said("lines", Wire::Itch, &[line.clone(), gzip(&line)]),
+        Ok(())
+    );
+}
+
+fn same_content(one: &[u8], other: &[u8]) -> bool {
+    let paths = [("one", one), ("other", other)].map(|(name, bytes)| {
+        let name = format!("tapeline-content-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    });
+    let is_same = feed::source::is_same_content(&paths[0], &paths[1]);
+    for path in &paths {
+        std::fs::remove_file(path).unwrap();
+    }
+    is_same
 }

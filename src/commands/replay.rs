@@ -10,7 +10,6 @@ use bus::clock::{Clock, MachineClock};
 use bus::state::Versions;
 use bus::{Anomaly, Ts};
 use feed::protocol::Wire;
-use feed::source::capture::Format;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Network, Polled, Soup, Source};
 use tapeline::config::{Config, Depth, InDoubt, OrderMode, Speed, soup};
@@ -900,7 +899,6 @@ pub fn check_together(
     files: &[PathBuf],
     config: &Config,
 ) -> Result<(), Failure> {
-    check_once(files, source)?;
     let options = capture_options(files, config);
     let checked = source.check_together(wire, files, &options);
     checked.map_err(Failure::usage)
@@ -1127,45 +1125,6 @@ fn inputs(files: &[PathBuf], source: &Capture) -> Result<Vec<Input>, Failure> {
             })
         })
         .collect()
-}
-
-/// Refuses the same content twice, except in packets, whose numbers tell what was there before, and in text in
-/// which nothing is.
-fn check_once(files: &[PathBuf], source: &Capture) -> Result<(), Failure> {
-    let mut sizes: BTreeMap<u64, Vec<&PathBuf>> = BTreeMap::new();
-    for (path, info) in files.iter().zip(source.files()) {
-        let is_once = match info.format {
-            Format::Pcap | Format::Pcapng | Format::SoupBinTcp => false,
-            Format::Binance | Format::Tardis | Format::Coinbase | Format::Bitstamp => {
-                info.start.is_some()
-            }
-            Format::Itch | Format::Lobster | Format::Dbn | Format::Quarantine => true,
-        };
-        // A file that is gone is told of where it is read.
-        if let Some(about) = std::fs::metadata(path).ok().filter(|_| is_once) {
-            sizes.entry(about.len()).or_default().push(path);
-        }
-    }
-    for alike in sizes.values().filter(|alike| alike.len() > 1) {
-        let mut known: BTreeMap<String, &Path> = BTreeMap::new();
-        for path in alike {
-            let sha256 = run_dir::sha256_file(path);
-            let (sha256, _) =
-                sha256.map_err(|e| Failure::io(format!("{}: {e}", path.display())))?;
-            let Some(other) = known.insert(sha256, path) else {
-                continue;
-            };
-            let is = match other == path.as_path() {
-                true => "named twice".to_string(),
-                false => format!("the same content as {}", other.display()),
-            };
-            return Err(Failure::usage(format!(
-                "{}: {is}, and nothing in it tells what was read before: name it once",
-                path.display()
-            )));
-        }
-    }
-    Ok(())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

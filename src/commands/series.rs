@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use feed::source::is_same_content;
 use tapeline::config::Config;
 use tapeline::pipeline::Stop;
 use tapeline::run_dir::{Counts, RunDir, State};
@@ -87,7 +88,7 @@ fn rounds_of(plan: &Plan, rounds: u32, talk: Talk) -> Result<Vec<Leg>, Failure> 
 /// they were named.
 fn days_of(plan: &Plan, talk: Talk) -> Result<Vec<Leg>, Failure> {
     let mut legs: Vec<Leg> = Vec::new();
-    for (file, is_named) in files_of(&plan.files)? {
+    for (file, is_named) in files_of(&plan.files, talk)? {
         let one = std::slice::from_ref(&file);
         let day = match replay::day_said(one, &plan.config) {
             Ok(day) => day,
@@ -135,8 +136,8 @@ fn days_of(plan: &Plan, talk: Talk) -> Result<Vec<Leg>, Failure> {
 }
 
 /// The files that were named, and those in the folders that were, by name; with whether each was
-/// named itself.
-fn files_of(named: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, Failure> {
+/// named itself. A file that lies compressed beside itself is taken once.
+fn files_of(named: &[PathBuf], talk: Talk) -> Result<Vec<(PathBuf, bool)>, Failure> {
     let mut files = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -152,10 +153,45 @@ fn files_of(named: &[PathBuf]) -> Result<Vec<(PathBuf, bool)>, Failure> {
                 found.push(entry.path());
             }
         }
+        // The plain one comes before what its name is the beginning of.
         found.sort();
+        let mut index = 0;
+        while index < found.len() {
+            let file = &found[index];
+            let beside = found[..index]
+                .iter()
+                .find(|other| plain(other) == plain(file));
+            match beside {
+                None => index += 1,
+                Some(other) if is_same_content(other, file) => {
+                    let (file, other) = (file.display(), other.display());
+                    talk.say(format_args!(
+                        "left out: {file}: the same content as {other}"
+                    ));
+                    found.remove(index);
+                }
+                Some(other) => {
+                    return Err(Failure::usage(format!(
+                        "{}: another content than {}, want the same where one is the other compressed: \
+                         name the files to take",
+                        file.display(),
+                        other.display()
+                    )));
+                }
+            }
+        }
         files.extend(found.into_iter().map(|file| (file, false)));
     }
     Ok(files)
+}
+
+/// A file's name without what says that it is compressed.
+fn plain(file: &Path) -> PathBuf {
+    let is_compressed = |ending: &std::ffi::OsStr| ending == "gz" || ending == "zst";
+    match file.extension() {
+        Some(ending) if is_compressed(ending) => file.with_extension(""),
+        Some(_) | None => file.to_path_buf(),
+    }
 }
 
 /// The same file from wherever it is resumed.

@@ -2,12 +2,13 @@
 //! not tell the same things twice.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bus::{Event, Kind, Ts};
 
 use super::capture::{Capture, CaptureOptions, Format};
 use super::dbn_file::DbnFile;
+use super::input::Input;
 use super::{Framing, Packet, Polled, Source, SourceError};
 use crate::moldudp64::{Blocks, Header, SessionId};
 use crate::protocol::said::Instruments;
@@ -18,13 +19,17 @@ const PACKETS_MAX: u64 = 1 << 16;
 /// So many packets of an older session, about what a newer one has spoken of, are no stray ones.
 const RETURNS_MIN: u32 = 3;
 
+/// Files whose content begins differently within so many bytes are not compared any further.
+const START_BYTES: usize = 4096;
+
 /// Two of the files, by their indices, and what is wrong between them.
 pub(super) type Clash = (usize, usize, String);
 
 impl Capture {
     /// Refuses files that cannot be of one input, as far as that shows before it is read: ITCH
     /// sessions that use the same numbers at one time for different things, a symbol of two
-    /// markets, records that tell the same trades. What begins anew under another session's name
+    /// markets, records that tell the same trades, the same content twice (compressed or not) where
+    /// nothing in it tells what was read before. What begins anew under another session's name
     /// is one input, and so are sources that share no number. `paths` and `options` are those that
     /// it was opened with; for ITCH the files are read until all have begun.
     pub fn check_together(
@@ -33,6 +38,17 @@ impl Capture {
         paths: &[PathBuf],
         options: &CaptureOptions,
     ) -> Result<(), SourceError> {
+        if let Some((file, other)) = self.twins(paths) {
+            let is = match paths[other] == paths[file] {
+                true => "named twice".to_string(),
+                false => format!("the same content as {}", paths[other].display()),
+            };
+            return Err(SourceError {
+                path: paths[file].clone(),
+                offset_bytes: None,
+                what: format!("{is}, and nothing in it tells what was read before: name it once"),
+            });
+        }
         let mut formats = self.files().iter().map(|info| info.format);
         let mut dbn = self.dbn_files();
         // A file without packets is one session.
@@ -57,6 +73,59 @@ impl Capture {
             offset_bytes: None,
             what: format!("{what}{other}: give each a run of its own"),
         })
+    }
+
+    /// Two files of the same content, except in packets, whose numbers tell what was there before,
+    /// and in text in which nothing is. Files that cannot be read are as no other: whoever reads
+    /// them tells of it.
+    fn twins(&self, paths: &[PathBuf]) -> Option<(usize, usize)> {
+        let mut known: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
+        for (file, info) in self.files().iter().enumerate() {
+            let is_once = match info.format {
+                Format::Pcap | Format::Pcapng | Format::SoupBinTcp => false,
+                Format::Binance | Format::Tardis | Format::Coinbase | Format::Bitstamp => {
+                    info.start.is_some()
+                }
+                Format::Itch | Format::Lobster | Format::Dbn | Format::Quarantine => true,
+            };
+            if !is_once || paths.len() == 1 {
+                continue;
+            }
+            let Ok(mut input) = Input::open(&paths[file], false) else {
+                continue;
+            };
+            let start = input.peek(START_BYTES);
+            let start = start[..start.len().min(START_BYTES)].to_vec();
+            let alike = known.entry(start).or_default();
+            let is_same = |other: &&usize| is_same_content(&paths[**other], &paths[file]);
+            if let Some(other) = alike.iter().find(is_same) {
+                return Some((file, *other));
+            }
+            alike.push(file);
+        }
+        None
+    }
+}
+
+/// Whether two files hold the same bytes, whatever each is compressed with. A file that cannot be
+/// read to its end is as no other.
+pub fn is_same_content(one: &Path, other: &Path) -> bool {
+    let open = |path| Input::open(path, false);
+    let (Ok(mut one), Ok(mut other)) = (open(one), open(other)) else {
+        return false;
+    };
+    loop {
+        let (a, b) = (one.peek(1), other.peek(1));
+        let len = a.len().min(b.len());
+        if len == 0 {
+            let is_end = a.is_empty() && b.is_empty();
+            return is_end && one.failure().is_none() && other.failure().is_none();
+        }
+        if a[..len] != b[..len] {
+            return false;
+        }
+        one.skip(len as u64);
+        other.skip(len as u64);
     }
 }
 

@@ -177,6 +177,10 @@ fn make(
 
 fn read(played: &cli::Played, config: &Config, talk: Talk) -> Result<Played, Failure> {
     let day = replay::trading_day(&played.input, config, talk)?;
+    let mut source = replay::open(&played.input, config)?;
+    let wire = replay::wire(&mut source, config)?;
+    replay::check_together(&source, wire, &played.input, config)?;
+    drop(source);
     let ports = (!config.source.ports.is_empty()).then(|| config.source.ports.clone());
     let tape = Tape::read(&played.input, ports, day.midnight).map_err(Failure::io)?;
     if tape.is_cut {

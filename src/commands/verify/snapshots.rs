@@ -96,6 +96,8 @@ pub fn compare(manifest: &Manifest, pieces: &[Piece], config: &Config) -> Result
     let files = files(manifest)?;
     let mut capture = replay::open(&files, config)?;
     let wire = replay::wire(&mut capture, config)?;
+    // A run of a version that did not look may be of several inputs.
+    replay::check_together(&capture, wire, &files, config)?;
     let input = Input {
         capture,
         config,
