@@ -627,6 +627,10 @@ fn wrong_arguments_are_refused() {
         &["--rate", "2M/s", "--speed", "10x"],
         &["--rate 2M/s and --speed 10x are two paces"],
     );
+    check(
+        &["--protocol", "lobster"],
+        &["good.itch: begins as length-prefixed ITCH messages, want LOBSTER messages (CSV)"],
+    );
     check(&["--shards", "many"], &["--shards", "many"]);
     check(&["--shards", "65"], &["run.shards is 65, want 1 to 64"]);
     check(&["--from", "soon"], &["`soon` is not a time"]);

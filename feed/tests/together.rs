@@ -354,3 +354,34 @@ fn same_content(one: &[u8], other: &[u8]) -> bool {
     }
     is_same
 }
+
+#[test]
+fn a_kind_of_file_that_no_protocol_comes_in_is_refused_for_it() {
+    let folder = std::env::temp_dir().join(format!("tapeline-kinds-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let itch = [directory(1, 5, b"AAA     "), deleted(1, 6)].concat();
+    let pcap = [&PCAP[..], &packet(1, 1, 5, &deleted(1, 5))].concat();
+    let lobster = b"34200.1,1,7,100,1000000,1\n34200.2,1,8,100,1000000,1\n".to_vec();
+    let files = [("pcap", pcap), ("itch", itch), ("lobster", lobster)];
+    for (name, bytes) in &files {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut capture = Capture::open(&[path], CaptureOptions::default()).unwrap();
+        let own = capture.wire().unwrap();
+        for wire in Wire::ALL {
+            let checked = capture.check_protocol(wire).map_err(|e| e.to_string());
+            // Of packets only what is in them tells of which of the feeds they are.
+            let is_ours = wire == own || (*name == "pcap" && wire.framing(0).is_some());
+            match checked {
+                Ok(()) => assert!(is_ours, "{name} for {}", wire.name()),
+                Err(said) => {
+                    assert!(!is_ours, "{said}");
+                    let says = format!("for the protocol {}", wire.name());
+                    assert!(said.contains(": begins as "), "{said}");
+                    assert!(said.contains(", want ") && said.ends_with(&says), "{said}");
+                }
+            }
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

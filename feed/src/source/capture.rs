@@ -337,8 +337,8 @@ impl Capture {
         Ok(found.map_or(Wire::Itch, |(_, wire)| wire))
     }
 
-    /// Refuses a file that says itself that it is in another protocol: a quarantine, whose bytes
-    /// would be taken for what they are not.
+    /// Refuses a file that cannot be in this protocol by what kind of file it is, and a quarantine
+    /// that says itself that it is in another one: bytes would be taken for what they are not.
     pub fn check_protocol(&self, wire: Wire) -> Result<(), SourceError> {
         for (file, info) in self.files.iter().zip(&self.infos) {
             if let Reader::Quarantine(file) = &file.reader
@@ -349,6 +349,18 @@ impl Capture {
                     path: info.path.clone(),
                     offset_bytes: None,
                     what: format!("a quarantine of {own}, as its header says, want one of {want}"),
+                });
+            }
+            if !info.format.may_be(wire) {
+                return Err(SourceError {
+                    path: info.path.clone(),
+                    offset_bytes: None,
+                    what: format!(
+                        "begins as {}, want {} for the protocol {}",
+                        info.format.title(),
+                        Format::titles(wire),
+                        wire.name()
+                    ),
                 });
             }
         }

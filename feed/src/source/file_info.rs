@@ -7,6 +7,7 @@ use bus::Ts;
 
 use super::input::Compression;
 use super::record::Interface;
+use crate::protocol::Wire;
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,53 @@ impl Format {
             Format::Bitstamp => "Bitstamp CSV",
             Format::Quarantine => "quarantine",
             Format::SoupBinTcp => "SoupBinTCP session",
+        }
+    }
+
+    /// The same in a sentence.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Format::Pcap => "a pcap of packets",
+            Format::Pcapng => "a pcapng of packets",
+            Format::Itch => "length-prefixed ITCH messages",
+            Format::Lobster => "LOBSTER messages (CSV)",
+            Format::Dbn => "a DBN file",
+            Format::Binance => "Binance messages (JSON)",
+            Format::Tardis => "tardis.dev CSV",
+            Format::Coinbase => "Coinbase messages (JSON)",
+            Format::Bitstamp => "Bitstamp CSV",
+            Format::Quarantine => "a quarantine",
+            Format::SoupBinTcp => "a SoupBinTCP session",
+        }
+    }
+
+    /// Whether messages of a protocol can come in such a file; a quarantine says of itself of which
+    /// it is.
+    pub(super) fn may_be(self, wire: Wire) -> bool {
+        match self {
+            Format::Pcap | Format::Pcapng => wire.framing(0).is_some(),
+            Format::Itch | Format::SoupBinTcp => wire == Wire::Itch,
+            Format::Lobster => wire == Wire::Lobster,
+            Format::Dbn => wire == Wire::Dbn,
+            Format::Binance => wire == Wire::Binance,
+            Format::Tardis => wire == Wire::Tardis,
+            Format::Coinbase => wire == Wire::Coinbase,
+            Format::Bitstamp => wire == Wire::Bitstamp,
+            Format::Quarantine => true,
+        }
+    }
+
+    /// The files in which a protocol's messages come, for people.
+    pub(super) const fn titles(wire: Wire) -> &'static str {
+        match wire {
+            Wire::Itch => "a pcap, a pcapng, a SoupBinTCP session or length-prefixed messages",
+            Wire::Iex | Wire::Mdp3 | Wire::Pitch => "a pcap or pcapng of its packets",
+            Wire::Lobster => Format::Lobster.title(),
+            Wire::Dbn => Format::Dbn.title(),
+            Wire::Binance => Format::Binance.title(),
+            Wire::Tardis => Format::Tardis.title(),
+            Wire::Coinbase => Format::Coinbase.title(),
+            Wire::Bitstamp => Format::Bitstamp.title(),
         }
     }
 }
