@@ -85,7 +85,7 @@ fn a_live_run_sends_only_where_a_person_named_the_session() {
     let file = config(&session, "");
     replay(&session, &none, &file, &["--mode", "live"])
         .expect(2)
-        .says(&["there is no orders.fix or orders.tcp"]);
+        .says(&["there is no orders.fix, orders.ouch or orders.tcp"]);
     let fix = "sender = \"S{shard}\"\ntarget = \"T\"\nmode = \"live\"\n[orders.fix]\nconnect = \"127.0.0.1:1\"";
     replay(&session, &none, &config(&session, fix), &["--shards", "2"])
         .expect(2)
