@@ -11,7 +11,9 @@ use book::Books;
 use bus::log::{LogReader, Record};
 use bus::{Event, Level, Side, Ts};
 use serde_json::Value;
-use support::{Ended, Folder, Started, alone, json, manifest, orders_of, program, tapeline};
+use support::{
+    Ended, Folder, Started, alone, json, manifest, orders_of, program, shared_data, tapeline,
+};
 use tapeline::run_dir::RunDir;
 use tapeline::savepoint::Origin;
 use tapeline::seek::Index;
@@ -260,6 +262,50 @@ fn days_follow_one_another_with_books_of_their_own() {
     .expect(2)
     .says(&["undated.itch", "trading date"]);
     assert!(!folder.join("none").exists());
+}
+
+/// A folder that Databento fills has the same trades in several schemas: they count once.
+#[test]
+fn a_folder_of_several_schemas_tells_its_trades_once() {
+    let Some(data) = shared_data("several schemas") else {
+        return;
+    };
+    let _alone = alone();
+    let folder = Folder::quick("schemas");
+    let catalog = data.join("databento-dbn/nautilus/historical_bars_catalog");
+    let quotes = catalog.join("futures_mbp-1_2024-07-01T23-58_2024-07-02T00-02.dbn.zst");
+    let trades = catalog.join("futures_trades_2024-07-01T23-58_2024-07-02T00-02.dbn.zst");
+    let (all, alone) = (folder.join("all"), folder.join("alone"));
+    replay(&folder, &[&catalog], &all, &["--days"])
+        .wait_for_end()
+        .expect(0)
+        .says(&[
+            "left out: ",
+            "futures_trades_2024",
+            "schema trades tells the trades that mbp-1 tells; the other is ",
+        ]);
+    replay(&folder, &[&quotes], &alone, &["--days"])
+        .wait_for_end()
+        .expect(0);
+    let traded = |run: &Path| {
+        let symbols = json(&run.join("2024-07-01/symbols.json"));
+        let counts = symbols.as_array().unwrap().iter();
+        counts
+            .map(|symbol| symbol["trades"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert!(traded(&alone) > 0);
+    assert_eq!(traded(&all), traded(&alone));
+    // Who names both is told which they are.
+    let both = folder.join("both");
+    replay(&folder, &[&quotes, &trades], &both, &["--days"])
+        .wait_for_end()
+        .expect(2)
+        .says(&[
+            "futures_trades_2024",
+            "that mbp-1 tells",
+            "futures_mbp-1_2024",
+        ]);
 }
 
 /// Both sides of a book, and what is said of it.

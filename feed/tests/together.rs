@@ -385,3 +385,31 @@ fn a_kind_of_file_that_no_protocol_comes_in_is_refused_for_it() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn of_one_market_in_several_schemas_the_richest_tells_the_trades() {
+    let folder = std::env::temp_dir().join(format!("tapeline-again-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let files = [
+        dbn("GLBX.MDP3", TRADES, 100..200, 5),
+        dbn("GLBX.MDP3", MBP_1, 100..200, 5),
+        // Of these trades, some are told nowhere else.
+        dbn("GLBX.MDP3", TRADES, 150..250, 5),
+        dbn("GLBX.MDP3", TRADES, 100..200, 6),
+        dbn("XNAS.ITCH", TRADES, 100..200, 5),
+        dbn("GLBX.MDP3", TRADES, 100..u64::MAX, 5),
+        dbn("GLBX.MDP3", OHLCV, 100..200, 5),
+        gzip(&dbn("GLBX.MDP3", TRADES, 120..130, 5)),
+        deleted(1, 6),
+    ];
+    let write = |(index, bytes): (usize, &Vec<u8>)| {
+        let path = folder.join(index.to_string());
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let paths: Vec<PathBuf> = files.iter().enumerate().map(write).collect();
+    let again = feed::source::told_again(&paths);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let what = "schema trades tells the trades that mbp-1 tells".to_string();
+    assert_eq!(again, [(0, 1, what.clone()), (7, 1, what)]);
+}

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use feed::source::is_same_content;
+use feed::source::{is_same_content, told_again};
 use tapeline::config::Config;
 use tapeline::pipeline::Stop;
 use tapeline::run_dir::{Counts, RunDir, State};
@@ -88,6 +88,7 @@ fn rounds_of(plan: &Plan, rounds: u32, talk: Talk) -> Result<Vec<Leg>, Failure> 
 /// they were named.
 fn days_of(plan: &Plan, talk: Talk) -> Result<Vec<Leg>, Failure> {
     let mut legs: Vec<Leg> = Vec::new();
+    let mut named: Vec<PathBuf> = Vec::new();
     for (file, is_named) in files_of(&plan.files, talk)? {
         let one = std::slice::from_ref(&file);
         let day = match replay::day_said(one, &plan.config) {
@@ -105,6 +106,9 @@ fn days_of(plan: &Plan, talk: Talk) -> Result<Vec<Leg>, Failure> {
                 file.display()
             )));
         };
+        if is_named {
+            named.push(resolved(&file)?);
+        }
         let (date, timezone) = (day.date.to_string(), day.zone().to_string());
         let same = legs.iter_mut().find(|leg| leg.date == date);
         match same {
@@ -131,8 +135,30 @@ fn days_of(plan: &Plan, talk: Talk) -> Result<Vec<Leg>, Failure> {
     if legs.is_empty() {
         return Err(Failure::usage("no capture was found in what was named"));
     }
+    for leg in &mut legs {
+        leave_out_told_again(&mut leg.files, &named, talk);
+    }
     legs.sort_by(|a, b| a.date.cmp(&b.date));
     Ok(legs)
+}
+
+/// A folder of Databento's has one market in several schemas: of those that tell the same trades, the one that
+/// tells most of the book is taken. What was named is taken, or refused with what it clashes with.
+fn leave_out_told_again(files: &mut Vec<PathBuf>, named: &[PathBuf], talk: Talk) {
+    let mut again = told_again(files);
+    again.retain(|(index, _, _)| !named.contains(&files[*index]));
+    for (index, other, what) in &again {
+        let (file, other) = (files[*index].display(), files[*other].display());
+        talk.say(format_args!(
+            "left out: {file}: {what}; the other is {other}"
+        ));
+    }
+    let mut index = 0;
+    files.retain(|_| {
+        let is_out = again.iter().any(|(out, _, _)| *out == index);
+        index += 1;
+        !is_out
+    });
 }
 
 /// The files that were named, and those in the folders that were, by name; with whether each was

@@ -158,6 +158,22 @@ impl DbnFile {
         (is_one_time && are_shared).then_some((*own, *theirs))
     }
 
+    /// The names of both files' schemas, where all trades that this one tells are in the other, which
+    /// tells more of the book.
+    pub(super) fn is_told_by(&self, other: &DbnFile) -> Option<(&'static str, &'static str)> {
+        // From the least that is told of a book to the most.
+        let richness = |schema| [4, 3, 1, 2, 0].iter().position(|number| *number == schema);
+        let is_richer = richness(self.schema)? < richness(other.schema)?;
+        let is_within = self.dataset == other.dataset
+            && self.start >= other.start
+            && other.start.is_some()
+            && self.end <= other.end
+            && self.end.is_some()
+            && !self.instruments.is_empty()
+            && self.instruments.is_subset(&other.instruments);
+        (is_richer && is_within).then(|| self.tells_trades_of(other))?
+    }
+
     /// Puts the next records into `out`, as messages behind their lengths.
     pub(super) fn next(&mut self, input: &mut Input, out: &mut Vec<u8>) -> Step {
         input.skip(std::mem::take(&mut self.behind));

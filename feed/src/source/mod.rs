@@ -44,7 +44,7 @@ pub use paced::{Evenly, Pace, Paced, Speed};
 pub use sim::{SimSource, SimStep};
 pub use soup::{DialRule, Soup};
 pub use text::TextFile;
-pub use together::is_same_content;
+pub use together::{is_same_content, told_again};
 
 /// One payload, with where and when it was met. Borrows from the source until the next poll.
 #[derive(Clone, Copy, Debug)]

@@ -107,6 +107,29 @@ impl Capture {
     }
 }
 
+/// DBN files of which all trades are told by another of the files, with more of the book: the index
+/// of each, that of the other, and what it tells again. Files that are no DBN, or that their
+/// metadata do not say this of, are not among them.
+pub fn told_again(paths: &[PathBuf]) -> Vec<(usize, usize, String)> {
+    let dbn = |(index, path): (usize, &PathBuf)| {
+        let mut input = Input::open(path, false).ok()?;
+        if !DbnFile::is(input.peek(3)) {
+            return None;
+        }
+        Some((index, DbnFile::start(&mut input, 1).ok()?))
+    };
+    let files: Vec<(usize, DbnFile)> = paths.iter().enumerate().filter_map(dbn).collect();
+    let again = |(index, file): &(usize, DbnFile)| {
+        let mut others = files.iter();
+        others.find_map(|(other, that)| {
+            let (own, theirs) = file.is_told_by(that)?;
+            let what = format!("schema {own} tells the trades that {theirs} tells");
+            Some((*index, *other, what))
+        })
+    };
+    files.iter().filter_map(again).collect()
+}
+
 /// Whether two files hold the same bytes, whatever each is compressed with. A file that cannot be
 /// read to its end is as no other.
 pub fn is_same_content(one: &Path, other: &Path) -> bool {
