@@ -90,6 +90,10 @@ pub fn conclude(
     manifest.counts.refused = refused;
     let withheld = blotters.iter().map(|one| one.withheld_count() as u64);
     manifest.counts.withheld = withheld.sum();
+    if config.orders.has_session() {
+        let unanswered = blotters.iter().map(|one| one.unanswered_count() as u64);
+        manifest.counts.unanswered = unanswered.sum();
+    }
     manifest.lines = lines(&outcome.reader);
     manifest.gaps = gaps(&outcome.reader);
     if manifest.mode == "live" {
@@ -429,6 +433,7 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         killed: total(|shard| shard.counts.killed),
         resent: total(|shard| shard.counts.resent),
         withheld: 0,
+        unanswered: 0,
         refused: BTreeMap::new(),
     }
 }

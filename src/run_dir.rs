@@ -279,6 +279,9 @@ pub struct Counts {
     /// Orders that a session over FIX was asked for again and did not repeat: the peer has none of them.
     #[serde(default)]
     pub withheld: u64,
+    /// Orders that left through a session, of which the peer had said nothing at the end.
+    #[serde(default)]
+    pub unanswered: u64,
     /// Orders that a limit of orders together refused, or the throttle, by the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,

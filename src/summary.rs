@@ -362,6 +362,13 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
             count(counts.withheld)
         );
     }
+    if counts.unanswered > 0 {
+        let _ = write!(
+            orders,
+            ", {} of them without an answer from the counterparty",
+            count(counts.unanswered)
+        );
+    }
     for (reason, refused) in &counts.refused {
         let _ = write!(orders, ", {} refused by {reason}", count(*refused));
     }

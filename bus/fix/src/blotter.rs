@@ -401,6 +401,12 @@ impl Blotter {
         self.orders.iter().filter(withheld).count()
     }
 
+    /// How many orders were sent and nothing was said of them.
+    pub fn unanswered_count(&self) -> usize {
+        let unanswered = |order: &&Order| order.standing == Standing::Sent && order.is_delivered();
+        self.orders.iter().filter(unanswered).count()
+    }
+
     /// The message of this number was asked for again, and not repeated.
     pub fn withheld(&mut self, seq: u64) {
         if let Some(index) = self.by_seq.remove(&seq) {

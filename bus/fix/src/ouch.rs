@@ -16,17 +16,23 @@
 //! no orders yet begins with what is told from now on, and keeps that number, since other runs of the day
 //! asked as well.
 //!
+//! **Only ours.** Which session of the venue it was is kept in the store and asked for again. What an Accepted
+//! says of an order is held against what was sent under its UserRefNum, and so is each execution. Where they
+//! differ, or a number is told of that was never sent, the venue speaks of somebody else's orders: the session
+//! ends for good with that error, and nothing is taken any more.
+//!
 //! `sim` is a venue to test against.
 
 pub mod sim;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use bus::oms::Date;
-use bus::ouch::{self, AccountQuery, Asked, CancelOrder, Token, Told, U32};
-use bus::soupbintcp::{Client, Login, Said};
+use bus::ouch::{self, AccountQuery, Asked, CancelOrder, EnterOrder, Token, Told, U32, U64};
+use bus::soupbintcp::{Client, Fault, Login, Said};
 use bus::{Price, Qty, Ts};
 
 use crate::message::{DataTags, Fields, Message, parse};
@@ -37,6 +43,8 @@ use crate::{Version, Writer, tags, value};
 
 /// How many reads a turn makes at most.
 const READS_MAX: usize = 8;
+/// A refused login waits `retry_ns` doubled so many times at most.
+const DOUBLINGS_MAX: u32 = 6;
 /// What a cancel of an order by its name begins with, from whoever does not know its UserRefNum: then 14
 /// letters of ClOrdID.
 pub const CANCEL: u8 = CancelOrder::CODE;
@@ -78,6 +86,31 @@ struct Known {
     reference: u64,
     is_over: bool,
     trades: Vec<(u64, i64, Price)>,
+    /// As it was sent, which does not change with what is said of it.
+    sent: EnterOrder,
+    /// The venue has said that it has it.
+    is_accepted: bool,
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+enum Parting {
+    /// It is tried again.
+    Lost(String),
+    /// The other side refuses us, or speaks of orders that are not ours: for good.
+    Broken(String),
+}
+
+impl From<Fault> for Parting {
+    fn from(fault: Fault) -> Parting {
+        Parting::Lost(fault.to_string())
+    }
+}
+
+impl From<String> for Parting {
+    fn from(why: String) -> Parting {
+        Parting::Lost(why)
+    }
 }
 
 impl Known {
@@ -143,6 +176,12 @@ pub struct Line<S, A> {
     scratch: Vec<u8>,
     /// Messages of orders that are none of this store's.
     foreign: u64,
+    /// The first UserRefNum of this store; the largest number before there is one.
+    first: u64,
+    /// Logins that were refused since the last that was not.
+    refusals: u32,
+    /// Why there is no going on.
+    broken: Option<String>,
 }
 
 impl<S: Store, A: Application> Line<S, A> {
@@ -168,6 +207,9 @@ impl<S: Store, A: Application> Line<S, A> {
             fields: Fields::default(),
             scratch: Vec::new(),
             foreign: 0,
+            first: u64::MAX,
+            refusals: 0,
+            broken: None,
             store,
             config,
         };
@@ -213,6 +255,8 @@ impl<S: Store, A: Application> Line<S, A> {
             b"4" | b"8" => known.is_over = true,
             _ => {}
         }
+        // A rejected order is the only one that was never accepted.
+        known.is_accepted |= message.get(tags::EXEC_TYPE) != Some(b"8");
         if let Some(leaves) = message.get(tags::LEAVES_QTY).and_then(value::qty) {
             known.gone = (known.qty - known.filled - leaves.0).max(0);
         }
@@ -321,10 +365,14 @@ impl<S: Store, A: Application> Line<S, A> {
         self.write(now).unwrap_or(0)
     }
 
-    /// Connects, or takes what has come, and says how much was done.
+    /// Connects, or takes what has come, and says how much was done. An error is for good: the venue does
+    /// not let us in, or speaks of orders that are not ours.
     pub fn turn(&mut self, now: Ts) -> io::Result<usize> {
         match &mut self.reach {
-            Reach::Left => Ok(0),
+            Reach::Left => match &self.broken {
+                Some(why) => Err(io::Error::other(why.clone())),
+                None => Ok(0),
+            },
             Reach::Away(until) => {
                 if now < *until {
                     return Ok(0);
@@ -354,6 +402,7 @@ impl<S: Store, A: Application> Line<S, A> {
         let is_new = self.next_in == 1 && self.next_out == 1;
         let login = Login {
             sequence: if is_new { 0 } else { self.next_in },
+            session: self.store.session().unwrap_or(self.config.login.session),
             ..self.config.login
         };
         self.client = Client::new(login, self.config.silence_ns);
@@ -384,6 +433,30 @@ impl<S: Store, A: Application> Line<S, A> {
             true => Reach::Left,
             false => Reach::Away(Ts(now.0.saturating_add(self.config.retry_ns))),
         };
+    }
+
+    /// The connection is over for this reason, and with `Broken` all is.
+    #[cold]
+    fn part(&mut self, parting: Parting, now: Ts) -> io::Result<()> {
+        match parting {
+            Parting::Lost(why) => {
+                self.over(Some(&why), now);
+                if let Reach::Away(until) = &mut self.reach
+                    && self.refusals > 0
+                {
+                    let doubled = (self.config.retry_ns)
+                        .saturating_mul(1 << self.refusals.min(DOUBLINGS_MAX));
+                    *until = Ts(now.0.saturating_add(doubled));
+                }
+                Ok(())
+            }
+            Parting::Broken(why) => {
+                self.over(Some(&why), now);
+                self.reach = Reach::Left;
+                self.broken = Some(why.clone());
+                Err(io::Error::other(why))
+            }
+        }
     }
 
     /// `None` where nobody is there any more.
@@ -430,8 +503,8 @@ impl<S: Store, A: Application> Line<S, A> {
                     break;
                 }
             }
-            if let Err(why) = self.hear(now) {
-                self.over(Some(&why), now);
+            if let Err(parting) = self.hear(now) {
+                self.part(parting, now)?;
                 return Ok(work + 1);
             }
         }
@@ -454,16 +527,37 @@ impl<S: Store, A: Application> Line<S, A> {
     }
 
     /// Takes all that has come.
-    fn hear(&mut self, now: Ts) -> Result<(), String> {
+    fn hear(&mut self, now: Ts) -> Result<(), Parting> {
         loop {
             let mut message = std::mem::take(&mut self.scratch);
             message.clear();
-            let number = match self.client.hear().map_err(|fault| fault.to_string())? {
+            let said = match self.client.hear() {
+                Ok(said) => said,
+                Err(Fault::Rejected(reason)) => return Err(self.refused(reason)),
+                Err(fault) => return Err(fault.into()),
+            };
+            let number = match said {
                 None => {
                     self.scratch = message;
                     return Ok(());
                 }
-                Some(Said::Accepted { sequence, .. }) => {
+                Some(Said::Accepted { sequence, session }) => {
+                    self.refusals = 0;
+                    let text = |name: &[u8]| name.trim_ascii().escape_ascii().to_string();
+                    match self.store.session() {
+                        Some(ours) if ours == session => {}
+                        Some(ours) => {
+                            return Err(Parting::Broken(format!(
+                                "the venue's session is \"{}\", want \"{}\", which has our orders",
+                                text(&session),
+                                text(&ours)
+                            )));
+                        }
+                        None => {
+                            let kept = self.store.set_session(session);
+                            kept.map_err(|error| error.to_string())?;
+                        }
+                    }
                     if self.next_in == 1 && self.next_out == 1 && sequence != 1 {
                         let kept = self.store.set_next_in(sequence);
                         kept.map_err(|error| error.to_string())?;
@@ -473,7 +567,8 @@ impl<S: Store, A: Application> Line<S, A> {
                         return Err(format!(
                             "the venue goes on with message {sequence}, want {}: another session",
                             self.next_in
-                        ));
+                        )
+                        .into());
                     }
                     self.ask();
                     None
@@ -482,12 +577,31 @@ impl<S: Store, A: Application> Line<S, A> {
                     message.extend_from_slice(bytes);
                     Some(sequence)
                 }
-                Some(Said::Ended) => return Err("the venue's session is over".into()),
+                Some(Said::Ended) => return Err("the venue's session is over".to_owned().into()),
                 Some(Said::Unnumbered(_) | Said::Debug(_) | Said::Heartbeat) => None,
             };
             let taken = number.map_or(Ok(()), |number| self.take(number, &message, now));
             self.scratch = message;
             taken?;
+        }
+    }
+
+    /// A login was refused for this reason. Only a session that is not there yet may come.
+    #[cold]
+    fn refused(&mut self, reason: u8) -> Parting {
+        self.refusals = self.refusals.saturating_add(1);
+        let login = self.client.login();
+        let user = login.user.trim_ascii().escape_ascii();
+        let what = format!("{}, user {user}", Fault::Rejected(reason));
+        match (reason, self.store.session()) {
+            (b'A', _) => Parting::Broken(what),
+            (b'S', Some(session)) => Parting::Broken(format!(
+                "{what}, session \"{}\" from message {}: the venue does not have what our orders were \
+                 sent to",
+                session.trim_ascii().escape_ascii(),
+                login.sequence
+            )),
+            _ => Parting::Lost(what),
         }
     }
 
@@ -514,7 +628,10 @@ impl<S: Store, A: Application> Line<S, A> {
             reference: 0,
             is_over: false,
             trades: Vec::new(),
+            sent: order,
+            is_accepted: false,
         };
+        self.first = self.first.min(number);
         self.orders.insert(number, known);
     }
 
@@ -558,12 +675,20 @@ impl<S: Store, A: Application> Line<S, A> {
     }
 
     /// The venue's next UserRefNum is this: it has all below, and none of those from there on.
-    fn agree(&mut self, next: u64) {
+    fn agree(&mut self, next: u64) -> Result<(), Parting> {
+        // Before the first of ours, another run of the day has sent what it has.
+        if next > self.next_out && self.first < self.next_out {
+            return Err(Parting::Broken(format!(
+                "the venue wants UserRefNum {next} next, and we have sent none above {}: another run sends \
+                 as the same user, or it is another session",
+                self.next_out - 1
+            )));
+        }
         if self.is_agreed {
             if next >= self.sent_upto {
                 self.probes_answered = self.probes;
             }
-            return;
+            return Ok(());
         }
         self.sent_upto = next;
         let mut bytes = Vec::new();
@@ -586,6 +711,7 @@ impl<S: Store, A: Application> Line<S, A> {
         let mut out = Outbox::default();
         self.app.on_logon(&mut out);
         self.send_drafts(out);
+        Ok(())
     }
 
     /// Cancels leave. How an order stands is known already: the venue has said all of it again.
@@ -600,16 +726,18 @@ impl<S: Store, A: Application> Line<S, A> {
     }
 
     /// Takes the venue's message of this number.
-    fn take(&mut self, number: u64, bytes: &[u8], now: Ts) -> Result<(), String> {
+    fn take(&mut self, number: u64, bytes: &[u8], now: Ts) -> Result<(), Parting> {
         if number < self.next_in {
             return Ok(());
         }
         let told = Told::parse(bytes).map_err(|bad| format!("message {number}: {bad}"))?;
+        self.check(&told)
+            .map_err(|why| Parting::Broken(format!("message {number}: {why}")))?;
         let Some(report) = self.report(number, &told) else {
-            self.next_in = number + 1;
             if let Told::AccountQueryResponse(answer, _) = told {
-                self.agree(answer.next_user_ref_num.get().into());
+                self.agree(answer.next_user_ref_num.get().into())?;
             }
+            self.next_in = number + 1;
             return Ok(());
         };
         let message = parse(&report, &mut self.fields, &DataTags::default());
@@ -621,7 +749,7 @@ impl<S: Store, A: Application> Line<S, A> {
         };
         let mut out = Outbox::default();
         match self.app.on_message(&received, &mut out) {
-            Verdict::NotKept => Err("a report could not be kept".into()),
+            Verdict::NotKept => Err("a report could not be kept".to_owned().into()),
             Verdict::Taken | Verdict::UnsupportedType | Verdict::Missing(_) => {
                 self.next_in = number + 1;
                 self.send_drafts(out);
@@ -630,23 +758,65 @@ impl<S: Store, A: Application> Line<S, A> {
         }
     }
 
+    /// Whether what was told can be of the order that we sent under its number; else why not. What is below our
+    /// first number is another run's.
+    fn check(&self, told: &Told<'_>) -> Result<(), String> {
+        let Some((user_ref_num, _)) = order_of(told) else {
+            return Ok(());
+        };
+        let known = |user_ref_num: U32| {
+            let number = u64::from(user_ref_num.get());
+            match self.orders.get(&number) {
+                Some(known) => Ok(Some(known)),
+                None if number < self.first => Ok(None),
+                None => Err(format!(
+                    "UserRefNum {number}: we have sent none of that number, {} to {} are ours: another run \
+                     sends as the same user, or it is another session",
+                    self.first,
+                    self.next_out - 1
+                )),
+            }
+        };
+        let Some(order) = known(user_ref_num)? else {
+            return Ok(());
+        };
+        let checked = match told {
+            Told::Accepted(m, _) => order.accepts(&Echo {
+                symbol: m.symbol,
+                side: m.side,
+                quantity: m.quantity,
+                price: m.price,
+                cl_ord_id: m.cl_ord_id,
+            }),
+            Told::Replaced(m, _) => match known(m.user_ref_num)? {
+                Some(order) => order.accepts(&Echo {
+                    symbol: m.symbol,
+                    side: m.side,
+                    quantity: m.quantity,
+                    price: m.price,
+                    cl_ord_id: m.cl_ord_id,
+                }),
+                None => Ok(()),
+            },
+            Told::Executed(m, _) => order.executes(m.quantity, m.price),
+            Told::Rejected(m, _) if m.cl_ord_id != order.sent.cl_ord_id => Err(order.differs(
+                "ClOrdID",
+                m.cl_ord_id.escape_ascii(),
+                order.sent.cl_ord_id.escape_ascii(),
+            )),
+            _ => Ok(()),
+        };
+        checked.map_err(|why| {
+            format!(
+                "UserRefNum {}: {why}: the venue has another order of that number",
+                user_ref_num.get()
+            )
+        })
+    }
+
     /// The ExecutionReport that says the same; `None` for what is of no order of ours.
     fn report(&mut self, number: u64, told: &Told<'_>) -> Option<Vec<u8>> {
-        let (user_ref_num, timestamp) = match told {
-            Told::Accepted(m, _) => (m.user_ref_num, m.timestamp),
-            Told::Replaced(m, _) => (m.orig_user_ref_num, m.timestamp),
-            Told::Canceled(m, _) => (m.user_ref_num, m.timestamp),
-            Told::AiqCanceled(m, _) => (m.user_ref_num, m.timestamp),
-            Told::Executed(m, _) => (m.user_ref_num, m.timestamp),
-            Told::BrokenTrade(m, _) => (m.user_ref_num, m.timestamp),
-            Told::Rejected(m, _) => (m.user_ref_num, m.timestamp),
-            Told::CancelPending(m, _) => (m.user_ref_num, m.timestamp),
-            Told::CancelReject(m, _) => (m.user_ref_num, m.timestamp),
-            Told::PriorityUpdate(m, _) => (m.user_ref_num, m.timestamp),
-            Told::Modified(m, _) => (m.user_ref_num, m.timestamp),
-            Told::Restated(m, _) => (m.user_ref_num, m.timestamp),
-            Told::SystemEvent(..) | Told::AccountQueryResponse(..) => return None,
-        };
+        let (user_ref_num, timestamp) = order_of(told)?;
         let order = u64::from(user_ref_num.get());
         let Some(known) = self.orders.get_mut(&order) else {
             self.foreign += 1;
@@ -695,6 +865,34 @@ impl<S: Store, A: Application> Line<S, A> {
     }
 }
 
+/// The UserRefNum that is told of, and when in nanoseconds since midnight; `None` for what is of no order.
+fn order_of(told: &Told<'_>) -> Option<(U32, U64)> {
+    Some(match told {
+        Told::Accepted(m, _) => (m.user_ref_num, m.timestamp),
+        Told::Replaced(m, _) => (m.orig_user_ref_num, m.timestamp),
+        Told::Canceled(m, _) => (m.user_ref_num, m.timestamp),
+        Told::AiqCanceled(m, _) => (m.user_ref_num, m.timestamp),
+        Told::Executed(m, _) => (m.user_ref_num, m.timestamp),
+        Told::BrokenTrade(m, _) => (m.user_ref_num, m.timestamp),
+        Told::Rejected(m, _) => (m.user_ref_num, m.timestamp),
+        Told::CancelPending(m, _) => (m.user_ref_num, m.timestamp),
+        Told::CancelReject(m, _) => (m.user_ref_num, m.timestamp),
+        Told::PriorityUpdate(m, _) => (m.user_ref_num, m.timestamp),
+        Told::Modified(m, _) => (m.user_ref_num, m.timestamp),
+        Told::Restated(m, _) => (m.user_ref_num, m.timestamp),
+        Told::SystemEvent(..) | Told::AccountQueryResponse(..) => return None,
+    })
+}
+
+/// What a venue says of an order that it has.
+struct Echo {
+    symbol: [u8; 8],
+    side: u8,
+    quantity: U32,
+    price: U64,
+    cl_ord_id: [u8; 14],
+}
+
 /// What a report says beside how the order stands.
 struct Step {
     msg_type: &'static [u8],
@@ -727,6 +925,63 @@ fn side_of(side: u8) -> &'static [u8] {
 }
 
 impl Known {
+    /// What the venue says of a term, and what was sent.
+    #[cold]
+    fn differs(&self, term: &str, theirs: impl Display, ours: impl Display) -> String {
+        format!("the venue says {term} {theirs}, and we sent {ours}")
+    }
+
+    /// Whether a price is worse for us than what was sent. A better one is a venue's to give: it moves an order
+    /// that would lock another market.
+    fn is_beyond(&self, price: U64) -> bool {
+        match self.sent.side {
+            b'B' => price.get() > self.sent.price.get(),
+            _ => price.get() < self.sent.price.get(),
+        }
+    }
+
+    /// Whether what the venue has is what we sent.
+    fn accepts(&self, echo: &Echo) -> Result<(), String> {
+        let sent = &self.sent;
+        let text = |letters: &[u8]| letters.trim_ascii_end().escape_ascii().to_string();
+        if echo.cl_ord_id != sent.cl_ord_id {
+            let (theirs, ours) = (text(&echo.cl_ord_id), text(&sent.cl_ord_id));
+            return Err(self.differs("ClOrdID", theirs, ours));
+        }
+        if echo.symbol != sent.symbol {
+            return Err(self.differs("symbol", text(&echo.symbol), text(&sent.symbol)));
+        }
+        if echo.side != sent.side {
+            let (theirs, ours) = (echo.side.escape_ascii(), sent.side.escape_ascii());
+            return Err(self.differs("side", theirs, ours));
+        }
+        if echo.quantity.get() != sent.quantity.get() {
+            return Err(self.differs("quantity", echo.quantity.get(), sent.quantity.get()));
+        }
+        if self.is_beyond(echo.price) {
+            return Err(self.differs("price", units(echo.price), units(sent.price)));
+        }
+        Ok(())
+    }
+
+    /// Whether so much can have been traded of it.
+    fn executes(&self, quantity: U32, price: U64) -> Result<(), String> {
+        if !self.is_accepted {
+            return Err("it is executed, and was not accepted".into());
+        }
+        let filled = self.filled + i64::from(quantity.get());
+        if filled > self.qty {
+            return Err(format!(
+                "{filled} are executed, and its quantity is {}",
+                self.qty
+            ));
+        }
+        if self.is_beyond(price) {
+            return Err(self.differs("executed at price", units(price), units(self.sent.price)));
+        }
+        Ok(())
+    }
+
     fn fill(&mut self, id: u64, qty: i64, price: Price) {
         self.filled += qty;
         self.notional += i128::from(price.0) * i128::from(qty);
@@ -761,6 +1016,7 @@ impl Known {
     fn step(&mut self, told: &Told<'_>) -> Step {
         match told {
             Told::Accepted(m, _) => {
+                self.is_accepted = true;
                 self.reference = m.order_reference_number.get();
                 self.qty = m.quantity.get().into();
                 self.price = ouch::price_of(m.price).unwrap_or(self.price);
@@ -845,6 +1101,11 @@ impl Known {
             }
         }
     }
+}
+
+/// A price of the wire, whose unit is a ten-thousandth, as people write it.
+fn units(price: U64) -> String {
+    format!("{}.{:04}", price.get() / 10_000, price.get() % 10_000)
 }
 
 /// What the letters of section 3.4 mean.

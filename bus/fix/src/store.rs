@@ -22,7 +22,11 @@ pub trait Store {
     fn set_next_in(&mut self, seq: u64) -> io::Result<()>;
     /// Puts a message that was sent behind what `into` has; `false` where there is none.
     fn load(&mut self, seq: u64, into: &mut Vec<u8>) -> io::Result<bool>;
-    /// Forgets all: both numbers are 1.
+    /// The name of the other side's session, where it has one and it was kept.
+    fn session(&self) -> Option<[u8; 10]>;
+    /// Keeps the name of the other side's session.
+    fn set_session(&mut self, name: [u8; 10]) -> io::Result<()>;
+    /// Forgets all: both numbers are 1, and there is no name.
     fn reset(&mut self, now: Ts) -> io::Result<()>;
 }
 
@@ -64,6 +68,7 @@ pub struct Memory {
     created: Ts,
     places: Places,
     bytes: Vec<u8>,
+    session: Option<[u8; 10]>,
 }
 
 impl Memory {
@@ -78,6 +83,7 @@ impl Memory {
                 list: Vec::new(),
             },
             bytes: Vec::new(),
+            session: None,
         }
     }
 }
@@ -120,6 +126,15 @@ impl Store for Memory {
         *self = Memory::new(now);
         Ok(())
     }
+
+    fn session(&self) -> Option<[u8; 10]> {
+        self.session
+    }
+
+    fn set_session(&mut self, name: [u8; 10]) -> io::Result<()> {
+        self.session = Some(name);
+        Ok(())
+    }
 }
 
 /// Remembers in one file of [records](crate::records), which is refused where it is damaged.
@@ -128,6 +143,7 @@ impl Store for Memory {
 /// kind:   M a message that is sent, under its number
 ///         I the next number that is expected
 ///         R both numbers are 1; number is the time
+///         S the name of the other side's session (SoupBinTCP: 10 letters)
 /// ```
 #[derive(Debug)]
 pub struct FileStore {
@@ -136,9 +152,12 @@ pub struct FileStore {
     next_in: u64,
     created: Ts,
     places: Places,
+    session: Option<[u8; 10]>,
 }
 
-const KINDS: Kinds = ("M, I or R", |kind| matches!(kind, b'M' | b'I' | b'R'));
+const KINDS: Kinds = ("M, I, R or S", |kind| {
+    matches!(kind, b'M' | b'I' | b'R' | b'S')
+});
 
 impl FileStore {
     /// Opens a file, or makes it. One process at a time may have it.
@@ -150,14 +169,18 @@ impl FileStore {
             mut places,
             ..
         } = Memory::new(now);
+        let mut session = None;
         let records = Records::open(path, safe, KINDS, |record| match record.kind {
             b'M' => {
                 places.put(record.number, (record.at, record.body.len() as u32));
                 next_out = record.number.saturating_add(1);
             }
             b'I' => next_in = record.number,
+            // One that is no name is as good as none: the venue says it again.
+            b'S' => session = record.body.try_into().ok(),
             _ => {
                 (next_out, next_in) = (1, 1);
+                session = None;
                 created = Ts(record.number as i64);
                 places.list.clear();
             }
@@ -168,6 +191,7 @@ impl FileStore {
             next_in,
             created,
             places,
+            session,
         };
         if store.records.is_empty() {
             store.reset(now)?;
@@ -219,7 +243,18 @@ impl Store for FileStore {
         self.next_in = 1;
         self.created = now;
         self.places.list.clear();
+        self.session = None;
         self.records.append(b'R', now.0 as u64, &[])?;
+        Ok(())
+    }
+
+    fn session(&self) -> Option<[u8; 10]> {
+        self.session
+    }
+
+    fn set_session(&mut self, name: [u8; 10]) -> io::Result<()> {
+        self.records.append(b'S', 0, &name)?;
+        self.session = Some(name);
         Ok(())
     }
 }

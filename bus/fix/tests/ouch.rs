@@ -208,6 +208,28 @@ impl World {
         }
     }
 
+    /// The session ends for good, and says why, now and later; nothing is taken any more.
+    fn ends(&mut self) -> String {
+        let said = loop {
+            assert!(self.begun.elapsed() < DEADLINE, "it comes to an end");
+            let now = self.clock.wall();
+            self.venue.turn(now).unwrap();
+            self.journal();
+            if let Err(error) = self.line().turn(now) {
+                break error.to_string();
+            }
+            thread::yield_now();
+        };
+        let (journal, now) = (self.kept.borrow().journal.len(), self.clock.wall());
+        for _ in 0..100 {
+            self.venue.turn(now).unwrap();
+            assert_eq!(self.line().turn(now).unwrap_err().to_string(), said);
+        }
+        assert_eq!(self.kept.borrow().journal.len(), journal);
+        assert!(!self.line().is_connected() && !self.line().is_logged_on());
+        said
+    }
+
     /// Everything was heard of all that was sent.
     fn settle(&mut self) {
         loop {
@@ -226,18 +248,25 @@ impl World {
         OrderId::new(DAY, 1, number, 7, 0)
     }
 
-    fn send(&mut self, number: u64) -> Result<(), SendError> {
-        let order = Order {
+    fn order(number: u64) -> Order {
+        Order {
             side: [Side::Buy, Side::Sell][number as usize % 2],
             price: Price((100 + number as i64 % 7) * Price::SCALE),
             qty: Qty(100),
             bid: Price::NONE,
             ask: Price::NONE,
             tif: Tif::Day,
-        };
+        }
+    }
+
+    fn send(&mut self, number: u64) -> Result<(), SendError> {
+        self.send_as(World::id(number), b"AAPL    ", &World::order(number))
+    }
+
+    fn send_as(&mut self, id: OrderId, symbol: &[u8; 8], order: &Order) -> Result<(), SendError> {
         let next = self.line().next_out() as u32;
-        let token = Token::of(&World::id(number).key());
-        let bytes = self.writer.enter(next, token, b"AAPL    ", &order).unwrap();
+        let token = Token::of(&id.key());
+        let bytes = self.writer.enter(next, token, symbol, order).unwrap();
         let line = self.line.as_mut().unwrap();
         line.send_encoded(bytes)
     }
@@ -399,19 +428,15 @@ fn a_venue_that_refuses_is_told_and_orders_of_another_run_are_none_of_ours() {
     world.send(1).unwrap();
     world.settle();
     assert_eq!(world.kept.borrow().blotter.orders().len(), 1);
-    // A password that is another.
+    // A password that is another: nothing makes it right later.
     world.line = None;
     world.config.login = Login::new("desk0", "other", "", 1).unwrap();
     world.come();
-    while !world
-        .kept
-        .borrow()
-        .notes
-        .iter()
-        .any(|note| note.contains("not authorised"))
-    {
-        world.turn();
-    }
+    let said = world.ends();
+    assert!(said.contains("not authorised, user desk0"), "{said}");
+    let logins = world.venue.take_notes();
+    let refused = logins.iter().filter(|note| note.contains("not authorised"));
+    assert_eq!(refused.count(), 1);
     assert!(matches!(world.send(2), Err(SendError::NotLoggedOn)));
     // An order under another number than the next.
     world.line = None;
@@ -428,4 +453,171 @@ fn a_venue_that_refuses_is_told_and_orders_of_another_run_are_none_of_ours() {
         .unwrap_err()
         .to_string();
     assert!(said.contains("price 1.23456"), "{said}");
+}
+
+/// The venue of one run, met by what another run has kept: the same name of the session, the same user.
+fn met_by_another(name: &str, symbol: &[u8; 8], order: &Order, id: OrderId) -> String {
+    let script = "any: new, fill";
+    let mut other = World::new(&format!("{name}-other"), script, false);
+    other.until(|line| line.is_logged_on());
+    // Its first order is ours too, word for word.
+    other.send(0).unwrap();
+    other.settle();
+    other.send_as(id, symbol, order).unwrap();
+    other.settle();
+
+    let mut world = World::new(name, script, false);
+    world.until(|line| line.is_logged_on());
+    world.send(0).unwrap();
+    world.settle();
+    // In the store, and on no connection yet.
+    world.send(1).unwrap();
+    world.journal();
+    world.line = None;
+    world.config.address = other.venue.address().unwrap();
+    std::mem::swap(&mut world.venue, &mut other.venue);
+    world.come();
+    let before = world.kept.borrow().blotter.executions().len();
+    let said = world.ends();
+    // Nothing of theirs is believed.
+    assert_eq!(world.kept.borrow().blotter.executions().len(), before);
+    assert_eq!(world.kept.borrow().blotter.unanswered_count(), 1);
+    said
+}
+
+#[test]
+fn orders_of_another_session_are_not_taken_for_ours() {
+    let (ours, id) = (World::order(1), World::id(1));
+    let qty = Order {
+        qty: Qty(77),
+        ..ours
+    };
+    // Ours sells; for less is worse.
+    let price = Order {
+        price: Price(ours.price.0 - Price::SCALE),
+        ..ours
+    };
+    let side = Order {
+        side: Side::Buy,
+        ..ours
+    };
+    for (name, symbol, order, id, want) in [
+        (
+            "qty",
+            b"AAPL    ",
+            qty,
+            id,
+            "the venue says quantity 77, and we sent 100",
+        ),
+        (
+            "price",
+            b"AAPL    ",
+            price,
+            id,
+            "the venue says price 100.0000, and we sent 101.0000",
+        ),
+        (
+            "side",
+            b"AAPL    ",
+            side,
+            id,
+            "the venue says side B, and we sent S",
+        ),
+        (
+            "symbol",
+            b"MSFT    ",
+            ours,
+            id,
+            "the venue says symbol MSFT, and we sent AAPL",
+        ),
+        (
+            "name",
+            b"AAPL    ",
+            ours,
+            World::id(9),
+            "the venue says ClOrdID ",
+        ),
+    ] {
+        let said = met_by_another(name, symbol, &order, id);
+        assert!(said.contains("UserRefNum 2: "), "{said}");
+        assert!(said.contains(want), "{said}");
+    }
+}
+
+#[test]
+fn an_order_that_we_never_sent_ends_the_session() {
+    let mut world = World::new("never", "any: new, fill", false);
+    world.until(|line| line.is_logged_on());
+    world.send(0).unwrap();
+    world.settle();
+    // A second run of the day as the same user throws the first off, and sends.
+    let mut second = World::new("never-second", "any: new", false);
+    second.line = None;
+    second.config.address = world.venue.address().unwrap();
+    second.come();
+    std::mem::swap(&mut world.venue, &mut second.venue);
+    second.until(|line| line.is_logged_on());
+    second.send(1).unwrap();
+    second.settle();
+    std::mem::swap(&mut world.venue, &mut second.venue);
+    let said = world.ends();
+    assert!(
+        said.contains("UserRefNum 2: we have sent none of that number, 1 to 1 are ours"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_session_is_asked_for_by_its_name_and_another_is_refused() {
+    let mut world = World::new("renamed", "any: new, fill", false);
+    world.until(|line| line.is_logged_on());
+    world.send(0).unwrap();
+    world.settle();
+    // Over a life of the process, too.
+    world.line = None;
+    world.come();
+    world.settle();
+    let now = world.clock.wall();
+    world.venue.rename(*b"     OTHER");
+    world.venue.cut(now);
+    let said = world.ends();
+    assert!(
+        said.contains("no such session, user desk0, session \"SIM\" from message "),
+        "{said}"
+    );
+    world.check(1);
+}
+
+#[test]
+fn a_session_that_is_not_there_yet_is_asked_for_ever_more_rarely() {
+    let mut world = World::new("later", "any: new", false);
+    world.line = None;
+    fs::remove_file(world.folder.0.join("store")).unwrap();
+    world.config.login = Login::new("desk0", "secret", "LATER", 1).unwrap();
+    world.config.retry_ns = 1_000;
+    world.come();
+    // The time is told: 2, 4, 8 .. 64 times as long, and no longer.
+    let mut now = Ts(0);
+    let mut refused = Vec::new();
+    while refused.len() < 9 {
+        assert!(world.begun.elapsed() < DEADLINE, "it comes to an end");
+        world.venue.turn(now).unwrap();
+        let _ = world.line().turn(now).unwrap();
+        let notes = std::mem::take(&mut world.kept.borrow_mut().notes);
+        for note in notes {
+            assert!(note.contains("no such session"), "{note}");
+            refused.push(now.0);
+        }
+        if !world.line().is_connected() {
+            now.0 += 1_000;
+        }
+    }
+    let gaps: Vec<i64> = refused.windows(2).map(|two| two[1] - two[0]).collect();
+    for (index, gap) in gaps.iter().enumerate() {
+        let least = 1_000 << (index + 1).min(6);
+        assert!(*gap >= least, "{gaps:?}");
+    }
+    // Then it is there.
+    world.venue.rename(*b"     LATER");
+    world.until(|line| line.is_logged_on());
 }

@@ -19,7 +19,7 @@ use crate::sim::{Action, Script, Status};
 use crate::wire::is_not_now;
 
 /// The name of its session.
-const SESSION: [u8; 10] = *b"       SIM";
+pub const SESSION: [u8; 10] = *b"       SIM";
 /// A client that is silent for so long is gone.
 const SILENCE_NS: u64 = 15_000_000_000;
 /// How many reads of one connection a turn makes at most.
@@ -136,6 +136,7 @@ pub struct Venue {
     /// What is open when a connection ends is cancelled: a setting of a port.
     cancel_on_disconnect: bool,
     matches: u64,
+    session: [u8; 10],
     notes: Vec<String>,
 }
 
@@ -175,6 +176,7 @@ impl Venue {
             links: Vec::new(),
             cancel_on_disconnect,
             matches: 0,
+            session: SESSION,
             notes: Vec::new(),
         })
     }
@@ -192,6 +194,11 @@ impl Venue {
     /// What happened since this was asked last.
     pub fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
+    }
+
+    /// From now on its session has this name, padded on its left.
+    pub fn rename(&mut self, session: [u8; 10]) {
+        self.session = session;
     }
 
     /// Ends all connections at once.
@@ -338,7 +345,7 @@ impl Venue {
             return Err(format!("{} is refused: not authorised", name.trim_end()));
         };
         let end = self.accounts[index].messages.len() as u64 + 1;
-        let is_ours = login.session == SESSION || login.session == [b' '; 10];
+        let is_ours = login.session == self.session || login.session == [b' '; 10];
         if !is_ours || login.sequence > end {
             link.server.reject(b'S');
             let _ = link.stream.write_all(link.server.to_send());
@@ -347,7 +354,7 @@ impl Venue {
                 name.trim_end(),
                 login.session.escape_ascii().to_string(),
                 login.sequence,
-                SESSION.escape_ascii().to_string(),
+                self.session.escape_ascii().to_string(),
             ));
         }
         // One connection at a time: whoever comes again is believed that the one before is gone.
@@ -357,7 +364,7 @@ impl Venue {
         } else {
             login.sequence
         };
-        link.server.accept(SESSION, from);
+        link.server.accept(self.session, from);
         link.account = Some(index);
         link.given = from as usize - 1;
         self.notes
@@ -482,31 +489,37 @@ impl Venue {
         let timestamp = U64::new(since_midnight(now));
         let mut order = order(entered, Status::New);
         let nth = account.orders.len() as u64 + 1;
-        let mut ends = None;
+        let (mut ends, mut is_accepted) = (None, false);
         for action in self.script.actions(nth, order.symbol()) {
             let leaves = order.leaves();
+            // What happens to an order happens to one that was accepted.
+            let accepts = matches!(
+                action,
+                Action::New | Action::Fill | Action::Partial(_) | Action::Bust | Action::Cancel
+            );
+            if accepts && !std::mem::replace(&mut is_accepted, true) {
+                let accepted = Accepted {
+                    code: Accepted::CODE,
+                    timestamp,
+                    user_ref_num: entered.user_ref_num,
+                    side: entered.side,
+                    quantity: entered.quantity,
+                    symbol: entered.symbol,
+                    price: entered.price,
+                    time_in_force: entered.time_in_force,
+                    display: entered.display,
+                    order_reference_number: U64::new(number.into()),
+                    capacity: entered.capacity,
+                    sweep: entered.sweep,
+                    cross_type: entered.cross_type,
+                    order_state: b'L',
+                    cl_ord_id: entered.cl_ord_id,
+                    appendage_length: U16::new(0),
+                };
+                account.messages.push(accepted.as_bytes().to_vec());
+            }
             match action {
-                Action::New => {
-                    let accepted = Accepted {
-                        code: Accepted::CODE,
-                        timestamp,
-                        user_ref_num: entered.user_ref_num,
-                        side: entered.side,
-                        quantity: entered.quantity,
-                        symbol: entered.symbol,
-                        price: entered.price,
-                        time_in_force: entered.time_in_force,
-                        display: entered.display,
-                        order_reference_number: U64::new(number.into()),
-                        capacity: entered.capacity,
-                        sweep: entered.sweep,
-                        cross_type: entered.cross_type,
-                        order_state: b'L',
-                        cl_ord_id: entered.cl_ord_id,
-                        appendage_length: U16::new(0),
-                    };
-                    account.messages.push(accepted.as_bytes().to_vec());
-                }
+                Action::New => {}
                 Action::Reject => {
                     order.status = Status::Rejected;
                     let rejected = Rejected {
