@@ -140,10 +140,17 @@ impl SymbolDigest {
 
 /// A signal's words; those that are moments count from midnight, so that the date does not matter.
 pub fn words(signal: &Signal, midnight: Ts) -> impl Iterator<Item = i64> + '_ {
+    // A join's row that met a record has the time of it.
+    let is_met = signal.kind == SignalKind::Join
+        && matches!(
+            signal.words().nth(5).map(|word| word >> 8 & 0xff),
+            Some(1 | 2)
+        );
     signal
         .words()
         .enumerate()
         .map(move |(index, word)| match (signal.kind, index) {
+            (SignalKind::Join, 6) if is_met => Ts(word).since(midnight),
             (SignalKind::Window | SignalKind::WindowFlow, 0)
             | (SignalKind::WindowStanding | SignalKind::Adjust, 0)
             | (SignalKind::Spread, 4) => Ts(word).since(midnight),

@@ -63,6 +63,9 @@ pub(crate) fn read_csv(path: &Path, bytes_max: u64) -> Result<(Columns, Vec<Line
         return Err(fail(format!("want a file of at most {bytes_max} bytes")));
     }
     let bytes = fs::read(path).map_err(|e| fail(e.to_string()))?;
+    if let Some(line) = open_quote(&bytes) {
+        return Err(format!("{}, line {line}: {OPEN_QUOTE}", path.display()));
+    }
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(bytes.as_slice());
@@ -79,6 +82,23 @@ pub(crate) fn read_csv(path: &Path, bytes_max: u64) -> Result<(Columns, Vec<Line
         lines.push((line_of(&bytes, record.position()), cells));
     }
     Ok((names, lines))
+}
+
+const OPEN_QUOTE: &str = "a quote that does not end";
+
+/// The line of a quote that is open at the end, as where a file is cut within a cell: the library would
+/// take all behind it for that cell.
+fn open_quote(bytes: &[u8]) -> Option<u64> {
+    let (mut line, mut open) = (1, None);
+    for byte in bytes {
+        match byte {
+            b'"' if open.is_some() => open = None,
+            b'"' => open = Some(line),
+            b'\n' => line += 1,
+            _ => {}
+        }
+    }
+    open
 }
 
 /// The line at which a record begins: for the library it begins with the empty lines before it.
@@ -120,6 +140,9 @@ impl Reference {
     }
 
     fn parse(bytes: &[u8]) -> Result<Reference, (u64, String)> {
+        if let Some(line) = open_quote(bytes) {
+            return Err((line, OPEN_QUOTE.into()));
+        }
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
             .from_reader(bytes);
@@ -303,6 +326,10 @@ mod tests {
                 "line 3: tick \"0\", want a positive",
             ),
             ("symbol,tick\nA,1e-2\n", "line 2: tick"),
+            (
+                "symbol,tick\nA,\"0.01\nB,1\n",
+                "line 2: a quote that does not end",
+            ),
             ("symbol,tick\nA,-0.01\n", "line 2: tick"),
             (
                 "symbol,lot\nA,0\n",

@@ -202,6 +202,10 @@ fn what_is_wrong_with_a_join_is_said_with_its_key_or_line() {
     for (csv, want) in [
         ("symbol,x\nA,1\n", "t.csv, line 1: no column `valid_from`"),
         (
+            "symbol,valid_from,x\nA,0,\"y\nB,1,z\n",
+            "t.csv, line 2: a quote that does not end",
+        ),
+        (
             "symbol,valid_from\nA,0\n\nB,soon\n",
             "t.csv, line 4: `soon` is not a moment",
         ),

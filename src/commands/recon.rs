@@ -131,8 +131,8 @@ fn logged(
     let mut orders: BTreeMap<Vec<u8>, (u32, Logged)> = BTreeMap::new();
     let mut by_cause: HashMap<(u64, u32, u16), OrderId> = HashMap::new();
     for piece in dir.pieces(&manifest.parts) {
-        for item in piece.records().map_err(Failure::io)? {
-            let (_, record) = item.map_err(Failure::io)?;
+        for item in piece.records().map_err(Failure::log)? {
+            let (_, record) = item.map_err(Failure::log)?;
             let signal = match record {
                 Record::Event(event) => {
                     if let Some(name) = name_of(&event) {

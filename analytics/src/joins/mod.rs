@@ -327,7 +327,7 @@ impl Joins {
         let event = moment.event;
         let trade = (moment.applied.fill.qty.0 > 0).then(|| Record::trade(event, moment.applied));
         let quote = Record::quote(event, view);
-        let is_changed = moment.applied.quote_changed;
+        let known = quote.is_known.then_some(view.quote);
         let is_bad = event.flags.has(Flags::BAD_TS);
         let mut next = self.heads[event.symbol as usize];
         while let Some(at) = (next as usize).checked_sub(1) {
@@ -339,14 +339,15 @@ impl Joins {
             next = following;
             let pair = &mut self.pairs[pair as usize];
             pair.advance(moment.watermark);
-            let (stream, was_known) = match side {
-                Side::Left => (pair.left_stream, &mut pair.is_left_known),
-                Side::Right => (pair.right_stream, &mut pair.is_right_known),
+            let (stream, latest) = match side {
+                Side::Left => (pair.left_stream, &mut pair.left_quote),
+                Side::Right => (pair.right_stream, &mut pair.right_quote),
             };
-            let begins_or_ends = std::mem::replace(was_known, quote.is_known) != quote.is_known;
+            // Of an event of several parts each may change the quote, and all together not.
+            let is_other = std::mem::replace(latest, known) != known;
             let record = match stream {
                 Stream::Trades => trade,
-                Stream::Quotes => (is_changed || begins_or_ends).then_some(quote),
+                Stream::Quotes => is_other.then_some(quote),
             };
             let Some(record) = record else { continue };
             if is_bad && stream == Stream::Trades {
@@ -369,7 +370,7 @@ impl Joins {
             next = link.next;
             let pair = &mut self.pairs[link.pair as usize];
             match link.side {
-                Side::Left => pair.is_left_known = false,
+                Side::Left => pair.left_quote = None,
                 Side::Right => {
                     pair.advance(watermark);
                     pair.lose(watermark);

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use bus::signal::Met;
+use bus::signal::{JoinValue, Met};
 use bus::state::{StateError, StateReader, StateWriter};
-use bus::{Body, Outbox, Ts};
+use bus::{Body, Outbox, Quote, Ts};
 
 use super::record::{Record, Stream};
 use super::table::valid_at;
@@ -45,10 +45,10 @@ pub(super) struct Pair {
     /// Their numbers; 0 while their names were not said.
     pub left_symbol: u32,
     pub right_symbol: u32,
-    /// Whether what their quotes are was known at the latest event or gap.
-    pub is_left_known: bool,
+    /// Their quotes at the latest event or gap; `None` where they were not known.
+    pub left_quote: Option<Quote>,
     #[allow(missing_docs)]
-    pub is_right_known: bool,
+    pub right_quote: Option<Quote>,
     /// By time, then by number. None is before the watermark that it met when it came.
     left: VecDeque<Record>,
     /// The same, of the latest before all that may still be asked for on.
@@ -99,8 +99,8 @@ impl Pair {
             right_stream: right.map_or(Stream::Trades, |right| right.stream),
             left_symbol: 0,
             right_symbol: 0,
-            is_left_known: true,
-            is_right_known: true,
+            left_quote: Some(Quote::EMPTY),
+            right_quote: Some(Quote::EMPTY),
             left: VecDeque::with_capacity(keep),
             // One more than is kept, for the moment in which it is decided which one goes.
             right: VecDeque::with_capacity(if keep > 0 { keep + 1 } else { 0 }),
@@ -179,7 +179,7 @@ impl Pair {
 
     /// From `watermark` on, or from the latest right record on if that is later, quotes are not known.
     pub(super) fn lose(&mut self, watermark: Ts) {
-        self.is_right_known = false;
+        self.right_quote = None;
         if self.right_stream == Stream::Quotes {
             let latest = self.right.back().map(Record::key);
             let later = latest.filter(|(ts, _)| *ts >= watermark);
@@ -310,8 +310,11 @@ impl Pair {
             out.bytes(signal.as_bytes());
         }
         out.i64(self.advanced.0);
-        out.bool(self.is_left_known);
-        out.bool(self.is_right_known);
+        for quote in [self.left_quote, self.right_quote] {
+            out.bool(quote.is_some());
+            let quote = JoinValue::Quote(quote.unwrap_or(Quote::EMPTY));
+            quote.to_words().iter().for_each(|word| out.i64(*word));
+        }
         self.counts.save(out);
     }
 
@@ -369,11 +372,18 @@ impl Pair {
             }
         }
         let advanced = Ts(from.i64()?);
-        let known = (from.bool()?, from.bool()?);
+        let mut quotes = [None; 2];
+        for quote in &mut quotes {
+            let is_known = from.bool()?;
+            let words = [from.i64()?, from.i64()?, from.i64()?, from.i64()?];
+            if let Some(JoinValue::Quote(known)) = JoinValue::from_words(false, words) {
+                *quote = is_known.then_some(known);
+            }
+        }
         let counts = JoinCounts::load(from)?;
         if is_kept {
             (self.advanced, self.counts) = (advanced, counts);
-            (self.is_left_known, self.is_right_known) = known;
+            [self.left_quote, self.right_quote] = quotes;
         }
         Ok(())
     }
