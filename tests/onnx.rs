@@ -285,7 +285,7 @@ fn models_that_cannot_be_used_are_refused_before_anything_begins() {
     says(
         &model(&format!("{three}on = \"every day\"")),
         &[
-            "refused.toml, line 5",
+            "refused.toml, line 4",
             "want \"event\", or a time like \"every 100ms\"",
         ],
     );
