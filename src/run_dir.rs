@@ -665,23 +665,23 @@ impl RunDir {
 
     /// Finds the first log of a part that is gone although the part had begun.
     pub fn check_logs(&self, part: usize, shards: usize) -> Result<(), LogError> {
-        if !logs_of_part(self.path.join("log"), part)
+        (0..shards).try_for_each(|shard| self.check_log(part, shard))
+    }
+
+    /// The same of one shard.
+    pub fn check_log(&self, part: usize, shard: usize) -> Result<(), LogError> {
+        let dir = self.log_dir(part, shard);
+        let is_begun = logs_of_part(self.path.join("log"), part)
             .join(BEGUN)
-            .exists()
-        {
-            return Ok(());
-        }
-        for shard in 0..shards {
-            let dir = self.log_dir(part, shard);
-            if !dir.is_dir() || Directory::new(&dir).list()?.is_empty() {
-                return Err(LogError::Corrupt(Box::new(Corruption {
-                    path: dir,
-                    segment: 0,
-                    offset: 0,
-                    cell: 0,
-                    damage: Damage::Gone,
-                })));
-            }
+            .exists();
+        if is_begun && (!dir.is_dir() || Directory::new(&dir).list()?.is_empty()) {
+            return Err(LogError::Corrupt(Box::new(Corruption {
+                path: dir,
+                segment: 0,
+                offset: 0,
+                cell: 0,
+                damage: Damage::Gone,
+            })));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -21,7 +22,7 @@ use std::thread;
 use book::Books;
 use bus::checkpoint::{self, Checkpoint, Head};
 use bus::disk::RealFolder;
-use bus::log::{LogReader, Record};
+use bus::log::{LogError, LogReader, Record};
 use bus::state::{StateError, StateReader, Versions};
 use bus::{Event, Kind, Ts};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,37 @@ pub struct At {
     pub last: BTreeMap<u32, Ts>,
 }
 
+/// Why there is no index, or none that can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeekError {
+    /// The log that it is made of cannot be read.
+    Log(LogError),
+    /// A file of it cannot be read or written.
+    Index(String),
+}
+
+impl fmt::Display for SeekError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SeekError::Log(error) => error.fmt(f),
+            SeekError::Index(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for SeekError {}
+
+impl SeekError {
+    /// Whether the log is not what was written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, SeekError::Log(error) if error.is_damage())
+    }
+}
+
+fn other(error: impl fmt::Display) -> SeekError {
+    SeekError::Index(error.to_string())
+}
+
 impl Index {
     /// That of a run, if it has one that fits it.
     pub fn open(origin: &Origin<'_>) -> Option<Index> {
@@ -108,7 +140,7 @@ impl Index {
 
     /// Makes that of a run that is complete and has one part, from its logs, with so many events
     /// between two places at least: [`EVENTS_MIN`], unless for a test.
-    pub fn make(origin: &Origin<'_>, events_min: u64) -> Result<Index, String> {
+    pub fn make(origin: &Origin<'_>, events_min: u64) -> Result<Index, SeekError> {
         let to = dir(origin);
         // Another process may be at it, too: each has a folder of its own, and the first one that
         // is done gives it the name.
@@ -120,7 +152,7 @@ impl Index {
             });
             match renamed {
                 Ok(()) => Ok(index),
-                Err(e) => Err(format!("{}: {e}", to.display())),
+                Err(e) => Err(SeekError::Index(format!("{}: {e}", to.display()))),
             }
         });
         if made.is_err() {
@@ -129,8 +161,8 @@ impl Index {
         made
     }
 
-    fn write(origin: &Origin<'_>, into: &Path, events_min: u64) -> Result<Index, String> {
-        let shards: Result<Vec<Shard>, String> = thread::scope(|scope| {
+    fn write(origin: &Origin<'_>, into: &Path, events_min: u64) -> Result<Index, SeekError> {
+        let shards: Result<Vec<Shard>, SeekError> = thread::scope(|scope| {
             let spawn = |shard| scope.spawn(move || walk_all(origin, shard, into, events_min));
             let all: Vec<_> = (0..origin.shards()).map(spawn).collect();
             let joined = all.into_iter().map(|one| one.join());
@@ -142,7 +174,8 @@ impl Index {
             shards: shards?,
         };
         let text = serde_json::to_string(&index).expect("always JSON");
-        run_dir::write_whole(into, FILE, format!("{text}\n").as_bytes())?;
+        run_dir::write_whole(into, FILE, format!("{text}\n").as_bytes())
+            .map_err(SeekError::Index)?;
         Ok(index)
     }
 
@@ -172,27 +205,28 @@ impl Index {
         shard: usize,
         wanted: Option<u32>,
         at: Ts,
-    ) -> Result<At, String> {
+    ) -> Result<At, SeekError> {
         let places = &self.shards[shard].places;
         let is_before = |place: &Place| place.before_max <= at.0;
         // The first has nothing before it.
         let from = places.partition_point(is_before).saturating_sub(1);
         let end = places[from..].iter().find(|place| place.after_min > at.0);
         let path = dir(origin).join(name_of(shard, from));
-        let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let state = Checkpoint::parse(bytes, path.clone()).map_err(|e| e.to_string())?;
+        let bytes =
+            fs::read(&path).map_err(|e| SeekError::Index(format!("{}: {e}", path.display())))?;
+        let state = Checkpoint::parse(bytes, path.clone()).map_err(other)?;
         let mut found = At {
-            books: Books::new(origin.config.books()).map_err(|e| e.to_string())?,
+            books: Books::new(origin.config.books()).map_err(other)?,
             last: BTreeMap::new(),
         };
         load(&mut state.state(), wanted, &mut found)
-            .map_err(|e| format!("{}: {e}", path.display()))?;
+            .map_err(|e| SeekError::Index(format!("{}: {e}", path.display())))?;
         let log = origin.dir.log_dir(origin.part(), shard);
-        let records = LogReader::open_from(&log, places[from].cell).map_err(|e| e.to_string())?;
+        let records = LogReader::open_from(&log, places[from].cell).map_err(SeekError::Log)?;
         // Books that come no further.
         let mut over = BTreeSet::new();
         for item in records {
-            let (cell, record) = item.map_err(|e| e.to_string())?;
+            let (cell, record) = item.map_err(SeekError::Log)?;
             if end.is_some_and(|end| cell >= end.cell) {
                 break;
             }
@@ -235,17 +269,17 @@ fn walk_all(
     shard: usize,
     into: &Path,
     events_min: u64,
-) -> Result<Shard, String> {
-    let mut folder = RealFolder::open(into).map_err(|e| e.to_string())?;
+) -> Result<Shard, SeekError> {
+    let mut folder = RealFolder::open(into).map_err(other)?;
     let log = origin.dir.log_dir(origin.part(), shard);
-    let log = LogReader::open(&log).map_err(|e| e.to_string())?;
+    let log = LogReader::open(&log).map_err(SeekError::Log)?;
     let uuid = log.uuid().unwrap_or_default();
-    let mut books = Books::new(origin.config.books()).map_err(|e| e.to_string())?;
+    let mut books = Books::new(origin.config.books()).map_err(other)?;
     let (mut last, mut symbols) = (BTreeMap::new(), BTreeMap::new());
     let mut places: Vec<Place> = Vec::new();
     let (mut before_max, mut last_seq, mut last_ts, mut since) = (i64::MIN, 0, i64::MIN, u64::MAX);
     for item in log {
-        let (cell, record) = item.map_err(|e| e.to_string())?;
+        let (cell, record) = item.map_err(SeekError::Log)?;
         let Record::Event(event) = record else {
             continue;
         };
@@ -325,7 +359,7 @@ fn save(
     head: &Head,
     books: &Books,
     last: &BTreeMap<u32, Ts>,
-) -> Result<(), String> {
+) -> Result<(), SeekError> {
     let symbols: Vec<u32> = books.symbols().collect();
     let saving = books.saving();
     let written = checkpoint::write(folder, name, head, |out| {
@@ -338,7 +372,7 @@ fn save(
             saving.save(symbol, out);
         }
     });
-    written.map(drop).map_err(|e| e.to_string())
+    written.map(drop).map_err(other)
 }
 
 fn load(from: &mut StateReader<'_>, wanted: Option<u32>, into: &mut At) -> Result<(), StateError> {

@@ -131,10 +131,14 @@ impl std::error::Error for ShardError {}
 impl ShardError {
     /// Whether a log is damaged or does not fit, so that trying again will not help.
     pub fn is_damage(&self) -> bool {
-        matches!(
-            self,
-            ShardError::Log(LogError::Corrupt(_)) | ShardError::Diverged { .. }
-        )
+        match self {
+            ShardError::Log(error) => error.is_damage(),
+            ShardError::Diverged { .. } => true,
+            ShardError::Gateway(_)
+            | ShardError::InDoubt { .. }
+            | ShardError::Unsaid { .. }
+            | ShardError::Setup(_) => false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use support::{Ended, Folder, Random, SMALL, alone, manifest, tapeline, wire};
 fn a_run(folder: &Folder, name: &str, sample: &str, config: &str) -> PathBuf {
     let capture = folder.join(&format!("{name}.pcap"));
     let sample = format!("sample itch --rate 2000 --seconds 4 {sample} -q -o");
-    let mut made: Vec<std::ffi::OsString> = sample.split(' ').map(Into::into).collect();
+    let mut made: Vec<OsString> = sample.split(' ').map(Into::into).collect();
     made.push(capture.clone().into());
     tapeline(made).expect(0);
     replay(folder, name, &capture, config)
@@ -1110,11 +1111,42 @@ fn a_damaged_log_ends_all_that_read_it_with_one_exit_code() {
     let said = |ended: Ended| {
         ended
             .expect(6)
-            .says(&[&place, ": no valid frame where one was durable"]);
+            .says(&[&place, ": no valid frame where one was durable"])
     };
     said(verify(&run, "reference"));
     said(tapeline(args!["shadow", run]));
     said(tapeline(args![
         "book", name, "--run", run, "--at", "09:30:03"
     ]));
+    said(tapeline(args!["book", "--run", run, "--at", "09:30:03"]));
+    // Its digests are those of a run that is whole, and it is complete.
+    let twin = folder.join("twin");
+    let config = folder.join("run.toml");
+    let capture = folder.join("run.pcap");
+    tapeline(args!["replay", "-q", capture, "-c", config, "-o", twin]).expect(0);
+    tapeline(args!["diff", twin, twin]).expect(0);
+    said(tapeline(args!["diff", twin, run]));
+    said(tapeline(args!["diff", run, twin]));
+    let ended = tapeline(args!["replay", "--resume", run]);
+    let cell = ended.stderr.split_once(", cell ").unwrap().1;
+    let cell: String = cell.chars().take_while(char::is_ascii_digit).collect();
+    said(ended);
+    // What is said to be asked can be asked as it stands.
+    let asked = format!(
+        "`tapeline log repair {} --shard 0 --truncate-at {cell}`",
+        run.display()
+    );
+    said(tapeline(args!["replay", "--resume", run])).says(&[&asked]);
+    let repair = "log repair --shard 0 --truncate-at".split(' ');
+    let repair = repair.map(OsString::from).chain(args![cell, run]);
+    let plan = tapeline(repair).expect(0);
+    assert!(plan.stdout.contains("would lose"), "{}", plan.stdout);
+    // One that is not complete goes on from nowhere behind damage.
+    let manifest = run.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let text = text.replace("\"complete\"", "\"stopped\"");
+    std::fs::write(&manifest, text).unwrap();
+    let truth = folder.join("run.truth.json");
+    said(tapeline(args!["verify", run, "--against", truth])).says(&[&asked]);
+    said(tapeline(args!["replay", "--resume", run])).says(&[&asked]);
 }

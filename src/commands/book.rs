@@ -10,7 +10,7 @@ use tapeline::seek::{self, At, EVENTS_MIN, Index};
 use tapeline::session::TradingDay;
 use tapeline::term::Style;
 
-use super::{Failure, Talk};
+use super::{Failure, Talk, damage};
 use crate::cli;
 
 pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
@@ -47,7 +47,7 @@ pub fn book(args: &cli::Book, talk: Talk) -> Result<(), Failure> {
         }
         restored(&origin, &wanted, &mut met)?
     } else {
-        match sought(&origin, &manifest, &wanted, at, &mut met, talk) {
+        match sought(&origin, &manifest, &wanted, at, &mut met, talk)? {
             Some(found) => found,
             None => rebuild(&pieces, &wanted, at, &mut met, config.books())?,
         }
@@ -127,22 +127,28 @@ fn can_have_index(manifest: &Manifest) -> bool {
 
 /// The index of a run's books, made now if it has none and `is_asked`; none of one that is not
 /// complete, or changed its number of shards.
-fn index(origin: &Origin<'_>, manifest: &Manifest, is_asked: bool, talk: Talk) -> Option<Index> {
+fn index(
+    origin: &Origin<'_>,
+    manifest: &Manifest,
+    is_asked: bool,
+    talk: Talk,
+) -> Result<Option<Index>, Failure> {
     if !can_have_index(manifest) {
-        return None;
+        return Ok(None);
     }
     let found = Index::open(origin);
     if found.is_some() || !is_asked {
-        return found;
+        return Ok(found);
     }
     if manifest.counts.events > 4 * EVENTS_MIN {
         talk.say("indexing the books of the run, which is done once");
     }
     match Index::make(origin, EVENTS_MIN) {
-        Ok(index) => Some(index),
+        Ok(index) => Ok(Some(index)),
+        Err(error) if error.is_damage() => Err(damage::refused(error, origin.dir, origin.parts)),
         Err(error) => {
             talk.say(format_args!("no index was made: {error}"));
-            None
+            Ok(None)
         }
     }
 }
@@ -156,23 +162,26 @@ fn sought(
     at: Option<Ts>,
     met: &mut Vec<String>,
     talk: Talk,
-) -> Option<Option<Found>> {
-    let index = index(origin, manifest, at.is_some(), talk)?;
+) -> Result<Option<Option<Found>>, Failure> {
+    let Some(index) = index(origin, manifest, at.is_some(), talk)? else {
+        return Ok(None);
+    };
     let Some((shard, named)) = index.symbols().find(|(_, named)| named.name == wanted) else {
         met.extend(index.symbols().map(|(_, named)| named.name.clone()));
-        return Some(None);
+        return Ok(Some(None));
     };
     match index.books(origin, shard, Some(named.number), at.unwrap_or(Ts::MAX)) {
-        Ok(found) => Some(Some(Found {
+        Ok(found) => Ok(Some(Some(Found {
             last: found.last.get(&named.number).copied(),
             books: found.books,
             symbol: named.number,
             decimals: named.decimals,
             is_past: at.is_some_and(|at| index.is_past(at)),
-        })),
+        }))),
+        Err(error) if error.is_damage() => Err(damage::refused(error, origin.dir, origin.parts)),
         Err(error) => {
             talk.say(format_args!("the index cannot be used: {error}"));
-            None
+            Ok(None)
         }
     }
 }
@@ -185,7 +194,7 @@ fn all(
     day: &TradingDay,
     talk: Talk,
 ) -> Result<(), Failure> {
-    let Some(index) = index(origin, manifest, true, talk) else {
+    let Some(index) = index(origin, manifest, true, talk)? else {
         let run = origin.dir.path().display();
         // Why none was made is said already.
         return Err(match can_have_index(manifest) {
@@ -210,11 +219,12 @@ fn all(
     let mut shards = Vec::new();
     for shard in 0..origin.shards() {
         let found = index.books(origin, shard, None, at_or_end);
-        shards.push(found.map_err(|error| {
-            Failure::io(format!(
+        shards.push(found.map_err(|error| match error.is_damage() {
+            true => damage::refused(error, origin.dir, origin.parts),
+            false => Failure::io(format!(
                 "the index cannot be used: {error}; without {} it is made anew",
                 seek::dir(origin).display()
-            ))
+            )),
         })?);
     }
     let mut symbols: Vec<_> = index.symbols().collect();

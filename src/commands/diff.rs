@@ -12,7 +12,7 @@ use tapeline::session::TradingDay;
 use tapeline::term::{Style, count};
 
 use super::words::{Words, name_of};
-use super::{Failure, Talk};
+use super::{Failure, Talk, damage, series};
 use crate::cli;
 
 /// Records shown before the first that differs.
@@ -78,12 +78,7 @@ fn two_series(args: &cli::Diff, talk: Talk) -> Result<(), Failure> {
 fn complete(path: &Path) -> Result<Vec<String>, Failure> {
     let series = Series::open(path).map_err(Failure::usage)?;
     match series.runs.iter().find(|leg| leg.done.is_none()) {
-        Some(leg) => Err(Failure::usage(format!(
-            "{}: {} is not complete; `tapeline replay --resume {}` goes on",
-            path.display(),
-            leg.name,
-            path.display()
-        ))),
+        Some(leg) => Err(series::unfinished(path, leg)),
         None => Ok(series.runs.into_iter().map(|leg| leg.name).collect()),
     }
 }
@@ -91,6 +86,9 @@ fn complete(path: &Path) -> Result<Vec<String>, Failure> {
 fn two_runs(left: &Path, right: &Path, talk: Talk) -> Result<(), Failure> {
     let left = Side::open(left, talk)?;
     let right = Side::open(right, talk)?;
+    // Digests were made when logs were whole, and say nothing of what they are now.
+    damage::check(&left.dir, &left.manifest)?;
+    damage::check(&right.dir, &right.manifest)?;
     let Some((symbol, minute)) = first_difference(&left.digests, &right.digests) else {
         if talk.json {
             let said = serde_json::json!({

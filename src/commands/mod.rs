@@ -5,6 +5,7 @@ mod book;
 mod breaks;
 mod config;
 mod convert;
+mod damage;
 mod demo;
 mod diff;
 mod doctor;

@@ -1,7 +1,6 @@
 //! `tapeline replay` and `tapeline run`
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -21,12 +20,11 @@ use tapeline::run_dir::{self, Input, Manifest, Options, Part, RunDir, State};
 use tapeline::savepoint::{self, Origin, Savepoint};
 use tapeline::series::Series;
 use tapeline::session::{TradingDay, date_in_name};
-use tapeline::shard::ShardError;
 use tapeline::summary;
 use tapeline::term::{Progress, count, short};
 use tapeline::venue::Venue;
 
-use super::{Failure, Talk, breaks, series};
+use super::{Failure, Talk, breaks, damage, series};
 use crate::cli;
 
 /// The trading date of captures that say none.
@@ -529,13 +527,15 @@ fn reopen(
         )));
     }
     if manifest.state == State::Complete {
+        // What was made of its logs is there, and nothing reads them to go on.
+        damage::check(&dir, &manifest)?;
         talk.say(format_args!("{}: the run is complete", path.display()));
         return Ok(None);
     }
     let mut config = dir.read_config().map_err(Failure::usage)?;
     let last = manifest.parts.last().expect("a run has a part");
     dir.check_logs(manifest.parts.len() - 1, last.shards)
-        .map_err(|e| damaged(e, path.display()))?;
+        .map_err(|e| damage::refused(e, &dir, &manifest.parts))?;
     let shards = changes.shards.unwrap_or(last.shards);
     if shards != config.run.shards {
         config.run.shards = shards;
@@ -576,7 +576,8 @@ fn reopen(
     };
     let is_live = mode == "live";
     // A live run that was stopped logged the end of its input; it is taken back.
-    let is_ended = is_live && savepoint::is_ended(&origin).map_err(|e| failed(e, &dir))?;
+    let is_ended =
+        is_live && savepoint::is_ended(&origin).map_err(|e| damage::failed(e, &dir, &parts))?;
     // Of other live feeds, what is missing could be asked for, out of time.
     let goes_on = match is_live && config.source.soup.server.is_some() {
         true => positions::goes_on(&dir, &manifest).map_err(Failure::io)?,
@@ -606,21 +607,6 @@ fn reopen(
     }))
 }
 
-/// A shard that cannot go on before the run began.
-pub fn failed(error: ShardError, dir: &RunDir) -> Failure {
-    match error.is_damage() {
-        true => damaged(error, dir.path().display()),
-        false => Failure::io(error),
-    }
-}
-
-fn damaged(error: impl Display, run: impl Display) -> Failure {
-    Failure::damage(format!(
-        "{error}; nothing of it is skipped: `tapeline log verify {run}` looks through all of it, \
-         `tapeline log repair` says what cutting it off there would lose"
-    ))
-}
-
 /// Begins a new part of a run, with so many shards, where the one before came to. `is_past`: its input cannot be
 /// read again.
 fn take_over(
@@ -643,7 +629,7 @@ fn take_over(
         fs::remove_dir_all(&left).map_err(|e| Failure::io(format!("{}: {e}", left.display())))?;
     }
     let made = Savepoint::create(origin, &name, is_past, Versions::NEWEST);
-    let made = made.map_err(|e| failed(e, origin.dir))?;
+    let made = made.map_err(|e| damage::failed(e, origin.dir, origin.parts))?;
     manifest.parts.push(made.part(shards));
     Ok(())
 }
@@ -1222,13 +1208,15 @@ fn finish_run<S: Timed + Send>(
              them back ({e})",
             dir.config_path().display()
         )),
-        true => damaged(e, dir.path().display()),
+        true => damage::refused(e, &dir, &manifest.parts),
         false => Failure::io(format!("{e}; {}", what_is_left(&dir, mode))),
     })?;
     if outcome.is_stopped && mode.is_live() && config.checkpoint.every.0 > 0 {
         match savepoint::checkpoint_all(&job.origin()) {
             Ok(()) => {}
-            Err(error) if error.is_damage() => return Err(damaged(error, dir.path().display())),
+            Err(error) if error.is_damage() => {
+                return Err(damage::refused(error, &dir, &manifest.parts));
+            }
             // It would have saved time, and nothing else.
             Err(error) => outcome
                 .remarks
@@ -1247,13 +1235,9 @@ fn finish_run<S: Timed + Send>(
     let results = results::conclude(&dir, &config, &day, &outcome, manifest).map_err(|e| {
         // The results are made from all of the log. What lies before a checkpoint was not read when
         // the run went on from there.
-        let logs = dir.pieces(&parts);
-        let is_damaged = logs
-            .iter()
-            .any(|piece| bus::log::verify(&piece.dir).is_err_and(|error| error.is_damage()));
-        match is_damaged {
-            true => damaged(e, dir.path().display()),
-            false => Failure::io(format!("{e}; {}", what_is_left(&dir, mode))),
+        match damage::find(&dir, &parts) {
+            Ok(Some(_)) => damage::refused(e, &dir, &parts),
+            Ok(None) | Err(_) => Failure::io(format!("{e}; {}", what_is_left(&dir, mode))),
         }
     })?;
     Ok(Run {

@@ -66,7 +66,7 @@ fn create(
         false => Versions::NEWEST,
     };
     let made = Savepoint::create(&origin, name, manifest.mode == "live", versions);
-    let made = made.map_err(|e| super::replay::failed(e, &dir))?;
+    let made = made.map_err(|e| super::damage::failed(e, &dir, &manifest.parts))?;
     if talk.json {
         return data(&made, talk);
     }

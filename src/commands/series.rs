@@ -13,7 +13,7 @@ use tapeline::session::TradingDay;
 use tapeline::term::{Style, count, short};
 
 use super::replay::{self, MovedDay, Plan, PlanOptions, Run};
-use super::{Failure, Talk};
+use super::{Failure, Talk, damage};
 use crate::cli;
 
 pub fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<(), Failure> {
@@ -52,6 +52,10 @@ pub fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<(), Failure>
 pub fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<(), Failure> {
     let series = Series::open(path).map_err(Failure::usage)?;
     if series.state == State::Complete {
+        for leg in &series.runs {
+            let (dir, manifest) = RunDir::open(&path.join(&leg.name)).map_err(Failure::usage)?;
+            damage::check(&dir, &manifest).map_err(|failure| failure.of(&leg.name))?;
+        }
         talk.say(format_args!(
             "{}: all {}s are complete",
             path.display(),
@@ -62,6 +66,22 @@ pub fn resume(path: &Path, args: &cli::Replay, talk: Talk, stop: &Stop) -> Resul
     let config = Config::read(&path.join("config.toml")).map_err(Failure::usage)?;
     let dir = RunDir::at(path);
     go(&dir, series, config, args, talk, stop)
+}
+
+/// One of several runs that is not complete, where all must be: it goes on, unless its logs are damaged.
+pub fn unfinished(path: &Path, leg: &Leg) -> Failure {
+    let run = RunDir::open(&path.join(&leg.name));
+    if let Ok((dir, manifest)) = run
+        && let Err(failure) = damage::check(&dir, &manifest)
+    {
+        return failure.of(&leg.name);
+    }
+    Failure::usage(format!(
+        "{}: {} is not complete; `tapeline replay --resume {}` goes on",
+        path.display(),
+        leg.name,
+        path.display()
+    ))
 }
 
 /// The same input, each time as that of the day after.

@@ -24,7 +24,7 @@ use tapeline::session::TradingDay;
 use tapeline::tables;
 use tapeline::term::{Style, count};
 
-use super::{Failure, Talk};
+use super::{Failure, Talk, damage, series};
 use crate::cli;
 
 /// Prices of the truth are in 1e-4, ours in 1e-9.
@@ -98,12 +98,7 @@ fn each_against_reference(path: &Path, talk: Talk) -> Result<(), Failure> {
     let series = Series::open(path).map_err(Failure::usage)?;
     for leg in &series.runs {
         if leg.done.is_none() {
-            return Err(Failure::usage(format!(
-                "{}: {} is not complete; `tapeline replay --resume {}` goes on",
-                path.display(),
-                leg.name,
-                path.display()
-            )));
+            return Err(series::unfinished(path, leg));
         }
         if !talk.json {
             talk.data(&format!("{} ", Style::stdout().bold(&leg.name)))?;
@@ -508,6 +503,8 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
     let config = Config::read(&dir.config_path()).map_err(Failure::io)?;
     let declared = &config.windows.0;
     if manifest.state != State::Complete {
+        // Nothing goes on behind damage.
+        damage::check(&dir, &manifest)?;
         return Err(Failure::usage(format!(
             "{}: it did not come to its input's end, and a truth is of all of it: want a complete run, \
              and --resume goes on with it",
