@@ -1031,6 +1031,77 @@ fn all_that_a_truth_says_is_compared_or_named() {
     );
 }
 
+/// Windows in which other trades count than in a truth's are no difference, and nothing is proven of them.
+#[test]
+fn windows_of_another_policy_are_named_and_not_compared() {
+    let _alone = alone();
+    let folder = Folder::quick("verify-policy");
+    let run = a_run(&folder, "plain", "--symbols 6 --seed 24", "");
+    let truth = folder.join("plain.truth.json");
+    let truth = truth.to_str().unwrap();
+    let plain = verify(&run, truth).expect(0).json();
+    assert_eq!(plain["fields_not_compared"], json!([]));
+    let capture = folder.join("plain.pcap");
+    let why = "in which trades count by `no-auctions` (eligible), in the truth's by `as-printed`";
+    let run = replay(
+        &folder,
+        "other",
+        &capture,
+        "[prints]\neligible = \"no-auctions\"\n",
+    );
+    let said = verify(&run, truth).expect(0).json();
+    let named = ["1m", "1s", "5s"].map(|name| format!("windows {name}, {why}"));
+    assert_eq!(said["fields_not_compared"], json!(named));
+    assert_eq!(said["windows"], 0, "{said}");
+    // All else of it is.
+    assert_eq!(said["levels"], plain["levels"]);
+    assert_eq!(said["trades"], plain["trades"]);
+    // A window that has the name only.
+    let mixed = "[windows.1s]\nsize = \"1s\"\n[windows.5s]\nsize = \"4s\"\n";
+    let run = replay(&folder, "mixed", &capture, mixed);
+    let said = verify(&run, truth).expect(0).json();
+    assert_eq!(
+        said["fields_not_compared"],
+        json!(["windows 5s, which are declared otherwise than the truth's, tumbling of 5s"])
+    );
+    assert!(said["windows"].as_u64().unwrap() > 0, "{said}");
+}
+
+/// Two runs of different dates are compared by the time of day, and their dates are said.
+#[test]
+fn dates_that_differ_are_said_beside_what_is_equal() {
+    let _alone = alone();
+    let folder = Folder::quick("diff-dates");
+    let first = a_run(&folder, "first", "--symbols 6 --seed 25", "");
+    let capture = folder.join("first.pcap");
+    let config = folder.join("first.toml");
+    let next = folder.join("next");
+    tapeline(args![
+        "replay",
+        "-q",
+        capture,
+        "-c",
+        config,
+        "-o",
+        next,
+        "--date",
+        "2027-03-01"
+    ])
+    .expect(0);
+    let date = manifest(&first)["date"].as_str().unwrap().to_string();
+    let said = tapeline(args!["diff", first, next]).expect(0);
+    let want = format!("equal but for their dates, {date} and 2027-03-01: ");
+    assert!(said.stdout.starts_with(&want), "{}", said.stdout);
+    let said = tapeline(args!["--json", "diff", first, next]).expect(0);
+    assert_eq!(said.json()["dates"], json!([date, "2027-03-01"]));
+    let same = tapeline(args!["diff", first, first]).expect(0);
+    assert!(same.stdout.starts_with("equal: "), "{}", same.stdout);
+    let other = a_run(&folder, "other", "--symbols 6 --seed 26", "");
+    let said = tapeline(args!["diff", other, next]).expect(4);
+    let want = format!("the dates differ, too: {date} and 2027-03-01");
+    assert!(said.stdout.contains(&want), "{}", said.stdout);
+}
+
 /// A run of a part of its input is held against that part, and says which it is.
 #[test]
 fn a_partial_run_says_what_is_proven_of_it() {

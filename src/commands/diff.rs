@@ -89,18 +89,25 @@ fn two_runs(left: &Path, right: &Path, talk: Talk) -> Result<(), Failure> {
     // Digests were made when logs were whole, and say nothing of what they are now.
     damage::check(&left.dir, &left.manifest)?;
     damage::check(&right.dir, &right.manifest)?;
+    let dates = [&left, &right].map(|side| side.manifest.date.clone());
+    let is_one_date = dates[0] == dates[1];
     let Some((symbol, minute)) = first_difference(&left.digests, &right.digests) else {
         if talk.json {
             let said = serde_json::json!({
                 "schema": "tapeline-diff/1", "equal": true, "digest": left.manifest.digest,
+                "dates": dates,
             });
             return talk.data(&format!("{said}\n"));
         }
         let minutes = count(left.digests.0.len() as u64);
         let digest = &left.manifest.digest;
         let equal = Style::stdout().good("equal");
+        let but = match is_one_date {
+            true => String::new(),
+            false => format!(" but for their dates, {} and {}", dates[0], dates[1]),
+        };
         return talk.data(&format!(
-            "{equal}: {minutes} digests of symbols and minutes, {digest}\n"
+            "{equal}{but}: {minutes} digests of symbols and minutes, {digest}\n"
         ));
     };
     let divergence = divergence(&left, &right, &symbol)?;
@@ -109,6 +116,7 @@ fn two_runs(left: &Path, right: &Path, talk: Talk) -> Result<(), Failure> {
         let said = serde_json::json!({
             "schema": "tapeline-diff/1", "equal": false, "symbol": symbol, "minute": time,
             "context": divergence.context, "left": divergence.left, "right": divergence.right,
+            "dates": dates,
         });
         talk.data(&format!("{said}\n"))?;
     } else {
@@ -122,6 +130,12 @@ fn two_runs(left: &Path, right: &Path, talk: Talk) -> Result<(), Failure> {
         }
         text.push_str(&format!("{}  {}\n", style.bad("left "), divergence.left));
         text.push_str(&format!("{}  {}\n", style.bad("right"), divergence.right));
+        if !is_one_date {
+            text.push_str(&format!(
+                "the dates differ, too: {} and {}; times are compared since midnight\n",
+                dates[0], dates[1]
+            ));
+        }
         talk.data(&text)?;
     }
     Err(Failure::verification("the runs differ"))

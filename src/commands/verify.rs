@@ -12,6 +12,7 @@ use std::fmt::{self, Display};
 use std::fs;
 use std::path::Path;
 
+use analytics::{Policy, Shape};
 use book::{Books, BooksConfig};
 use bus::log::{LogReader, Record};
 use bus::{Kind, Level, Price, Qty, Side, Ts};
@@ -518,11 +519,7 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
     let from_ns = options.from_ns.map_or(i64::MIN, since_midnight);
     let to_ns = options.to_ns.map_or(i64::MAX, since_midnight);
     let is_within = |name: &str, start_ns: i64| {
-        let length_ns = match name {
-            "1s" => 1_000_000_000,
-            "5s" => 5_000_000_000,
-            _ => 60_000_000_000,
-        };
+        let length_ns = length_of(name);
         start_ns >= from_ns && start_ns <= to_ns.saturating_sub(length_ns)
     };
     let is_asked_for = |name: &String| options.symbols.is_empty() || options.symbols.contains(name);
@@ -536,6 +533,7 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
         asks.extend(row.ask);
     }
     let midnight_ns = manifest.midnight_ns;
+    let unlike = unlike_truth(&config);
     let mut windows = Windows::new();
     for row in tables::read_windows(&tables_dir.join("windows.parquet")).map_err(Failure::io)? {
         let row = row.map_err(Failure::io)?;
@@ -552,7 +550,8 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
             )));
         }
         // The truth knows the default windows; others may be declared beside them.
-        if WINDOWS_OF_TRUTH.contains(&key.1.as_str()) && is_within(&key.1, key.2) {
+        let of_truth = WINDOWS_OF_TRUTH.contains(&key.1.as_str());
+        if of_truth && !unlike.contains_key(key.1.as_str()) && is_within(&key.1, key.2) {
             let sums = Sums {
                 volume: row.volume.0,
                 notional: row.notional.0,
@@ -571,6 +570,11 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
             .collect(),
         ..Verified::default()
     };
+    verified.not_compared.extend(
+        unlike
+            .iter()
+            .map(|(name, why)| format!("windows {name}, {why}")),
+    );
     let mut of_logs = None;
     if is_timed {
         verified
@@ -619,12 +623,14 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
             symbol(&mut verified, expected, found, &book, of_log);
         }
         let is_declared = |name: &str| declared.contains_key(name);
+        let is_compared =
+            |name: &str, start_ns: i64| !unlike.contains_key(name) && is_within(name, start_ns);
         window_rows(
             &mut verified,
             expected,
             &mut windows,
             is_declared,
-            is_within,
+            is_compared,
         );
         if verified.differences.len() > before && !verified.marked.contains(&expected.symbol) {
             verified.unmarked.insert(expected.symbol.clone());
@@ -642,6 +648,39 @@ pub fn compare(run: &Path, truth: &Truth) -> Result<Verified, Failure> {
 
 /// What a truth calls its windows.
 const WINDOWS_OF_TRUTH: [&str; 3] = ["1s", "5s", "1m"];
+
+/// How long such a window is, in nanoseconds.
+fn length_of(name: &str) -> i64 {
+    match name {
+        "1s" => Ts::SECOND_NS,
+        "5s" => 5 * Ts::SECOND_NS,
+        _ => 60 * Ts::SECOND_NS,
+    }
+}
+
+/// Windows that have a truth's name and are another thing, and how.
+fn unlike_truth(config: &Config) -> BTreeMap<&'static str, String> {
+    let declared = WINDOWS_OF_TRUTH.into_iter().filter_map(|name| {
+        let window = config.windows.0.get(name)?;
+        let size_ns = length_of(name);
+        let truth = Policy::AsPrinted;
+        let why = if window.shape() != (Shape::Tumbling { size_ns }) {
+            format!("which are declared otherwise than the truth's, tumbling of {name}")
+        } else if window.policy() != truth {
+            format!(
+                "in which trades count by `{}` (eligible), in the truth's by `{}`",
+                window.policy().name(),
+                truth.name()
+            )
+        } else if !window.symbols.is_empty() {
+            "which not all symbols have".into()
+        } else {
+            return None;
+        };
+        Some((name, why))
+    });
+    declared.collect()
+}
 
 fn symbol(
     verified: &mut Verified,
@@ -742,7 +781,7 @@ fn window_rows(
     expected: &SymbolTruth,
     windows: &mut Windows,
     is_declared: impl Fn(&str) -> bool,
-    is_within: impl Fn(&str, i64) -> bool,
+    is_compared: impl Fn(&str, i64) -> bool,
 ) {
     let sizes = [
         ("1s", &expected.windows.s1),
@@ -757,7 +796,7 @@ fn window_rows(
         }
         let price = |e4: u64| Some(Price(e4 as i64 * E4_TO_E9).to_f64());
         for window in expected_windows {
-            if !is_within(size, window.start_ns as i64) {
+            if !is_compared(size, window.start_ns as i64) {
                 continue;
             }
             let key = (
