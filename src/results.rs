@@ -99,6 +99,12 @@ pub fn conclude(
     if manifest.mode == "live" {
         manifest.sessions = sessions(&outcome.reader);
     }
+    // With --symbols the others do not come in, wherever they are.
+    let wanted = &manifest.options.symbols;
+    manifest.absent = config.absent(|name| {
+        let is_left_out = !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name);
+        is_left_out || symbols.iter().any(|symbol| symbol.symbol == name)
+    });
     manifest.outside = outside(&manifest, &outcome.reader, day);
     manifest.retransmission = outcome.reader.recovery.map(retransmission);
     manifest.snapshot = outcome.reader.heal.as_ref().map(snapshots);
@@ -401,7 +407,7 @@ fn notional_e9(notional: bus::Notional, decimals: u8) -> String {
 }
 
 fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -> Counts {
-    let signals = |kind: SignalKind| {
+    let signals = |kind: SignalKind| -> u64 {
         shards
             .iter()
             .map(|shard| shard.counts.signals[kind.index()])
@@ -427,6 +433,7 @@ fn counts(reader: &ReaderStats, shards: &[Finished], symbols: &[SymbolResult]) -
         models: models(shards),
         regimes: signals(SignalKind::Regime),
         signals: signals(SignalKind::Momentum),
+        decisions: signals(SignalKind::Order) + signals(SignalKind::Reject),
         orders: signals(SignalKind::Order),
         rejects: signals(SignalKind::Reject),
         sent: total(|shard| shard.counts.sent),

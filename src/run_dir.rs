@@ -128,6 +128,9 @@ pub struct Manifest {
     /// That nothing of the input is between the times that were asked for, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outside: Option<String>,
+    /// Symbols that the settings name and the input does not have, by the key that names them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub absent: BTreeMap<String, Vec<String>>,
     /// How books were made whole after a loss, where that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshots>,
@@ -264,8 +267,12 @@ pub struct Counts {
     pub models: BTreeMap<String, ModelCounts>,
     /// Changes of regime.
     pub regimes: u64,
-    /// Signals of strategies.
+    /// Signals of the strategy `momentum`; each asks for an order.
     pub signals: u64,
+    /// Orders that were asked for, by `momentum`, rules and strategies together: those that the risk gate
+    /// passed, and those that it refused.
+    #[serde(default)]
+    pub decisions: u64,
     /// Orders the risk gate passed.
     pub orders: u64,
     /// Orders it refused.

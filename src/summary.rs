@@ -334,9 +334,15 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
         }
         out.push('\n');
     }
+    // What manifests of before did not count is 0.
+    let others = counts.decisions.saturating_sub(counts.signals);
+    let of_others = match others {
+        0 => String::new(),
+        _ => format!(", {} of rules and strategies", count(others)),
+    };
     let mut orders = format!(
-        "{} signals: {} orders, {} refused by risk; {} sent",
-        count(counts.signals),
+        "{} signals{of_others}: {} orders, {} refused by risk; {} sent",
+        count(counts.signals + others),
         count(counts.orders),
         count(counts.rejects),
         count(counts.sent)

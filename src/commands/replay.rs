@@ -11,7 +11,7 @@ use bus::{Anomaly, Ts};
 use feed::protocol::Wire;
 use feed::source::multicast::{Multicast, MulticastLine, MulticastOptions};
 use feed::source::{Capture, CaptureOptions, Network, Polled, Soup, Source};
-use tapeline::config::{Config, Depth, InDoubt, OrderMode, Speed, soup};
+use tapeline::config::{Config, Depth, InDoubt, OrderMode, Speed, absent_text, soup};
 use tapeline::pipeline::{self, Job, Live, Outcome, Progressed, Stop, Timed};
 use tapeline::positions::{self, GoesOn};
 use tapeline::reference::Reference;
@@ -82,6 +82,13 @@ impl Run {
                 &self.outcome,
                 &self.results,
             ))?;
+        }
+        let manifest = &self.results.manifest;
+        // Of a replay that was stopped they may come yet.
+        if manifest.state == State::Complete || manifest.mode == "live" {
+            absent_text(&manifest.absent)
+                .iter()
+                .for_each(|line| talk.say(line));
         }
         self.judge(is_strict, talk)?;
         self.check_symbols()
@@ -1079,6 +1086,7 @@ fn manifest(mode: &str, config: &Config, day: &TradingDay, venue: Venue) -> Mani
         breaches: Default::default(),
         breach_examples: Vec::new(),
         outside: None,
+        absent: BTreeMap::new(),
         snapshot: None,
         full: None,
         quarantine: None,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use feed::source::{is_same_content, told_again};
-use tapeline::config::Config;
+use tapeline::config::{Config, absent_text};
 use tapeline::pipeline::Stop;
 use tapeline::run_dir::{Counts, RunDir, State};
 use tapeline::series::{self, Kind, Leg, Series};
@@ -299,6 +299,14 @@ fn go(
         talk.data(&format!("{text}\n"))?;
     } else {
         talk.data(&summary(path, &series))?;
+    }
+    let is_met = |name: &str| {
+        let is_left_out =
+            !series.symbols.is_empty() && !series.symbols.iter().any(|wanted| wanted == name);
+        is_left_out || met.iter().any(|met| met == name)
+    };
+    if let Some(line) = absent_text(&config.absent(is_met)) {
+        talk.say(line);
     }
     if let Some((before, after)) = series.differing() {
         return Err(Failure::verification(format!(

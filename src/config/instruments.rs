@@ -82,8 +82,14 @@ impl Instruments {
 
     /// What its alerts are called, in the order of their numbers.
     pub fn alerts(&self) -> impl Iterator<Item = String> + '_ {
+        self.alert_keys().into_iter().map(|(alert, _)| alert)
+    }
+
+    /// The same, each with the name of its instrument.
+    pub(super) fn alert_keys(&self) -> Vec<(String, &String)> {
         let kinds = ["locked", "crossed"];
         let names = self.0.keys();
-        names.flat_map(move |name| kinds.map(|kind| format!("{name}.{kind}")))
+        let alerts = names.flat_map(|name| kinds.map(|kind| (format!("{name}.{kind}"), name)));
+        alerts.collect()
     }
 }

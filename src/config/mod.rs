@@ -12,6 +12,7 @@ mod log;
 mod market;
 mod models;
 mod monitors;
+mod named;
 mod onnx;
 mod orders;
 mod ouch;
@@ -41,6 +42,7 @@ pub use market::{
 };
 pub use models::{ModelName, Regimes};
 pub use monitors::{Monitor, MonitorKind, Monitors};
+pub use named::absent_text;
 pub use onnx::{Model as OnnxModel, Models, On, OverBudget};
 pub use orders::{
     InDoubt, JsonTo, OrderMode, Orders, QueueShown, Risk, Simulation, Throttle, Together, TooFast,
@@ -226,6 +228,18 @@ impl Config {
             }
             if monitors.contains_key(name) {
                 return taken("patterns", name, "a monitor");
+            }
+        }
+        let alerts = self.instruments.alert_keys();
+        for (key, names) in [
+            ("rules", rules.keys().collect::<Vec<_>>()),
+            ("monitors", monitors.keys().collect()),
+            ("patterns", patterns.keys().collect()),
+        ] {
+            for name in names {
+                if let Some((_, instrument)) = alerts.iter().find(|(alert, _)| alert == name) {
+                    return taken(key, name, &format!("an alert of instruments.{instrument}"));
+                }
             }
         }
         if self.regimes.0.contains_key("volatility") {
@@ -421,6 +435,7 @@ mod tests {
     fn two_that_share_a_table_have_names_of_their_own() {
         let rule = |name| format!("[rules.{name}]\nwhen = \"spread_bps > 5\"\n");
         let monitor = |name| format!("[monitors.{name}]\nkind = \"crossed\"\n");
+        let instrument = "[instruments.usd]\nmembers = [\"A\", \"B\"]\n";
         let garch = |name| format!("[regimes.{name}]\nmodel = \"garch\"\n");
         for (text, of) in [
             (
@@ -434,6 +449,14 @@ mod tests {
             (
                 rule("x") + &monitor("x"),
                 "monitors.x: the name is that of a rule",
+            ),
+            (
+                rule("\"usd.locked\"") + instrument,
+                "rules.usd.locked: the name is that of an alert of instruments.usd, in the same table",
+            ),
+            (
+                monitor("\"usd.crossed\"") + instrument,
+                "monitors.usd.crossed: the name is that of an alert of instruments.usd",
             ),
             (
                 garch("volatility"),
