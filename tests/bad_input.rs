@@ -510,6 +510,20 @@ fn a_link_type_that_nobody_knows_is_told_and_nothing_found_is_code_3() {
     );
 }
 
+/// Columns that are known, and no row behind them: that is what is said.
+#[test]
+fn a_table_with_its_header_only_is_said_to_be_that() {
+    let folder = Folder::quick("bad-header");
+    let header = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount\n";
+    let file = folder.write("empty.csv", header);
+    let want = "empty.csv: columns are named, and no row follows";
+    let (said, _) = replay(&folder, &file, &[]);
+    said.expect(3).says(&["no message of the feed", want]);
+    tapeline(args!["inspect", file])
+        .expect(3)
+        .says(&["no tardis.dev message", want]);
+}
+
 #[test]
 fn packets_of_another_feed_are_code_3() {
     let folder = Folder::quick("other");

@@ -113,6 +113,14 @@ fn a_program_without_models_says_how_to_build_one_with_them() {
     assert!(said.contains("--features onnx"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(!runs.folder.join("run").exists());
+    let settings = format!("{}: models.slow: ", runs.config.display());
+    assert!(said.contains(&settings), "{said}");
+    // Whoever looks at the settings hears the same.
+    for word in ["check", "show"] {
+        let mut command = program();
+        let shown = support::run(command.args(["config", word]).arg(&runs.config));
+        assert_eq!(shown.expect(2).stderr, said, "config {word}");
+    }
 }
 
 #[cfg(feature = "onnx")]
@@ -265,7 +273,7 @@ fn models_that_cannot_be_used_are_refused_before_anything_begins() {
     says(
         &model("features = [\"imbalance\", \"spread_bps\"]"),
         &[
-            "models.up: ",
+            "refused.toml: models.up: ",
             "up.onnx: input `x` is float32[?, 3], want float32[1, 2], for 2 features",
         ],
     );
@@ -291,7 +299,10 @@ fn models_that_cannot_be_used_are_refused_before_anything_begins() {
     );
     says(
         &model(&format!("{three}over = \"refuse\"\nbudget = \"1ns\"")),
-        &["models.up: an inference takes ", "above its budget of 1ns"],
+        &[
+            "refused.toml: models.up.budget: an inference takes ",
+            "above its budget of 1ns",
+        ],
     );
     says(
         &format!("{}[rules.r]\nwhen = \"model.down > 1\"\n", model(three)),
@@ -306,17 +317,26 @@ fn models_that_cannot_be_used_are_refused_before_anything_begins() {
     );
     says(
         &format!("{}sha256 = \"00\"\n", model(three)),
-        &["up.onnx: another file than the settings name"],
+        &[
+            "refused.toml: models.up.sha256: ",
+            "up.onnx: another file than the settings name",
+        ],
     );
     says(
         &format!("{}bits = \"00\"\n", model(three)),
-        &["up.onnx: says other last bits here"],
+        &[
+            "refused.toml: models.up.bits: ",
+            "up.onnx: says other last bits here",
+        ],
     );
     std::fs::write(runs.folder.join("up.onnx"), "not a model\n").unwrap();
     says(&model(three), &["up.onnx: is not an ONNX model"]);
     std::fs::remove_file(runs.folder.join("up.onnx")).unwrap();
     says(
         &model(three),
-        &["models.up: ", "up.onnx: No such file or directory"],
+        &[
+            "refused.toml: models.up.file: ",
+            "up.onnx: No such file or directory",
+        ],
     );
 }

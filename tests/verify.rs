@@ -177,9 +177,21 @@ fn an_oracle_that_is_not_there_and_times_outside_a_run_are_said_in_a_line() {
     let _alone = alone();
     let folder = Folder::quick("verify-lines");
     let run = a_run(&folder, "run", "--symbols 1 --seed 3", "");
+    let known = "want --against reference, snapshots, lobster:DIR, mbp10:FILE.dbn, a truth that";
     verify(&run, "nothing-here")
         .expect(5)
-        .says(&["nothing-here"]);
+        .says(&["nothing-here", known]);
+    // What is there and is none of it.
+    for (name, text) in [
+        ("passwd", "root:x:0:0:root\n"),
+        ("list.json", "[1, 2]"),
+        ("other.json", "{\"schema\": \"x/1\"}"),
+    ] {
+        let file = folder.write(name, text);
+        let said = verify(&run, file.to_str().unwrap()).expect(2);
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+        said.says(&[file.to_str().unwrap(), known]);
+    }
     let name = support::json(&run.join("symbols.json"))[0]["symbol"].clone();
     let book = |at: &str| {
         let words = ["book", name.as_str().unwrap(), "--run", "--at", at].map(String::from);

@@ -12,7 +12,7 @@ pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
             let file = file.as_ref().or(config.as_ref());
             let file = file.expect("one of them is required");
             let mut config = Config::read(file).map_err(Failure::usage)?;
-            config.models.load().map_err(Failure::usage)?;
+            config.models.load(Some(file)).map_err(Failure::usage)?;
             if let Some(path) = &config.source.reference {
                 Reference::read(path).map_err(Failure::usage)?;
             }
@@ -21,7 +21,13 @@ pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
         }
         ConfigCommand::Show { file, config } => {
             let config = match file.as_ref().or(config.as_ref()) {
-                Some(file) => Config::read(file).map_err(Failure::usage)?,
+                Some(file) => {
+                    let config = Config::read(file).map_err(Failure::usage)?;
+                    // What is shown is what the file says, and no less usable than `check` finds it.
+                    let mut models = config.models.clone();
+                    models.load(Some(file)).map_err(Failure::usage)?;
+                    config
+                }
                 None => Config::default(),
             };
             if talk.json {

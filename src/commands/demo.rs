@@ -126,6 +126,7 @@ fn replay(
         files: vec![capture.to_path_buf()],
         output: output.to_path_buf(),
         config,
+        settings: None,
         options: PlanOptions::default(),
         day: None,
     };

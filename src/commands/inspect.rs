@@ -15,7 +15,7 @@ use tapeline::config::Config;
 use tapeline::session::TradingDay;
 use tapeline::term::{Style, count, short};
 
-use super::replay::{first_day, not_recognised, wire};
+use super::replay::{first_day, header_only, not_recognised, wire};
 use super::{Failure, Talk};
 use crate::cli;
 
@@ -71,7 +71,9 @@ pub fn inspect(args: &cli::Inspect, talk: Talk) -> Result<(), Failure> {
     }
     if report.messages == 0 {
         let title = wire.title();
-        let what = format!("no {title} message was found in the input");
+        let files = args.files.iter().zip(capture.files());
+        let headers = header_only(files.map(|(path, info)| (&**path, info.format.name())));
+        let what = format!("no {title} message was found in the input{headers}");
         return Err(Failure::input(what));
     }
     Ok(())

@@ -153,7 +153,10 @@ impl Run {
         if reader.messages == refused {
             let found = "no message of the feed was found in the input";
             let Some(wrong) = wrong(manifest) else {
-                return Err(Failure::input(found));
+                let headers = header_only(
+                    (manifest.inputs.iter()).map(|input| (&*input.path, &*input.format)),
+                );
+                return Err(Failure::input(format!("{found}{headers}")));
             };
             let hint = match self.config.source.protocol {
                 None if self.is_taken_for_itch() => format!("; {}", not_recognised()),
@@ -177,6 +180,20 @@ impl Run {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// That files were known by the header of their columns, and nothing stands behind it; of files in which nothing is
+/// wrong and no message was found.
+pub fn header_only<'a>(files: impl Iterator<Item = (&'a Path, &'a str)>) -> String {
+    let tables = files.filter(|(_, format)| format.contains(" CSV"));
+    let names: Vec<String> = tables.map(|(path, _)| path.display().to_string()).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            ": {}: columns are named, and no row follows",
+            names.join(", ")
+        ),
     }
 }
 
@@ -214,6 +231,8 @@ pub struct Plan {
     pub files: Vec<PathBuf>,
     pub output: PathBuf,
     pub config: Config,
+    /// Where the configuration was read, if it is of a file.
+    pub settings: Option<PathBuf>,
     pub options: PlanOptions,
     /// As which day, where that is known.
     pub day: Option<MovedDay>,
@@ -272,13 +291,14 @@ pub fn settings(args: &cli::Replay) -> Result<Config, Failure> {
         config.source.protocol.clone_from(&args.protocol);
     }
     config.check().map_err(Failure::usage)?;
-    config.models.load().map_err(Failure::usage)?;
+    let settings = args.config.as_deref();
+    config.models.load(settings).map_err(Failure::usage)?;
     Ok(config)
 }
 
 /// Says which models take longer here than they may; refuses a new run where that is wanted.
-fn pace(config: &Config, is_new: bool, talk: Talk) -> Result<(), Failure> {
-    for (said, refuses) in config.models.pace().map_err(Failure::usage)? {
+fn pace(config: &Config, settings: Option<&Path>, is_new: bool, talk: Talk) -> Result<(), Failure> {
+    for (said, refuses) in config.models.pace(settings).map_err(Failure::usage)? {
         if refuses && is_new {
             return Err(Failure::usage(said));
         }
@@ -311,6 +331,7 @@ pub fn plan(args: &cli::Replay) -> Result<Plan, Failure> {
         files: args.files.clone(),
         output,
         config,
+        settings: args.config.clone(),
         options,
         day: None,
     })
@@ -336,6 +357,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
         files,
         output,
         mut config,
+        settings,
         options,
         day,
     } = plan;
@@ -375,7 +397,7 @@ pub fn replay_plan(plan: Plan, talk: Talk, stop: &Stop) -> Result<Run, Failure> 
     let reference = reference(&config)?;
     let inputs = inputs(&files, &source)?;
     check_together(&source, wire, &files, &config)?;
-    pace(&config, true, talk)?;
+    pace(&config, settings.as_deref(), true, talk)?;
     let dir = RunDir::create(&output).map_err(Failure::usage)?;
     let mut manifest = manifest("replay", &config, &day, venue);
     manifest.inputs = inputs;
@@ -561,8 +583,10 @@ fn reopen(
     }
     aim(&mut config, changes.mode, changes.confirmed)?;
     config.check().map_err(Failure::usage)?;
-    config.models.load().map_err(Failure::usage)?;
-    pace(&config, false, talk)?;
+    let settings = dir.config_path();
+    let settings = Some(settings.as_path());
+    config.models.load(settings).map_err(Failure::usage)?;
+    pace(&config, settings, false, talk)?;
     let addressee = config.orders.addressee();
     if !manifest.addressee.is_empty() && manifest.addressee != addressee {
         return Err(Failure::usage(format!(
@@ -828,7 +852,7 @@ fn listen(config: &Config, wire: Wire, talk: Talk) -> Result<Multicast, Failure>
 fn begin_live(args: &cli::Run, clock: &MachineClock, talk: Talk) -> Result<Resumed, Failure> {
     let path = args.config.as_ref().expect("required unless resumed");
     let mut config = Config::read(path).map_err(Failure::usage)?;
-    config.models.load().map_err(Failure::usage)?;
+    config.models.load(Some(path)).map_err(Failure::usage)?;
     aim(&mut config, args.mode, &args.confirm)?;
     at_rest(&mut config)?;
     if config.source.lines.is_empty() && config.source.soup.server.is_none() {
@@ -849,7 +873,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock, talk: Talk) -> Result<Resum
     }
     .map_err(Failure::usage)?;
     let reference = reference(&config)?;
-    pace(&config, true, talk)?;
+    pace(&config, Some(path), true, talk)?;
     let output = args.output.clone().unwrap_or_else(|| {
         let stamp = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
         Path::new("runs").join(stamp)

@@ -373,6 +373,7 @@ fn one(
         files: leg.files.clone(),
         output,
         config,
+        settings: Some(dir.config_path()),
         options: PlanOptions {
             symbols: series.symbols.clone(),
             from: series.from.clone(),

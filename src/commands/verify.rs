@@ -10,6 +10,7 @@ mod snapshots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use analytics::{Policy, Shape};
@@ -203,13 +204,32 @@ fn books_of(pieces: &[Piece], config: &Config) -> BooksConfig {
     }
 }
 
+/// What a run cannot be held against, with all that it can be.
+fn unknown_truth(path: &Path, why: &dyn Display) -> String {
+    format!(
+        "{}: {why}; want --against reference, snapshots, lobster:DIR, mbp10:FILE.dbn, a truth that \
+         `tapeline sample` wrote (JSON), or checkpoints of books (JSON)",
+        path.display()
+    )
+}
+
 /// A truth of `tapeline sample`, or books that somebody else built.
 fn against_file(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
     let path = &args.against;
     let fail = |error: &dyn Display| Failure::io(format!("{}: {error}", path.display()));
-    let bytes = fs::read(path).map_err(|error| fail(&error))?;
-    let truth: Value = serde_json::from_slice(&bytes).map_err(|e| fail(&e))?;
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        // As little of a file as of a word that is known.
+        ErrorKind::NotFound => Failure::io(unknown_truth(path, &error)),
+        _ => fail(&error),
+    })?;
+    let truth: Value =
+        serde_json::from_slice(&bytes).map_err(|e| Failure::usage(unknown_truth(path, &e)))?;
     if !checkpoints::is_of(&truth) {
+        // What else is wrong with one of ours is told with its key.
+        if truth.get("symbols").is_none() {
+            let why = "a JSON of something else";
+            return Err(Failure::usage(unknown_truth(path, &why)));
+        }
         return against_truth(args, &truth, talk);
     }
     let run = Whole::open(&args.run, talk)?;

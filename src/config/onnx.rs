@@ -178,7 +178,7 @@ impl Model {
     fn load(&self, name: &str) -> Result<(Ready, String), String> {
         let path = self.file.display();
         let bytes = match Ready::IS_BUILT_IN {
-            true => fs::read(&self.file).map_err(|e| format!("models.{name}: {path}: {e}"))?,
+            true => fs::read(&self.file).map_err(|e| format!("models.{name}.file: {path}: {e}"))?,
             // Says so.
             false => Vec::new(),
         };
@@ -188,7 +188,7 @@ impl Model {
             && *want != hash
         {
             return Err(format!(
-                "models.{name}: {path}: another file than the settings name: its SHA-256 is {hash}, \
+                "models.{name}.sha256: {path}: another file than the settings name: its SHA-256 is {hash}, \
                  want {want}"
             ));
         }
@@ -206,12 +206,19 @@ impl Model {
             && *want != bits
         {
             return Err(format!(
-                "models.{name}: {path}: says other last bits here than where the run began ({bits}, \
+                "models.{name}.bits: {path}: says other last bits here than where the run began ({bits}, \
                  want {want}): another kind of processor, or another version of the runtime"
             ));
         }
         Ok((model, hash))
     }
+}
+
+/// What is said of settings, with their file in front.
+fn within(settings: Option<&Path>, what: &str) -> String {
+    settings.map_or(what.to_string(), |path| {
+        format!("{}: {what}", path.display())
+    })
 }
 
 fn bits(model: &Ready) -> String {
@@ -260,10 +267,11 @@ impl Models {
         models
     }
 
-    /// Reads and checks the files, and notes what they are.
-    pub fn load(&mut self) -> Result<(), String> {
+    /// Reads and checks the files, and notes what they are. An error names the settings' file, where there is one,
+    /// and the key.
+    pub fn load(&mut self, settings: Option<&Path>) -> Result<(), String> {
         for (name, model) in &mut self.0 {
-            let (ready, hash) = model.load(name)?;
+            let (ready, hash) = model.load(name).map_err(|what| within(settings, &what))?;
             model.sha256 = Some(hash);
             model.bits = Some(bits(&ready));
             model.ready = Loaded(Some(ready));
@@ -293,23 +301,23 @@ impl Models {
     }
 
     /// Runs those that have a budget for a while, and says which take longer; the second is whether a
-    /// new run is not to begin.
-    pub fn pace(&self) -> Result<Vec<(String, bool)>, String> {
+    /// new run is not to begin. As in [`load`](Models::load), each names the settings' file.
+    pub fn pace(&self, settings: Option<&Path>) -> Result<Vec<(String, bool)>, String> {
         let mut slow = Vec::new();
         for (name, model) in &self.0 {
             let Some(budget) = model.budget else { continue };
             let ready = match &model.ready.0 {
                 Some(ready) => ready.clone(),
-                None => model.load(name)?.0,
+                None => model.load(name).map_err(|what| within(settings, &what))?.0,
             };
             let pace = ready.pace();
             if pace.p99_ns > budget.0 as u64 {
                 let [p50, p99] = [pace.p50_ns, pace.p99_ns].map(|ns| ns as f64 / 1e3);
                 let said = format!(
-                    "models.{name}: an inference takes {p50:.1} us here, and one of a hundred \
+                    "models.{name}.budget: an inference takes {p50:.1} us here, and one of a hundred \
                      {p99:.1} us or more: above its budget of {budget}"
                 );
-                slow.push((said, model.over == OverBudget::Refuse));
+                slow.push((within(settings, &said), model.over == OverBudget::Refuse));
             }
         }
         Ok(slow)

@@ -64,7 +64,10 @@ impl Setup {
         // At another pace than the recorded one, arrivals do not say how far event time may leap.
         config.time.max_future = Span(86_400_000_000_000);
         config.check().map_err(Failure::usage)?;
-        config.models.load().map_err(Failure::usage)?;
+        config
+            .models
+            .load(played.config.as_deref())
+            .map_err(Failure::usage)?;
         let (day, tape, what) = match played.input.is_empty() {
             true => make(played, &config, rate, seconds, talk)?,
             false => read(played, &config, talk)?,
