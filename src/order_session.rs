@@ -22,6 +22,8 @@
 //! 4.3): the answers are in the journal, and `tapeline recon` shows where they are not what the fills
 //! come to.
 
+mod absence;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -40,6 +42,7 @@ use bus::clock::{Clock, MachineClock};
 use bus::oms::{Gateway, GatewayError, OrderId};
 use crossbeam_utils::CachePadded;
 
+use self::absence::{Absence, Wait};
 use crate::config::{Fix, FixVersion, InDoubt, Ouch, soup};
 use crate::copies::{Copies, Places};
 use crate::guard::{Owner, Stake};
@@ -221,8 +224,8 @@ pub struct OrderSession {
     link: Line,
     clock: MachineClock,
     away_max: Duration,
-    /// Since when orders wait and nobody is logged on.
-    wanted_since: Option<Instant>,
+    /// How long orders wait and nobody is logged on.
+    absence: Absence,
     /// Turns since the counterparty was last listened to.
     unheard_turns: u32,
     scratch: Vec<u8>,
@@ -241,8 +244,8 @@ struct Desk {
     cancels_on_disconnect: bool,
     /// A session was lost since the last logon, or a process with it.
     was_lost: bool,
-    /// The other side was there since this was last looked at, even if it is gone again.
-    was_heard: bool,
+    /// How many messages about orders the other side has said.
+    words: u64,
     /// The process before left orders open, and how they stand was not asked yet.
     is_to_ask: bool,
     kill: Arc<CachePadded<Kill>>,
@@ -384,7 +387,6 @@ impl Desk {
 
 impl Application for Desk {
     fn on_logon(&mut self, out: &mut Outbox) {
-        self.was_heard = true;
         if std::mem::take(&mut self.is_to_ask) {
             self.ask(out);
         }
@@ -399,7 +401,7 @@ impl Application for Desk {
 
     fn on_message(&mut self, received: &Received<'_>, _: &mut Outbox) -> Verdict {
         let at = received.now.0;
-        self.was_heard = true;
+        self.words += 1;
         match self.journal.came(at, received.message.bytes()) {
             Ok(()) => {
                 self.copies.put(received.message.bytes());
@@ -621,7 +623,7 @@ impl OrderSession {
             clock: clock.clone(),
             cancels_on_disconnect,
             was_lost: false,
-            was_heard: false,
+            words: 0,
             is_to_ask: false,
             kill: Arc::clone(kill),
             journaled_upto,
@@ -636,6 +638,7 @@ impl OrderSession {
         let has_open = desk.open_orders().next().is_some();
         desk.was_lost = has_open;
         desk.is_to_ask = has_open && in_doubt == InDoubt::Query;
+        let away_max = Duration::from_nanos(away_max.0 as u64);
         let mut session = OrderSession {
             link: match via {
                 Via::Fix(fix) => fix_line(fix, sender, target, store, desk).map(Line::Fix),
@@ -647,8 +650,8 @@ impl OrderSession {
             .map_err(|error| fail(&error))?,
             name,
             clock,
-            away_max: Duration::from_nanos(away_max.0 as u64),
-            wanted_since: None,
+            away_max,
+            absence: Absence::new(away_max),
             unheard_turns: 0,
             scratch: Vec::new(),
             failure: None,
@@ -680,7 +683,7 @@ impl OrderSession {
     }
 
     fn probe(&mut self) -> Result<(), GatewayError> {
-        let deadline = Instant::now() + self.away_max;
+        let mut wait = Wait::new(self.link.desk().words, Instant::now());
         let mut asked = None;
         loop {
             self.work()?;
@@ -696,7 +699,7 @@ impl OrderSession {
                 Some((_, before)) if before != link.desk().recoveries => asked = None,
                 Some(_) => {}
             }
-            if Instant::now() >= deadline {
+            if self.is_in_vain(&mut wait) {
                 return self.late("an answer");
             }
             thread::park_timeout(REST);
@@ -708,17 +711,23 @@ impl OrderSession {
         what: &str,
         is_there: impl Fn(&mut Line) -> bool,
     ) -> Result<(), GatewayError> {
-        let deadline = Instant::now() + self.away_max;
+        let mut wait = Wait::new(self.link.desk().words, Instant::now());
         loop {
             self.work()?;
             if is_there(&mut self.link) {
                 return Ok(());
             }
-            if Instant::now() >= deadline {
+            if self.is_in_vain(&mut wait) {
                 return self.late(what);
             }
             thread::park_timeout(REST);
         }
+    }
+
+    /// Whether the other side has said nothing for too long.
+    fn is_in_vain(&mut self, wait: &mut Wait) -> bool {
+        let words = self.link.desk().words;
+        wait.is_over(words, Instant::now(), self.away_max)
     }
 
     #[cold]
@@ -801,13 +810,8 @@ impl OrderSession {
                  `halt`: {ids}"
             ));
         }
-        // Somebody who comes and goes is not away, however little that helps.
-        if std::mem::take(&mut desk.was_heard) || is_logged_on {
-            self.wanted_since = None;
-        } else if self
-            .wanted_since
-            .is_some_and(|since| since.elapsed() >= self.away_max)
-        {
+        let now = Instant::now();
+        if self.absence.is_over(desk.words, is_logged_on, now) {
             return self.late("a logon, while orders wait");
         }
         Ok(work)
@@ -819,7 +823,7 @@ impl Gateway for OrderSession {
         if self.link.takes_orders() {
             return Some(self.link.next_out());
         }
-        self.wanted_since.get_or_insert_with(Instant::now);
+        self.absence.wanted(Instant::now());
         None
     }
 

@@ -351,6 +351,41 @@ fn over_ouch_both_sides_have_the_same_orders_after_lost_connections() {
     }
 }
 
+/// Nobody is away who comes back each time and says something, however long all of that lasts.
+#[test]
+fn a_counterparty_that_cuts_again_and_again_is_not_given_up() {
+    let _alone = alone();
+    let session = Session::of(Folder::quick("order-cuts"), 1, 3000);
+    let orders = session.orders.len();
+    let away_max = Duration::from_secs(2);
+    // Each order ends its connection, and the pauses behind them take three times as long as that.
+    let retry = 3 * away_max / orders as u32;
+    for version in ["OUCH", "FIX.4.4"] {
+        let run_dir = session.folder.join("run/run");
+        let _ = fs::remove_dir_all(&run_dir);
+        let script = "any: new, partial 1, cut, fill";
+        let mut sim = Sim::new(&session.folder, script, version, 1);
+        let config = match version {
+            "OUCH" => ouch_config(&session.folder, &sim.address, ""),
+            _ => config(&session.folder, &sim.address, "", "60s"),
+        };
+        let text = fs::read_to_string(&config).unwrap();
+        let text = text.replace("\"60s\"", "\"2s\"");
+        let text = text.replace("\"1ms\"", &format!("\"{}us\"", retry.as_micros()));
+        fs::write(&config, text).unwrap();
+        let started = Instant::now();
+        let mut process = session.start(&run_dir, &config, 1, "max").go();
+        process.wait_for_end().expect(0);
+        assert!(started.elapsed() > 2 * away_max, "{version}");
+        let theirs = sim.end();
+        let fills = check_equal(&run_dir, 1, &theirs, orders);
+        let fills = fills.unwrap_or_else(|what| panic!("{version}: {what}"));
+        assert_eq!(fills, 2 * orders as u64, "{version}");
+        let cuts = theirs.said.matches("cut by the script").count();
+        assert_eq!(cuts, orders, "{version}");
+    }
+}
+
 /// What came, as a drop copy has it, line by line.
 fn copy_of(run: &Path, shards: usize) -> Vec<String> {
     let mut lines = Vec::new();

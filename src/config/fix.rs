@@ -28,7 +28,8 @@ pub struct Fix {
     pub next_expected: bool,
     /// How long to wait before a lost connection is tried again.
     pub retry: Span,
-    /// For how long nobody may be logged on while orders wait; the run stops then.
+    /// For how long nobody may be logged on while orders wait; the run stops then. It begins anew with each
+    /// message about orders, and where no order waited for a second.
     pub away_max: Span,
     /// The folder of the sessions' numbers and messages; the run's own when there is none. With
     /// `reset = "never"` it must outlive the run.

@@ -34,7 +34,8 @@ pub struct Ouch {
     pub silence: Span,
     /// How long to wait before a lost connection is tried again.
     pub retry: Span,
-    /// For how long nobody may be logged on while orders wait; the run stops then.
+    /// For how long nobody may be logged on while orders wait; the run stops then. It begins anew with each
+    /// message about orders, and where no order waited for a second.
     pub away_max: Span,
     /// The folder of the orders that were sent; the run's own when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -429,6 +429,8 @@ impl<S: Store, A: Application> Line<S, A> {
         if std::mem::take(&mut self.is_agreed) {
             self.app.on_logout();
         }
+        // What has not left leaves from the store, once the venue has said what it has.
+        self.client = Client::new(*self.client.login(), self.config.silence_ns);
         self.reach = match self.is_leaving {
             true => Reach::Left,
             false => Reach::Away(Ts(now.0.saturating_add(self.config.retry_ns))),

@@ -379,6 +379,24 @@ fn what_did_not_arrive_is_not_repeated_where_that_is_not_wanted() {
     world.check(3);
 }
 
+/// Else whoever waits until all has left would wait for a venue that may never come back.
+#[test]
+fn what_has_not_left_when_a_connection_ends_waits_in_the_store_only() {
+    let mut world = World::new("unwritten", "any: new, fill", false);
+    world.until(|line| line.is_logged_on());
+    world.send(1).unwrap();
+    assert!(world.line().waiting_bytes() > 0);
+    let now = world.clock.wall();
+    world.venue.cut(now);
+    while world.line().is_connected() {
+        let now = world.clock.wall();
+        world.line().turn(now).unwrap();
+    }
+    assert_eq!(world.line().waiting_bytes(), 0);
+    world.settle();
+    world.check(1);
+}
+
 #[test]
 fn what_rests_when_a_connection_is_lost_is_cancelled_by_either_side() {
     for is_ports in [true, false] {
