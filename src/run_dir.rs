@@ -23,6 +23,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bus::disk::{Directory, Files};
@@ -855,17 +856,60 @@ impl RunDir {
     pub fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
         write_whole(&self.path, name, bytes)
     }
+
+    /// Likewise, and only its owner may read it.
+    pub fn write_private(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
+        write_for(&self.path, name, bytes, Readers::Owner)
+    }
+
+    /// Writes `config.toml`.
+    pub fn write_config(&self, config: &Config) -> Result<(), String> {
+        write_config(&self.path, config)
+    }
+}
+
+/// Writes the settings into a folder, as `config.toml`; only their owner may read them where a password is
+/// among them.
+pub fn write_config(folder: &Path, config: &Config) -> Result<(), String> {
+    let readers = match config.has_password() {
+        true => Readers::Owner,
+        false => Readers::All,
+    };
+    write_for(folder, "config.toml", config.show().as_bytes(), readers)
+}
+
+/// Who may read a file: all that the process's mask lets, or its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readers {
+    All,
+    Owner,
 }
 
 /// Writes a file of a folder through a temporary one and a rename, both synced.
 pub fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
+    write_for(folder, name, bytes, Readers::All)
+}
+
+fn write_for(folder: &Path, name: &str, bytes: &[u8], readers: Readers) -> Result<(), String> {
     let path = folder.join(name);
     let temporary = folder.join(format!(".{name}.new"));
     let write = || -> io::Result<()> {
         if let Some(errno) = bus::failpoint!(errno "file-fails") {
             return Err(io::Error::from_raw_os_error(errno));
         }
-        let mut file = File::create(&temporary)?;
+        let mut file = match readers {
+            Readers::All => File::create(&temporary)?,
+            Readers::Owner => {
+                // What a crash has left may be for all.
+                match fs::remove_file(&temporary) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    Ok(()) | Err(_) => {}
+                }
+                let mut options = File::options();
+                options.write(true).create_new(true).mode(0o600);
+                options.open(&temporary)?
+            }
+        };
         file.write_all(bytes)?;
         bus::failpoint!("file-written");
         file.sync_all()?;

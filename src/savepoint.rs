@@ -539,7 +539,11 @@ pub fn restore(
     let fail = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let config = run.config_path();
     let text = fs::read(&config).map_err(|e| fail(&config, e))?;
-    new.write_whole("config.toml", &text)?;
+    new.write_private("config.toml", &text)?;
+    // Who may read the settings may read their copy.
+    let mode = fs::metadata(&config).map_err(|e| fail(&config, e))?;
+    let copy = new.config_path();
+    fs::set_permissions(&copy, mode.permissions()).map_err(|e| fail(&copy, e))?;
     let reference = run.reference_path();
     if reference.exists() {
         let text = fs::read(&reference).map_err(|e| fail(&reference, e))?;

@@ -12,6 +12,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -348,6 +349,118 @@ fn over_ouch_both_sides_have_the_same_orders_after_lost_connections() {
         let mut recon = program();
         recon.args(["--json", "recon"]).arg(&run_dir);
         assert_eq!(support::run(&mut recon).expect(0).json()["equal"], true);
+    }
+}
+
+/// Where a password stands makes no difference to what leaves; what others may read does not have it.
+#[test]
+fn a_password_is_taken_from_a_file_or_the_environment_and_shown_to_nobody() {
+    const VARIABLE: &str = "TAPELINE_TEST_PASSWORD";
+    let _alone = alone();
+    let session = Session::of(Folder::quick("order-password"), 1, 1000);
+    let with = |address: &str, line: &str| {
+        let config = ouch_config(&session.folder, address, "");
+        let text = fs::read_to_string(&config).unwrap();
+        let text = text.replace("password = \"secret\"", line);
+        fs::write(&config, text).unwrap();
+        config
+    };
+    // A name without a folder stands beside the settings.
+    session.folder.write("desk.password", "secret\n");
+    session.folder.write("none.password", "\n");
+    session.folder.write("long.password", "secret-secret\n");
+    let here = "password = \"secret\"";
+    let file = "password_file = \"desk.password\"";
+    let env = format!("password_env = \"{VARIABLE}\"");
+    let run_dir = session.folder.join("run/run");
+    let begin = |config: &Path, speed: &str| {
+        let mut command = program();
+        command.arg("replay").arg(&session.capture);
+        command.arg("-o").arg(&run_dir).arg("-c").arg(config);
+        command.args(["--shards", "1", "--speed", speed]);
+        command.env_remove(VARIABLE);
+        command
+    };
+    let kept = || {
+        let path = run_dir.join("config.toml");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        let text = fs::read_to_string(path).unwrap();
+        (text.contains("secret"), mode & 0o777)
+    };
+    for line in [here, file, &env] {
+        let _ = fs::remove_dir_all(&run_dir);
+        let mut sim = Sim::new(&session.folder, "any: new, fill", "OUCH", 1);
+        let config = with(&sim.address, line);
+        let mut command = begin(&config, "1x");
+        command.env(VARIABLE, "secret");
+        let mut process = Started::new(&mut command);
+        while !is_begun(&run_dir) {
+            assert!(process.wait(Duration::from_millis(1)).is_none(), "{line}");
+        }
+        let (has_it, mode) = kept();
+        assert_eq!(has_it, line == here, "{line}");
+        assert_eq!(mode == 0o600, line == here, "{line}: {mode:o}");
+        process.kill();
+        let mut again = program();
+        again.args(["replay", "--resume"]).arg(&run_dir);
+        again.env_remove(VARIABLE);
+        if line == env {
+            support::run(&mut again).expect(2).says(&[
+                "orders.ouch.password_env: the variable TAPELINE_TEST_PASSWORD is not set",
+            ]);
+        }
+        support::run(again.env(VARIABLE, "secret")).expect(0);
+        let theirs = sim.end();
+        check_equal(&run_dir, 1, &theirs, session.orders.len()).unwrap();
+        assert_eq!(kept(), (has_it, mode), "{line}");
+    }
+    // What is wrong is told before anything is there.
+    for (line, want) in [
+        (
+            format!("{here}\n{file}"),
+            "orders.ouch: want one of password, password_file and password_env",
+        ),
+        (
+            "password_file = \"gone.password\"".into(),
+            "gone.password: No such file or directory",
+        ),
+        (
+            "password_file = \"none.password\"".into(),
+            "none.password: no password in it",
+        ),
+        (
+            "password_file = \"long.password\"".into(),
+            "user `T0` and its password, want at most 6 and 10 printable letters",
+        ),
+        (
+            env.clone(),
+            "orders.ouch.password_env: the variable TAPELINE_TEST_PASSWORD is not set",
+        ),
+        (
+            "password_path = \"p\"".into(),
+            "unknown key `password_path`",
+        ),
+    ] {
+        let _ = fs::remove_dir_all(&run_dir);
+        let config = with("127.0.0.1:1", &line);
+        let said = support::run(&mut begin(&config, "max"))
+            .expect(2)
+            .says(&[want]);
+        assert!(!said.stderr.contains("secret"), "{}", said.stderr);
+        assert!(!run_dir.exists(), "{line}");
+        let mut check = program();
+        check
+            .args(["config", "check"])
+            .arg(&config)
+            .env_remove(VARIABLE);
+        support::run(&mut check).expect(2).says(&[want]);
+    }
+    let config = with("127.0.0.1:1", here);
+    for form in [&["config", "show"][..], &["--json", "config", "show"]] {
+        let mut show = program();
+        let shown = support::run(show.args(form).arg(&config)).expect(0).stdout;
+        assert!(shown.contains("(not shown)") && !shown.contains("secret"));
+        assert!(shown.contains("T{shard}"));
     }
 }
 

@@ -16,6 +16,7 @@ pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
             if let Some(path) = &config.source.reference {
                 Reference::read(path).map_err(Failure::usage)?;
             }
+            config.check_logins(true).map_err(Failure::usage)?;
             talk.say(format_args!("{}: can be used", file.display()));
             Ok(())
         }
@@ -30,6 +31,7 @@ pub fn config(args: &ConfigCommand, talk: Talk) -> Result<(), Failure> {
                 }
                 None => Config::default(),
             };
+            let config = config.shown();
             if talk.json {
                 let text = serde_json::to_string(&config).expect("always JSON");
                 talk.data(&format!("{text}\n"))

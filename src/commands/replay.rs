@@ -327,6 +327,7 @@ pub fn plan(args: &cli::Replay) -> Result<Plan, Failure> {
         tz: None,
     };
     at_rest(&mut config)?;
+    config.check_logins(false).map_err(Failure::usage)?;
     Ok(Plan {
         files: args.files.clone(),
         output,
@@ -428,7 +429,7 @@ fn begin(
     manifest: &Manifest,
 ) -> Result<(), Failure> {
     let write = || {
-        dir.write_whole("config.toml", config.show().as_bytes())?;
+        dir.write_config(config)?;
         if let Some(bytes) = reference {
             dir.write_whole("reference.csv", bytes)?;
         }
@@ -606,6 +607,7 @@ fn reopen(
         from: manifest.options.from_ns.map(Ts),
     };
     let is_live = mode == "live";
+    config.check_logins(is_live).map_err(Failure::usage)?;
     // A live run that was stopped logged the end of its input; it is taken back.
     let is_ended =
         is_live && savepoint::is_ended(&origin).map_err(|e| damage::failed(e, &dir, &parts))?;
@@ -756,8 +758,7 @@ pub fn run(args: &cli::Run, talk: Talk) -> Result<(), Failure> {
                 (Mode::LiveResume, None) => 0,
                 (Mode::Live | Mode::Replay | Mode::Resume, None) => soup.sequence,
             };
-            let login = soup.login(sequence);
-            let mut login = login.expect("the configuration was checked");
+            let mut login = soup.login(sequence).map_err(Failure::usage)?;
             if let Some(on) = &goes_on {
                 login.session = on.at.session.0;
             }
@@ -855,6 +856,7 @@ fn begin_live(args: &cli::Run, clock: &MachineClock, talk: Talk) -> Result<Resum
     config.models.load(Some(path)).map_err(Failure::usage)?;
     aim(&mut config, args.mode, &args.confirm)?;
     at_rest(&mut config)?;
+    config.check_logins(true).map_err(Failure::usage)?;
     if config.source.lines.is_empty() && config.source.soup.server.is_none() {
         return Err(Failure::usage(format!(
             "{}: source.lines names no multicast group, nor source.soup.server a session",

@@ -38,7 +38,7 @@ pub fn start(args: &cli::Replay, talk: Talk, stop: &Stop) -> Result<(), Failure>
         digest: String::new(),
     };
     let write = || {
-        dir.write_whole("config.toml", plan.config.show().as_bytes())?;
+        dir.write_config(&plan.config)?;
         if let Some(bytes) = &reference {
             dir.write_whole("reference.csv", bytes)?;
         }

@@ -19,6 +19,7 @@ mod ouch;
 mod parts;
 mod patterns;
 mod run;
+mod secret;
 pub mod snapshot;
 pub mod soup;
 mod source;
@@ -50,6 +51,7 @@ pub use orders::{
 pub use ouch::{Capacity, Display, Ouch};
 pub use patterns::{Pattern, PatternBy, PatternKind, Patterns};
 pub use run::{Host, HugePages, Limits, Model, Run, Time};
+pub use secret::Password;
 pub use snapshot::Snapshot;
 pub use soup::Soup;
 pub use source::{Gaps, Join, Quarantine, Retransmit, Source};
@@ -171,6 +173,9 @@ impl Config {
         let mut config = Config::parse(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         config.models.stand_in(folder).map_err(fail)?;
+        for (table, file) in config.password_files() {
+            secret::stand_in(table, file, folder).map_err(fail)?;
+        }
         if let Some(latch) = &mut config.risk.latch {
             // Whoever stops orders need not stand where the run was started.
             let absolute = std::path::absolute(folder.join(&*latch));
@@ -330,6 +335,54 @@ impl Config {
             "a session's limits count symbols by their numbers, which groups move to other \
              sessions: with groups, want run.shards = 1",
         )
+    }
+
+    /// The files that have passwords, by the tables that name them.
+    fn password_files(&mut self) -> Vec<(&'static str, &mut Option<PathBuf>)> {
+        let source = &mut self.source;
+        let mut files = vec![
+            ("source.soup", &mut source.soup.password_file),
+            ("source.snapshot", &mut source.snapshot.password_file),
+        ];
+        let ouch = self.orders.ouch.as_mut();
+        files.extend(ouch.map(|ouch| ("orders.ouch", &mut ouch.password_file)));
+        files
+    }
+
+    fn passwords(&mut self) -> impl Iterator<Item = &mut Password> {
+        let source = &mut self.source;
+        let ouch = self.orders.ouch.as_mut();
+        [&mut source.soup.password, &mut source.snapshot.password]
+            .into_iter()
+            .chain(ouch.map(|ouch| &mut ouch.password))
+    }
+
+    /// Whether a password stands in it.
+    pub fn has_password(&self) -> bool {
+        self.clone().passwords().any(|password| password.is_some())
+    }
+
+    /// The same for people to see: without the passwords.
+    pub fn shown(&self) -> Config {
+        let mut shown = self.clone();
+        shown.passwords().for_each(Password::hide);
+        shown
+    }
+
+    /// That the passwords of what a run connects to can be read, and can be logged in with: for orders, and
+    /// where it is live, for what it reads.
+    pub fn check_logins(&self, is_live: bool) -> Result<(), String> {
+        if let Some(ouch) = &self.orders.ouch {
+            ouch.login(self.run.shards - 1)?;
+        }
+        let source = &self.source;
+        if is_live && source.soup.server.is_some() {
+            source.soup.login(source.soup.sequence)?;
+        }
+        if is_live && source.snapshot.glimpse.is_some() {
+            source.snapshot.login()?;
+        }
+        Ok(())
     }
 
     /// What of it decides results, as text: two runs for which this is equal conclude the same.

@@ -8,6 +8,7 @@ use bus::ouch::Terms;
 use bus::soupbintcp::Login;
 use serde::{Deserialize, Serialize};
 
+use super::secret::{Keys, Password};
 use super::soup::{is_host_and_port, resolve};
 use super::units::Span;
 use super::{MILLI, SECOND, positive};
@@ -21,8 +22,15 @@ pub struct Ouch {
     pub connect: String,
     /// Who logs in, up to six letters; `{shard}` in it stands for the shard's number.
     pub user: String,
-    /// The password, up to ten letters. It is in the run's own config.toml as well.
-    pub password: String,
+    /// The password, up to ten letters. It is in the run's own config.toml as well, which then only its owner
+    /// may read.
+    pub password: Password,
+    /// A file with the password as its only line, relative to the settings' folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// The variable of the environment that has the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
     /// For whom orders are.
     pub capacity: Capacity,
     /// What others see of them.
@@ -78,7 +86,9 @@ impl Default for Ouch {
         Ouch {
             connect: String::new(),
             user: String::new(),
-            password: String::new(),
+            password: Password::default(),
+            password_file: None,
+            password_env: None,
             capacity: Capacity::Principal,
             display: Display::Visible,
             firm: None,
@@ -101,8 +111,24 @@ impl Ouch {
         self.user.replace(SHARD, &shard.to_string())
     }
 
-    fn login(&self, shard: usize) -> Option<Login> {
-        Login::new(&self.user(shard), &self.password, "", 1)
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys {
+            table: "orders.ouch",
+            word: &self.password,
+            file: self.password_file.as_deref(),
+            env: self.password_env.as_deref(),
+        }
+    }
+
+    /// What a shard logs in with. Reads the password where it is kept.
+    pub(super) fn login(&self, shard: usize) -> Result<Login, String> {
+        let password = self.keys().read()?;
+        Login::new(&self.user(shard), &password, "", 1).ok_or_else(|| {
+            format!(
+                "orders.ouch: user `{}` and its password, want at most 6 and 10 printable letters",
+                self.user(shard)
+            )
+        })
     }
 
     fn firm(&self) -> Result<Option<[u8; 4]>, String> {
@@ -141,7 +167,7 @@ impl Ouch {
         let (year, month, day_of_month) = day.ymd();
         Ok(Config {
             address: resolve(&self.connect).map_err(|error| error.to_string())?,
-            login: self.login(shard).ok_or_else(|| self.too_long(shard))?,
+            login: self.login(shard)?,
             silence_ns: self.silence.0 as u64,
             retry_ns: self.retry.0,
             date: Date {
@@ -151,13 +177,6 @@ impl Ouch {
             },
             midnight: day.midnight,
         })
-    }
-
-    fn too_long(&self, shard: usize) -> String {
-        format!(
-            "orders.ouch: user `{}` and its password, want at most 6 and 10 printable letters",
-            self.user(shard)
-        )
     }
 
     pub(super) fn check(&self, shards: usize) -> Result<(), String> {
@@ -177,8 +196,17 @@ impl Ouch {
                 self.user
             ));
         }
-        if self.login(shards - 1).is_none() {
-            return Err(self.too_long(shards - 1));
+        self.keys().check()?;
+        // One that stands elsewhere is looked at when a run begins.
+        let is_elsewhere = self.keys().is_elsewhere();
+        let user = self.user(shards - 1);
+        if is_elsewhere && Login::new(&user, "", "", 1).is_none() {
+            return Err(format!(
+                "orders.ouch.user is `{user}`, want at most 6 printable letters"
+            ));
+        }
+        if !is_elsewhere {
+            self.login(shards - 1)?;
         }
         self.firm()?;
         positive("orders.ouch.silence", self.silence.0)?;

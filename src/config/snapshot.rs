@@ -1,11 +1,14 @@
 //! `[source.snapshot]`: who has all live orders, for books that a loss made stale.
 
+use std::path::PathBuf;
+
 use bus::Ts;
 use bus::soupbintcp::Login;
 use feed::glimpse::AskSnapshots;
 use feed::reader::HealRule;
 use serde::{Deserialize, Serialize};
 
+use super::secret::{Keys, Password};
 use super::soup::is_host_and_port;
 use super::units::{Size, Span};
 use super::{MILLI, SECOND, positive};
@@ -19,8 +22,15 @@ pub struct Snapshot {
     pub glimpse: Option<String>,
     /// Who logs in, up to six letters.
     pub user: String,
-    /// The password, up to ten letters. It is in the run's own config.toml as well.
-    pub password: String,
+    /// The password, up to ten letters. It is in the run's own config.toml as well, which then only its owner
+    /// may read.
+    pub password: Password,
+    /// A file with the password as its only line, relative to the settings' folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// The variable of the environment that has the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
     /// How often a snapshot is asked for in a row.
     pub tries: u32,
     /// How long to wait before it is asked for again; twice as long each further time ...
@@ -40,7 +50,9 @@ impl Default for Snapshot {
         Snapshot {
             glimpse: None,
             user: String::new(),
-            password: String::new(),
+            password: Password::default(),
+            password_file: None,
+            password_env: None,
             tries: 8,
             retry: Span(200 * MILLI),
             retry_max: Span(10 * SECOND),
@@ -52,22 +64,41 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    fn login(&self) -> Option<Login> {
-        // A snapshot is a session of its own, from its first message on.
-        Login::new(&self.user, &self.password, "", 1)
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys {
+            table: "source.snapshot",
+            word: &self.password,
+            file: self.password_file.as_deref(),
+            env: self.password_env.as_deref(),
+        }
     }
 
-    /// Whom to ask at this address, and how, for at most so many live orders.
+    /// Who logs in. Reads the password where it is kept.
+    pub(super) fn login(&self) -> Result<Login, String> {
+        let password = self.keys().read()?;
+        self.login_with(&password)
+    }
+
+    fn login_with(&self, password: &str) -> Result<Login, String> {
+        // A snapshot is a session of its own, from its first message on.
+        Login::new(&self.user, password, "", 1).ok_or_else(|| {
+            "source.snapshot: want a user of up to 6 printable letters, and a password of up to 10"
+                .into()
+        })
+    }
+
+    /// Whom to ask at this address, and how, for at most so many live orders. Reads the password where it is
+    /// kept.
     pub fn ask(
         &self,
         server: std::net::SocketAddr,
         midnight: Ts,
         orders_max: usize,
-    ) -> AskSnapshots {
+    ) -> Result<AskSnapshots, String> {
         let ns = |span: Span| span.0.max(0) as u64;
-        AskSnapshots {
+        Ok(AskSnapshots {
             server,
-            login: self.login().expect("the configuration was checked"),
+            login: self.login()?,
             midnight,
             orders_max,
             silence_ns: ns(self.silence),
@@ -75,7 +106,7 @@ impl Snapshot {
             tries_max: self.tries,
             retry_ns: ns(self.retry),
             retry_max_ns: ns(self.retry_max),
-        }
+        })
     }
 
     /// How the reader uses what it gets.
@@ -105,12 +136,12 @@ impl Snapshot {
                 "source.snapshot.buffer is {buffer}, want 64KiB to 16GiB"
             ));
         }
-        if self.login().is_none() {
-            return Err(
-                "source.snapshot: want a user of up to 6 printable letters, and a password of up to 10"
-                    .into(),
-            );
-        }
+        self.keys().check()?;
+        // A password that stands elsewhere is looked at when a run begins.
+        match self.keys().is_elsewhere() {
+            true => self.login_with("")?,
+            false => self.login()?,
+        };
         match self.glimpse.as_deref().map(is_host_and_port) {
             Some(false) => Err(format!(
                 "source.snapshot.glimpse is `{}`, want HOST:PORT (like \"127.0.0.1:26700\")",

@@ -1,11 +1,13 @@
 //! `[source.soup]`: a session over SoupBinTCP instead of multicast lines.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 use bus::soupbintcp::Login;
 use feed::source::DialRule;
 use serde::{Deserialize, Serialize};
 
+use super::secret::{Keys, Password};
 use super::units::Span;
 use super::{MILLI, SECOND, positive};
 
@@ -18,8 +20,15 @@ pub struct Soup {
     pub server: Option<String>,
     /// Who logs in, up to six letters.
     pub user: String,
-    /// The password, up to ten letters. It is in the run's own config.toml as well.
-    pub password: String,
+    /// The password, up to ten letters. It is in the run's own config.toml as well, which then only its owner
+    /// may read.
+    pub password: Password,
+    /// A file with the password as its only line, relative to the settings' folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// The variable of the environment that has the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_env: Option<String>,
     /// Which session; the one that is on when empty.
     pub session: String,
     /// The first message that is wanted; 0 for those from now on. A run that is resumed asks for the one
@@ -38,7 +47,9 @@ impl Default for Soup {
         Soup {
             server: None,
             user: String::new(),
-            password: String::new(),
+            password: Password::default(),
+            password_file: None,
+            password_env: None,
             session: String::new(),
             sequence: 1,
             silence: Span(15 * SECOND),
@@ -49,9 +60,27 @@ impl Default for Soup {
 }
 
 impl Soup {
-    /// Who logs in, for which messages; `None` where a text is too long.
-    pub fn login(&self, sequence: u64) -> Option<Login> {
-        Login::new(&self.user, &self.password, &self.session, sequence)
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys {
+            table: "source.soup",
+            word: &self.password,
+            file: self.password_file.as_deref(),
+            env: self.password_env.as_deref(),
+        }
+    }
+
+    /// Who logs in, for which messages. Reads the password where it is kept.
+    pub fn login(&self, sequence: u64) -> Result<Login, String> {
+        let password = self.keys().read()?;
+        self.login_with(&password, sequence)
+    }
+
+    fn login_with(&self, password: &str, sequence: u64) -> Result<Login, String> {
+        Login::new(&self.user, password, &self.session, sequence).ok_or_else(|| {
+            "source.soup: want a user of up to 6 printable letters, and a password and a session of up \
+             to 10"
+                .into()
+        })
     }
 
     /// When to try again.
@@ -71,13 +100,12 @@ impl Soup {
         ] {
             positive(&format!("source.soup.{name}"), span.0)?;
         }
-        if self.login(self.sequence).is_none() {
-            return Err(
-                "source.soup: want a user of up to 6 printable letters, and a password and a session \
-                 of up to 10"
-                    .into(),
-            );
-        }
+        self.keys().check()?;
+        // A password that stands elsewhere is looked at when a run begins.
+        match self.keys().is_elsewhere() {
+            true => self.login_with("", self.sequence)?,
+            false => self.login(self.sequence)?,
+        };
         match self.server.as_deref().map(is_host_and_port) {
             Some(false) => Err(format!(
                 "source.soup.server is `{}`, want HOST:PORT (like \"127.0.0.1:26600\")",

@@ -15,7 +15,7 @@ pub(super) fn start(job: &Job<'_>) -> Result<Option<(Link, HealRule)>, String> {
         return Ok(None);
     };
     let orders_max = job.config.limits.orders * job.config.run.shards;
-    let rule = snapshot.ask(resolve(server)?, job.day.midnight, orders_max);
+    let rule = snapshot.ask(resolve(server)?, job.day.midnight, orders_max)?;
     let (link, fetch) = glimpse::link();
     // It ends when the link is dropped, and is not waited for: a connection may take a while to end.
     thread::Builder::new()

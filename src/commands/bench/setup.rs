@@ -79,7 +79,7 @@ impl Setup {
             packets: tape.packets() as u64,
         };
         let dir = output(kind, played.output.as_deref())?;
-        run_dir::write_whole(&dir, "config.toml", config.show().as_bytes()).map_err(Failure::io)?;
+        run_dir::write_config(&dir, &config).map_err(Failure::io)?;
         Ok(Setup {
             config,
             day,
