@@ -5,14 +5,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::io;
+pub mod tapes;
+
 use std::time::Duration;
 
-use bus::{Event, Kind, Ts};
+use bus::{Event, Kind};
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use feed::moldudp64::Blocks;
 use feed::protocol::{AHEAD_BYTES, Itch, Protocol};
 use feed::source::{Framing, Packet, Place, Polled, Source, SourceError};
+
+pub use tapes::MIDNIGHT;
+use tapes::Tape;
 
 /// Whether `cargo bench` runs this, and not `cargo test`.
 pub fn is_measuring() -> bool {
@@ -28,9 +32,6 @@ pub fn size() -> (u32, u64) {
     }
 }
 
-/// The midnight that benches count from.
-pub const MIDNIGHT: Ts = Ts(1_767_589_200_000_000_000);
-
 /// A simulated session as an ITCH file's bytes: a length of two bytes, a message, and so on.
 pub struct Stream {
     /// The bytes.
@@ -42,31 +43,8 @@ pub struct Stream {
 impl Stream {
     /// About as many messages as asked for, on as many symbols, over a minute of event time.
     pub fn new(symbols: u32, messages: u64) -> Stream {
-        let seconds = 60;
-        let rate = (messages / u64::from(seconds))
-            .saturating_sub(6_000)
-            .max(200) as u32;
-        let session = exchange::Session {
-            symbols,
-            seconds,
-            seed: 1,
-            rate,
-            ..exchange::Session::default()
-        };
-        let mut stream = Stream {
-            bytes: Vec::with_capacity(messages as usize * 31),
-            messages: 0,
-        };
-        let put = &mut |_, message: &[u8]| -> io::Result<()> {
-            stream
-                .bytes
-                .extend_from_slice(&(message.len() as u16).to_be_bytes());
-            stream.bytes.extend_from_slice(message);
-            stream.messages += 1;
-            Ok(())
-        };
-        exchange::run(&session, put).expect("a valid session into memory");
-        stream
+        let Tape { bytes, messages } = tapes::itch(symbols, messages);
+        Stream { bytes, messages }
     }
 
     /// The stream of [`size`].
