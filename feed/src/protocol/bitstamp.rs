@@ -22,10 +22,9 @@
 //! A file begins with the orders that were there. What refers to one that was never created is counted
 //! (`UnknownOrder`) and changes nothing.
 
-use std::collections::HashMap;
-
 use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
 
+use super::keyed::Map;
 use super::said::{About, BadLine, Decimal, Message, Row, Said, Unit};
 use super::shown::{NARROW_MAX, Unfinished, WIDE_MAX, beyond};
 use super::symbols::Symbols;
@@ -42,7 +41,7 @@ const ORDERS_MAX: usize = 1 << 24;
 #[derive(Debug, Default)]
 pub struct Bitstamp {
     symbols: Symbols,
-    orders: HashMap<u64, Resting>,
+    orders: Map<u64, Resting>,
     unfinished: Unfinished,
     /// What all orders have that are beyond 32 bits.
     wide_sum: i64,

@@ -29,10 +29,9 @@
 //! letters padded with spaces; where it is longer or not known, or another instrument's, the
 //! instrument's number in hexadecimal.
 
-use std::collections::HashMap;
-
 use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
 
+use super::keyed::Map;
 use super::shown::{Shown, Unfinished};
 use super::symbols::Symbols;
 use super::{Fault, Notes, Protocol};
@@ -76,8 +75,8 @@ const DEFINITIONS: [(usize, usize, usize, usize); 3] = [
 pub struct Dbn {
     symbols: Symbols,
     /// Whose each name is.
-    names: HashMap<u64, u32>,
-    orders: HashMap<u64, Resting>,
+    names: Map<u64, u32>,
+    orders: Map<u64, Resting>,
     shown: Shown,
     unfinished: Unfinished,
     /// By symbol, the prices that each side showed last.

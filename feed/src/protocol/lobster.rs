@@ -18,10 +18,9 @@
 //! takes from one is counted as an unknown order; but an execution has its price in the line, and so
 //! it prints all the same, as a trade without an order.
 
-use std::collections::HashMap;
-
 use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
 
+use super::keyed::Map;
 use super::symbols::Symbols;
 use super::{Fault, Notes, Protocol};
 use crate::source::Framing;
@@ -38,7 +37,7 @@ pub struct Lobster {
     midnight: Ts,
     symbols: Symbols,
     /// What is left of each order that a line brought.
-    orders: HashMap<u64, i64>,
+    orders: Map<u64, i64>,
 }
 
 /// So many orders are remembered at most.
@@ -50,7 +49,7 @@ impl Lobster {
         Lobster {
             midnight,
             symbols: Symbols::default(),
-            orders: HashMap::new(),
+            orders: Map::default(),
         }
     }
 }

@@ -49,14 +49,13 @@ mod books;
 mod message;
 mod recovery;
 
-use std::collections::HashMap;
-
 pub(crate) use message::is_template;
 use message::{Block, Entries, Message, letter};
 
 use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
 
 use super::dbn::short_name;
+use super::keyed::Map;
 use super::shown::Shown;
 use super::symbols::Symbols;
 use super::{Fault, Notes, Protocol, Told};
@@ -90,9 +89,9 @@ pub struct Mdp3 {
     instruments: Vec<Instrument>,
     channels: Vec<Channel>,
     shown: Shown,
-    orders: HashMap<u64, Resting>,
+    orders: Map<u64, Resting>,
     /// By symbol, side and price, priority and number of each order.
-    queues: HashMap<Key, Vec<(u64, u64)>>,
+    queues: Map<Key, Vec<(u64, u64)>>,
     /// Queues that were emptied.
     spare: Vec<Vec<(u64, u64)>>,
     /// How many messages there were.
@@ -169,8 +168,8 @@ impl Default for Mdp3 {
             instruments: Vec::new(),
             channels: Vec::new(),
             shown: Shown::default(),
-            orders: HashMap::new(),
-            queues: HashMap::new(),
+            orders: Map::default(),
+            queues: Map::default(),
             spare: Vec::new(),
             messages: 0,
             epoch: 1,

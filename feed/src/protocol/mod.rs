@@ -17,6 +17,7 @@ pub mod dbn;
 mod depth;
 pub mod iex;
 pub mod itch;
+mod keyed;
 pub mod lobster;
 pub mod mdp3;
 mod mdp3_table;

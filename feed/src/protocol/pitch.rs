@@ -27,10 +27,10 @@
 //! nobody told of is of no symbol, and the books count it.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use bus::{Event, Flags, Kind, Price, Qty, Side, Ts};
 
+use super::keyed::Map;
 use super::symbols::Symbols;
 use super::{Fault, Notes, Protocol};
 use crate::pitch::PREFIX_BYTES;
@@ -56,7 +56,7 @@ pub struct Pitch {
     /// By unit, the last full second that it told.
     seconds: [Cell<i64>; 256],
     symbols: Symbols,
-    orders: HashMap<u64, Resting>,
+    orders: Map<u64, Resting>,
 }
 
 /// An order as it rests.
@@ -76,7 +76,7 @@ impl Pitch {
             midnight,
             seconds: [const { Cell::new(NOT_TOLD.0) }; 256],
             symbols: Symbols::default(),
-            orders: HashMap::new(),
+            orders: Map::default(),
         }
     }
 

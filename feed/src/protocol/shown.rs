@@ -5,11 +5,10 @@
 //! Numbers of levels that are gone are given again, so that they stay small and dense, as the books
 //! like them.
 
-use std::collections::HashMap;
-
 use bus::{Event, Flags, Kind, Price, Qty};
 
 use super::Fault;
+use super::keyed::Map;
 
 /// So many levels are remembered at most, over all symbols.
 const LEVELS_MAX: u32 = 1 << 24;
@@ -31,7 +30,7 @@ type Key = (u32, u8, i64);
 /// The levels that are shown now.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    levels: HashMap<Key, Level>,
+    levels: Map<Key, Level>,
     free: Vec<u32>,
     /// The highest number that was ever given.
     last: u32,

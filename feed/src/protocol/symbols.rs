@@ -1,8 +1,7 @@
 //! Numbers for symbols that a feed calls by name, or by numbers too large to count with.
 
-use std::collections::HashMap;
-
 use super::Fault;
+use super::keyed::Map;
 
 /// Symbols are numbered from 1, below this.
 const SYMBOLS_END: u32 = 1 << 16;
@@ -10,7 +9,7 @@ const SYMBOLS_END: u32 = 1 << 16;
 /// Which number each symbol has: the place of its first message among those of all symbols.
 #[derive(Debug, Default)]
 pub(super) struct Symbols {
-    numbers: HashMap<u64, u32>,
+    numbers: Map<u64, u32>,
     /// The last one that was asked for: feeds speak of one symbol several times in a row.
     last: Option<(u64, u32)>,
 }
