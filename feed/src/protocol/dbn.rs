@@ -61,6 +61,8 @@ const ORDERS_MAX: usize = 1 << 24;
 /// Where the levels of `mbp` records begin, and how long each is.
 const LEVELS_AT: usize = 48;
 const LEVEL_BYTES: usize = 32;
+/// Levels of each side in the longest of those records.
+const LEVELS_MAX: usize = 10;
 
 /// Where a definition has its symbol, how much room that has, and its round lot, by the length of
 /// the record: versions 1, 2 and 3.
@@ -79,8 +81,8 @@ pub struct Dbn {
     orders: Map<u64, Resting>,
     shown: Shown,
     unfinished: Unfinished,
-    /// By symbol, the prices that each side showed last.
-    levels: Vec<[Vec<Price>; 2]>,
+    /// By symbol, what each side showed last.
+    levels: Vec<[Levels; 2]>,
 }
 
 /// An order as it rests.
@@ -90,6 +92,67 @@ struct Resting {
     side: Side,
     price: Price,
     qty: i64,
+}
+
+/// The levels of one side, the best first.
+#[derive(Clone, Copy, Debug)]
+struct Levels {
+    rows: [(Price, i64); LEVELS_MAX],
+    len: usize,
+    /// Each price is worse than the one before, so none is there twice.
+    is_ordered: bool,
+}
+
+impl Levels {
+    const NONE: Levels = Levels {
+        rows: [(Price(0), 0); LEVELS_MAX],
+        len: 0,
+        is_ordered: true,
+    };
+
+    /// Those that a record shows.
+    fn of(record: &[u8], side: Side) -> Levels {
+        let (price_at, size_at) = match side {
+            Side::Buy => (0, 16),
+            Side::Sell | Side::None => (8, 20),
+        };
+        let mut levels = Levels::NONE;
+        for level in record[LEVELS_AT..].chunks_exact(LEVEL_BYTES) {
+            let price = Price(u64_at(level, price_at) as i64);
+            let size = i64::from(u32_at(level, size_at));
+            if price.0 != UNDEF_PRICE && size > 0 {
+                levels.push(side, price, size);
+            }
+        }
+        levels
+    }
+
+    fn push(&mut self, side: Side, price: Price, size: i64) {
+        if let Some(&(last, _)) = self.rows().last() {
+            self.is_ordered &= match side {
+                Side::Buy => price < last,
+                Side::Sell | Side::None => price > last,
+            };
+        }
+        self.rows[self.len] = (price, size);
+        self.len += 1;
+    }
+
+    fn rows(&self) -> &[(Price, i64)] {
+        &self.rows[..self.len]
+    }
+
+    /// Whether there is such a price, which most likely has this place.
+    fn has(&self, index: usize, price: Price) -> bool {
+        let rows = self.rows();
+        rows.get(index).is_some_and(|row| row.0 == price) || rows.iter().any(|row| row.0 == price)
+    }
+
+    /// Whether there is such a level, which most likely has this place.
+    fn says(&self, index: usize, row: (Price, i64)) -> bool {
+        let rows = self.rows();
+        rows.get(index) == Some(&row) || rows.contains(&row)
+    }
 }
 
 impl Dbn {
@@ -384,31 +447,29 @@ impl Dbn {
     fn levels(&mut self, event: &Event, record: &[u8], out: &mut Vec<Event>) -> Result<(), Fault> {
         let index = event.symbol as usize;
         if index >= self.levels.len() {
-            self.levels.resize_with(index + 1, Default::default);
+            self.levels.resize(index + 1, [Levels::NONE; 2]);
         }
-        let before = &mut self.levels[index];
-        let shown = record[LEVELS_AT..].chunks_exact(LEVEL_BYTES);
-        for (old, side, price_at, size_at) in [(0, Side::Buy, 0, 16), (1, Side::Sell, 8, 20)] {
-            let old = &mut before[old];
-            let level = |level: &[u8]| {
-                let price = Price(u64_at(level, price_at) as i64);
-                (price, i64::from(u32_at(level, size_at)))
-            };
-            let now = shown.clone().map(level);
-            let now = now.filter(|(price, size)| price.0 != UNDEF_PRICE && *size > 0);
+        for (side_index, side) in [Side::Buy, Side::Sell].into_iter().enumerate() {
             let event = Event {
                 side,
                 order: 0,
                 ..*event
             };
-            for price in old.drain(..) {
-                if !now.clone().any(|(other, _)| other == price) {
+            let now = Levels::of(record, side);
+            let old = std::mem::replace(&mut self.levels[index][side_index], Levels::NONE);
+            for (place, &(price, _)) in old.rows().iter().enumerate() {
+                if !now.has(place, price) {
                     self.shown.set(&event, price, Qty(0), out)?;
                 }
             }
-            for (price, size) in now {
-                self.shown.set(&event, price, Qty(size), out)?;
-                old.push(price);
+            // Most are as they were. A price that is there twice is not looked for: what it shows is what its
+            // last row says.
+            let is_plain = old.is_ordered && now.is_ordered;
+            for (place, &(price, size)) in now.rows().iter().enumerate() {
+                if !(is_plain && old.says(place, (price, size))) {
+                    self.shown.set(&event, price, Qty(size), out)?;
+                }
+                self.levels[index][side_index].push(side, price, size);
             }
         }
         Ok(())
@@ -468,4 +529,106 @@ fn u32_at(record: &[u8], at: usize) -> u32 {
 
 fn u64_at(record: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(record[at..at + 8].try_into().expect("eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Levels as they are said in words: those of before that are not there go, then each is as it is.
+    #[derive(Default)]
+    struct Plain {
+        shown: Shown,
+        before: [Vec<Price>; 2],
+    }
+
+    impl Plain {
+        fn levels(&mut self, event: &Event, rows: [&[(Price, i64)]; 2], out: &mut Vec<Event>) {
+            for ((side, rows), before) in [Side::Buy, Side::Sell]
+                .into_iter()
+                .zip(rows)
+                .zip(&mut self.before)
+            {
+                let event = Event { side, ..*event };
+                for price in before.drain(..) {
+                    if !rows.iter().any(|row| row.0 == price) {
+                        let set = self.shown.set(&event, price, Qty(0), out);
+                        set.expect("there is room");
+                    }
+                }
+                for &(price, size) in rows {
+                    let set = self.shown.set(&event, price, Qty(size), out);
+                    set.expect("there is room");
+                    before.push(price);
+                }
+            }
+        }
+    }
+
+    /// Sides in order as venues have them, out of order, with prices that are there twice, and with holes.
+    #[test]
+    fn levels_are_those_of_who_looks_at_each() {
+        let mut random = 1u64;
+        let mut below = |end: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % end
+        };
+        let (mut skipped, mut unordered) = (0, 0);
+        for _ in 0..300 {
+            let (mut dbn, mut plain) = (Dbn::new(), Plain::default());
+            let is_wild = below(3) == 0;
+            let mut sides: [Vec<(i64, u64)>; 2] = Default::default();
+            for step in 0..60 {
+                for (side, rows) in sides.iter_mut().enumerate() {
+                    if is_wild && below(2) == 0 {
+                        let count = below(11);
+                        *rows = (0..count)
+                            .map(|_| (below(6) as i64 - 1, below(3)))
+                            .collect();
+                    } else if step == 0 || below(4) == 0 {
+                        let from = below(5) as i64;
+                        let sign = if side == 0 { -1 } else { 1 };
+                        let row = |level| (sign * (from + level), 1 + below(3));
+                        rows.clear();
+                        rows.extend((0..10).map(row));
+                    } else if let Some(row) = rows.last_mut() {
+                        row.1 = 1 + below(3);
+                    }
+                }
+                let mut record = vec![0; 368];
+                let mut said: [Vec<(Price, i64)>; 2] = Default::default();
+                for level in 0..10 {
+                    for (side, rows) in sides.iter().enumerate() {
+                        let (price, size) = match rows.get(level) {
+                            Some(&(price, size)) => (price, size as u32),
+                            None => (UNDEF_PRICE, 0),
+                        };
+                        let at = LEVELS_AT + LEVEL_BYTES * level;
+                        record[at + 8 * side..][..8].copy_from_slice(&price.to_le_bytes());
+                        record[at + 16 + 4 * side..][..4].copy_from_slice(&size.to_le_bytes());
+                        if price != UNDEF_PRICE && size > 0 {
+                            said[side].push((Price(price), size.into()));
+                        }
+                    }
+                }
+                let event = Event {
+                    symbol: 1,
+                    ..Event::new(Kind::Add)
+                };
+                let (mut got, mut want) = (Vec::new(), Vec::new());
+                dbn.levels(&event, &record, &mut got)
+                    .expect("there is room");
+                plain.levels(&event, [&said[0], &said[1]], &mut want);
+                assert_eq!(got, want, "step {step}: {said:?}");
+                skipped += usize::from(want.len() < said[0].len() + said[1].len());
+                unordered += usize::from(dbn.levels[1].iter().any(|side| !side.is_ordered));
+            }
+        }
+        assert!(
+            skipped > 5_000 && unordered > 1_000,
+            "{skipped} {unordered}"
+        );
+    }
 }
