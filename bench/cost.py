@@ -61,6 +61,10 @@ PAGES = {
         ("join_asof", "one `asof`: trades with quotes, each symbol with itself"),
         ("join_interval", "one `interval`: trades with quotes, 1 ms before to 1 ms after"),
     ],
+    "INSTRUMENTS": [
+        ("instrument", "one of the two busiest symbols, each change said"),
+        ("instruments_64", "64 of eight symbols each, the 512 busiest, each change said"),
+    ],
     "FEATURES": [
         ("features_8", "eight: four values, two of a window, a regime, an alert"),
     ],

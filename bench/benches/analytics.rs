@@ -22,9 +22,9 @@ use analytics::suite::{Analytic, Moment};
 use analytics::vwap::{self, Vwap};
 use analytics::{
     Aggregate, Bps, By, ChangeConfig, Condition, DeclaredConfig, FeatureConfig, FeatureSource,
-    GarchConfig, HmmConfig, Intents, JoinConfig, JoinKind, Known, Limit, Measure, ModelConfig,
-    ModelKind, MonitorConfig, Pattern, PatternConfig, Policy, Right, RuleConfig, Shape,
-    Stream as Joined, SuiteConfig, Suites, Take, Touch, View, Watch, matters,
+    GarchConfig, HmmConfig, InstrumentConfig, Intents, JoinConfig, JoinKind, Known, Limit, Measure,
+    ModelConfig, ModelKind, MonitorConfig, Pattern, PatternConfig, Policy, Right, RuleConfig,
+    Shape, Stream as Joined, SuiteConfig, Suites, Take, Touch, View, Watch, matters,
 };
 use bench::{Stream, fold, is_measuring};
 use book::{Books, BooksConfig, Depth};
@@ -90,15 +90,16 @@ impl Session {
         self.steps.len() / 4
     }
 
-    /// The two symbols of which most is heard, by what [`letters`] calls them.
-    fn busiest(&self) -> [[u8; 8]; 2] {
+    /// The symbols of which most is heard, by what [`letters`] calls them.
+    fn busiest(&self, count: usize) -> Vec<[u8; 8]> {
         let mut counts = vec![0; self.symbols + 1];
         for step in self.steps.iter().filter(|s| matters(&s.event, &s.applied)) {
             counts[step.event.symbol as usize] += 1;
         }
         let mut order: Vec<usize> = (1..counts.len()).collect();
         order.sort_by_key(|symbol| std::cmp::Reverse(counts[*symbol]));
-        [letters(order[0]), letters(order[1])]
+        order.truncate(count);
+        order.into_iter().map(letters).collect()
     }
 }
 
@@ -159,7 +160,8 @@ impl Player for Whole {
         for (number, name) in (1..).zip(config.joins.iter().flat_map(|join| &join.symbols)) {
             suites.on_member(number, *name, 0);
         }
-        let is_named = config.joins.is_empty() && !config.strategies.is_empty();
+        let names_them = !config.strategies.is_empty() || !config.instruments.is_empty();
+        let is_named = config.joins.is_empty() && names_them;
         for symbol in (1..=symbols).filter(|_| is_named) {
             suites.on_member(symbol as u32, letters(symbol), 0);
         }
@@ -652,6 +654,23 @@ fn declared(group: &mut BenchmarkGroup<'_, WallTime>, session: &Session, plain: 
     one("features_8", 1, &|config| {
         config.features = features.iter().map(feature).collect();
     });
+    // A test's session has symbols for fewer than 64.
+    let busiest = session.busiest(64 * InstrumentConfig::MEMBERS_MAX);
+    for (name, count, members) in [("instrument", 1, 2), ("instruments_64", 64, 8)] {
+        let members = busiest.chunks_exact(members).take(count);
+        let instruments: Vec<_> = (members.enumerate())
+            .map(|(index, members)| InstrumentConfig {
+                name: index.to_string(),
+                members: members.to_vec(),
+                fresh_ns: 5 * second,
+                hold_ns: second / 1_000,
+                says: true,
+            })
+            .collect();
+        one(name, 1, &|config| {
+            config.instruments = instruments.clone();
+        });
+    }
     let strategies = [
         (
             "queue",
@@ -682,7 +701,7 @@ fn declared(group: &mut BenchmarkGroup<'_, WallTime>, session: &Session, plain: 
         (
             "pair",
             StrategyKind::Pairs(Pairs {
-                legs: session.busiest(),
+                legs: [busiest[0], busiest[1]],
                 hedge: 1.0,
                 period_ns: second,
                 half_life_ns: 300 * second,
