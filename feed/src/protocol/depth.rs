@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use bus::{Event, Price, Qty, Side};
+use bus::{Event, Kind, Price, Qty, Side};
 
 use super::Fault;
-use super::shown::Shown;
+use super::shown::{NARROW_MAX, Shown};
 
 /// Price levels as orders, and which there are.
 #[derive(Debug, Default)]
@@ -26,15 +26,21 @@ impl Depth {
         decimals: u8,
         out: &mut Vec<Event>,
     ) -> Result<(), Fault> {
-        let key = (event.symbol, event.side as u8, price.0);
-        let max = self.shown.qty_max(event, price);
+        // What fits into 32 bits always fits, and is not looked for.
+        let max = match qty.0 <= NARROW_MAX {
+            true => NARROW_MAX,
+            false => self.shown.qty_max(event, price),
+        };
         let fits = qty.0 <= max;
         let qty_shown = if fits { qty } else { Qty(0) };
+        let start = out.len();
         self.shown.set(event, price, qty_shown, out)?;
-        if qty_shown.0 == 0 {
-            self.there.remove(&key);
-        } else {
-            self.there.insert(key);
+        let key = (event.symbol, event.side as u8, price.0);
+        match out.get(start).map(|made| made.kind) {
+            Some(Kind::Add) => drop(self.there.insert(key)),
+            Some(Kind::Delete) => drop(self.there.remove(&key)),
+            // It was there before, or it was not, and so it is now.
+            Some(_) | None => {}
         }
         match fits {
             true => Ok(()),

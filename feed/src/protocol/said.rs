@@ -57,7 +57,54 @@ pub(crate) struct Decimal {
 
 impl Decimal {
     /// Digits with a point among them or not, and an exponent or not, as JavaScript writes numbers.
+    #[inline]
     pub(crate) fn parse(text: &[u8]) -> Option<Decimal> {
+        Decimal::parse_short(text).or_else(|| Decimal::parse_any(text))
+    }
+
+    /// At most 19 digits and a point, as nearly all are: they fit into 64 bits, whatever they are. `None` may be a
+    /// number of another form.
+    #[inline]
+    fn parse_short(text: &[u8]) -> Option<Decimal> {
+        const DIGITS_MAX: usize = 19;
+        if !text.first()?.is_ascii_digit() || text.len() > DIGITS_MAX + 1 {
+            return None;
+        }
+        let (mut units, mut at) = (0u64, 0);
+        while let Some(digit) = text
+            .get(at)
+            .map(|byte| byte.wrapping_sub(b'0'))
+            .filter(|d| *d < 10)
+        {
+            if at == DIGITS_MAX {
+                return None;
+            }
+            units = units * 10 + u64::from(digit);
+            at += 1;
+        }
+        let part = match text.get(at) {
+            None => return Some(Decimal { units, decimals: 0 }),
+            Some(b'.') => &text[at + 1..],
+            Some(_) => return None,
+        };
+        // Zeros at the end are left out.
+        let len = part
+            .iter()
+            .rposition(|byte| *byte != b'0')
+            .map_or(0, |last| last + 1);
+        for byte in &part[..len] {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            units = units * 10 + u64::from(digit);
+        }
+        let decimals = len as u8;
+        Some(Decimal { units, decimals })
+    }
+
+    #[cold]
+    fn parse_any(text: &[u8]) -> Option<Decimal> {
         let (mut units, mut decimals, mut digits) = (0u128, 0i32, 0);
         let mut is_behind_point = false;
         let mut rest = text;
@@ -623,6 +670,38 @@ impl<'a> Message<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_short_way_reads_what_the_long_way_does() {
+        let mut random = 1u64;
+        let mut below = |end: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) as usize % end
+        };
+        let (mut short, mut long) = (0, 0);
+        for _ in 0..200_000 {
+            // Mostly digits, of which many are zeros.
+            let letters =
+                b"00000000001234567890123456789.ex"[..if below(4) == 0 { 32 } else { 29 }].to_vec();
+            let mut text: Vec<u8> = (0..below(24))
+                .map(|_| letters[below(letters.len())])
+                .collect();
+            if text.len() > 1 && below(4) > 0 {
+                let point = 1 + below(text.len() - 1);
+                text[point] = b'.';
+            }
+            let want = Decimal::parse_any(&text);
+            let text_said = String::from_utf8_lossy(&text);
+            assert_eq!(Decimal::parse(&text), want, "{text_said}");
+            match Decimal::parse_short(&text) {
+                Some(_) => short += 1,
+                None => long += usize::from(want.is_some()),
+            }
+        }
+        assert!(short > 50_000 && long > 1_000, "{short} {long}");
+    }
 
     #[test]
     fn decimals_are_read_exactly_or_not_at_all() {

@@ -131,14 +131,26 @@ impl Columns {
     /// Reads a line behind the first.
     pub(crate) fn read(&self, line: &[u8], said: &mut Said) -> Result<(), BadLine> {
         said.clear();
-        let fields = Fields {
+        let line = std::str::from_utf8(line).map_err(|error| BadLine {
+            at: error.valid_up_to(),
+            what: "want text".into(),
+        })?;
+        let mut fields = Fields {
             columns: self,
-            line: std::str::from_utf8(line).map_err(|error| BadLine {
-                at: error.valid_up_to(),
-                what: "want text".into(),
-            })?,
+            line,
+            starts: [0; COLUMNS_MAX + 1],
         };
-        let (found, want) = (fields.line.split(',').count(), self.names.len());
+        let (mut found, want) = (1, self.names.len());
+        for (at, _) in line.bytes().enumerate().filter(|(_, byte)| *byte == b',') {
+            if let Some(start) = fields.starts.get_mut(found) {
+                *start = at + 1;
+            }
+            found += 1;
+        }
+        if let Some(end) = fields.starts.get_mut(found) {
+            // As if a comma were behind the last one.
+            *end = line.len() + 1;
+        }
         if found != want {
             let what = format!("{found} columns, want {want} as in the first line");
             return Err(BadLine {
@@ -210,19 +222,18 @@ impl Columns {
 struct Fields<'a> {
     columns: &'a Columns,
     line: &'a str,
+    /// Where each column begins, and behind them where one more would.
+    starts: [usize; COLUMNS_MAX + 1],
 }
 
 impl<'a> Fields<'a> {
     /// A column, and where it stands. The first line has it, and as many as this one.
     fn get(&self, name: &str) -> (usize, &'a str) {
-        let mut at = 0;
-        for (known, text) in self.columns.names.iter().zip(self.line.split(',')) {
-            if *known == name {
-                return (at, text);
-            }
-            at += text.len() + 1;
-        }
-        (self.line.len(), "")
+        let Some(index) = self.columns.names.iter().position(|known| *known == name) else {
+            return (self.line.len(), "");
+        };
+        let (start, next) = (self.starts[index], self.starts[index + 1]);
+        (start, &self.line[start..next - 1])
     }
 
     fn time(&self, name: &str) -> Result<Ts, BadLine> {
