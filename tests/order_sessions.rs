@@ -16,13 +16,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use bus::Ts;
+use bus::log::{LogReader, Record};
 use bus::oms::Row;
 use bus::oms::ring::{Next, Reader};
+use bus::signal::{Body, Outcome, Over, RejectCode, Whose};
+use bus::{Side, Ts};
 use fix::journal::Entry;
 use fix::{Blotter, FileStore, Journal, Safe, Store};
 use support::crash::{Session, is_begun, resume};
-use support::{Folder, Random, Started, alone, manifest, program};
+use support::{Folder, Random, Started, alone, digests, manifest, program};
+use tapeline::tables::{self, Status};
 
 /// A counterparty on its own, with a session of each shard.
 struct Sim {
@@ -497,6 +500,114 @@ fn a_counterparty_that_cuts_again_and_again_is_not_given_up() {
         let cuts = theirs.said.matches("cut by the script").count();
         assert_eq!(cuts, orders, "{version}");
     }
+}
+
+/// What a limit of the firm let through and what not, of each shard in the order of its log: an order's
+/// event, and what it was refused for.
+fn told(run: &Path, shards: usize) -> Vec<Vec<(u64, Option<Over>)>> {
+    let one = |shard| {
+        let mut told = Vec::new();
+        let log = run.join(format!("log/shard-{shard}"));
+        // It may be in the making.
+        let Ok(records) = LogReader::open(&log) else {
+            return told;
+        };
+        for item in records {
+            if let (_, Record::Signal(signal)) = item.unwrap()
+                && let Some(Body::Sent(sent)) = signal.body()
+            {
+                assert_eq!(sent.over.is_some(), sent.outcome == Outcome::Refused);
+                told.push((signal.seq, sent.over));
+            }
+        }
+        told
+    };
+    (0..shards).map(one).collect()
+}
+
+/// The counterparty corrects one fill of a purchase to a price at which a fortune is lost. No shard's order
+/// leaves behind that, nor after a crash, when only the journal of one of them knows of it.
+#[test]
+fn a_loss_stops_the_orders_of_all_shards_and_a_restart_lets_none_leave() {
+    const SHARDS: usize = 2;
+    const LOSS_MAX: i64 = 1_000_000;
+    let _alone = alone();
+    let session = Session::new(Folder::quick("order-loss"));
+    // The first place from the sixth on where each session has a purchase: the script knows no sides.
+    let mut sides = [const { Vec::new() }; SHARDS];
+    for row in tables::read_orders(&session.folder.join("twin/run/tables/orders.parquet")).unwrap()
+    {
+        let row = row.unwrap();
+        if row.status == Status::Sent {
+            let shard = feed::reader::shard_of(row.id.key().symbol, SHARDS);
+            sides[shard].push((row.seq, row.side == Side::Buy, row.qty.0));
+        }
+    }
+    for shard in &mut sides {
+        shard.sort_unstable();
+    }
+    let is_purchase = |nth: usize| sides.iter().all(|shard| shard[nth - 1].1);
+    let nth = (6..30).find(|&nth| is_purchase(nth)).unwrap();
+    let script = format!("nth {nth}: new, fill, correct 1000000\nany: new, fill");
+    let mut sim = Sim::new(&session.folder, &script, "FIX.4.4", SHARDS);
+    let config = config(&session.folder, &sim.address, "", "60s");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(
+        &config,
+        format!("{text}[risk.firm]\nloss_max = {LOSS_MAX}\n"),
+    )
+    .unwrap();
+    let run_dir = session.folder.join("run/run");
+    let mut process = session.start(&run_dir, &config, SHARDS, "1x").go();
+    let is_refused = |shard: &Vec<(u64, Option<Over>)>| shard.iter().any(|told| told.1.is_some());
+    while !(is_begun(&run_dir) && told(&run_dir, SHARDS).iter().all(is_refused)) {
+        let ended = process.wait(Duration::from_millis(1));
+        assert!(
+            ended.is_none(),
+            "it ended before each shard refused an order"
+        );
+    }
+    process.kill();
+    resume(&run_dir, "max").go().wait_for_end().expect(0);
+    let theirs = sim.end();
+    let (mut sent, mut refused, mut corrected) = (0, 0, 0);
+    for (shard, told) in told(&run_dir, SHARDS).into_iter().enumerate() {
+        // None leaves behind the first that was refused, before the crash or after it.
+        let left = told.iter().take_while(|(_, over)| over.is_none()).count();
+        for (seq, over) in &told[left..] {
+            let over = over.unwrap_or_else(|| panic!("shard {shard}: the order of {seq} left"));
+            let is_loss = (over.whose, over.code) == (Whose::Firm, RejectCode::Loss);
+            assert!(is_loss && over.limit == LOSS_MAX, "{over:?}");
+            // By one correction or by both, and what is won or lost besides is next to nothing.
+            let one = sides[shard][nth - 1].2 * 1_000_000;
+            let is_one = |count: i64| (over.value - count * one).abs() < one / 100;
+            assert!(is_one(1) || is_one(2), "{over:?}");
+        }
+        (sent, refused) = (sent + left, refused + told.len() - left);
+        // Where it came it stops the next order, whatever was decided before.
+        let (mut is_known, path) = (false, format!("orders/shard-{shard}.reports"));
+        let each = |entry| match entry {
+            Entry::Came(_, bytes) if bytes.windows(7).any(|field| field == b"\x01150=G\x01") => {
+                is_known = true;
+                corrected += 1;
+            }
+            Entry::Sent(seq, _) => {
+                assert!(!is_known, "shard {shard}: message {seq} left behind it")
+            }
+            _ => {}
+        };
+        Journal::read(&run_dir.join(path), each).unwrap();
+    }
+    assert!((1..=2).contains(&corrected), "{corrected}");
+    assert_eq!(sent, theirs.orders.len());
+    assert_eq!(sent + refused, session.orders.len());
+    let counts = manifest(&run_dir)["counts"].clone();
+    assert_eq!(counts["refused"]["firm_loss"], refused);
+    let rows = tables::read_orders(&run_dir.join("tables/orders.parquet")).unwrap();
+    let reasons = rows.filter_map(|row| row.unwrap().reason);
+    assert_eq!(reasons.filter(|why| why == "firm_loss").count(), refused);
+    // What is concluded does not depend on what left.
+    assert_eq!(digests(&run_dir), digests(&session.folder.join("twin/run")));
 }
 
 /// What came, as a drop copy has it, line by line.
