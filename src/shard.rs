@@ -945,6 +945,19 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
                 count += 1;
                 continue;
             }
+            if self.encoder.is_bounded()
+                && held.how != How::Cancel
+                && let Some((at, over)) = self.unfit(&held, other.as_ref())
+            {
+                // It never left and is not counted yet, nor is the one that would have left with it.
+                for (place, held) in both().enumerate() {
+                    self.take_out(&held.order);
+                    let over = if place == at { over } else { without(over) };
+                    self.say_refused(&held.order, over);
+                }
+                count += 1;
+                continue;
+            }
             if self.bucket.is_some() && held.how != How::Cancel {
                 match self.throttled(&held, is_leg && other.is_none()) {
                     Turn::Free => {}
@@ -1148,6 +1161,16 @@ impl<'a, D: Disk, G: Gateway, C: Clock> Shard<'a, D, G, C> {
         let order = &held.order;
         let name = self.core.name(order.symbol);
         guard.ask(owner(order), name, &body_of(order), self.clock.now_ns())
+    }
+
+    /// Which of the orders that leave together the messages have no room for, if any, and why.
+    #[cold]
+    fn unfit(&self, held: &Held, other: Option<&Held>) -> Option<(usize, Over)> {
+        let mut both = std::iter::once(held).chain(other).enumerate();
+        both.find_map(|(place, held)| {
+            let over = self.encoder.unfit(&body_of(&held.order))?;
+            Some((place, over))
+        })
     }
 
     #[cold]

@@ -502,6 +502,68 @@ fn a_counterparty_that_cuts_again_and_again_is_not_given_up() {
     }
 }
 
+/// Orders of a million have no room in OUCH. They are refused one by one, the others leave, and of those that the
+/// venue says nothing about it is said how many there are.
+#[test]
+fn over_ouch_what_has_no_room_is_refused_by_itself_and_silence_is_counted() {
+    const SHARDS: usize = 2;
+    let _alone = alone();
+    let session = Session::of(Folder::quick("ouch-no-room"), 1, 3000);
+    let mut sim = Sim::new(
+        &session.folder,
+        "nth 3: mute 1\nany: new, fill",
+        "OUCH",
+        SHARDS,
+    );
+    let config = ouch_config(&session.folder, &sim.address, "");
+    let text = fs::read_to_string(&config).unwrap();
+    let risk = "[risk]\nqty_max = 2000000\nnotional_max = 1000000000000\n";
+    let rule = "[rules.big]\nwhen = \"spread >= 0bps\"\nside = \"buy\"\nqty = 1000000\n\
+                cooldown = \"50ms\"\n";
+    assert!(text.contains("[risk]\n"));
+    fs::write(&config, rule.to_owned() + &text.replace("[risk]\n", risk)).unwrap();
+    let run_dir = session.folder.join("run/run");
+    let mut process = session.start(&run_dir, &config, SHARDS, "max").go();
+    let ended = process.wait_for_end().expect(0);
+    let theirs = sim.end();
+    let (mut sent, mut refused) = (0, 0);
+    for row in tables::read_orders(&run_dir.join("tables/orders.parquet")).unwrap() {
+        let row = row.unwrap();
+        match (&row.name[..], row.status, row.reason.as_deref()) {
+            ("momentum", Status::Sent, None) => {
+                assert!(theirs.orders.contains_key(row.id.as_str()), "{}", row.id);
+                sent += 1;
+            }
+            ("big", Status::Rejected, Some("session_size")) => refused += 1,
+            // The gate's own.
+            (_, Status::Rejected, Some(why)) => assert!(!why.starts_with("session"), "{row:?}"),
+            _ => panic!("{row:?}"),
+        }
+    }
+    assert!(sent > 20 && refused > 5, "{sent} sent, {refused} refused");
+    assert_eq!(theirs.orders.len(), sent);
+    let want = Over {
+        whose: Whose::Session,
+        code: RejectCode::Size,
+        limit: 999_999,
+        value: 1_000_000,
+    };
+    let told = told(&run_dir, SHARDS).concat();
+    let over: Vec<Over> = told.into_iter().filter_map(|(_, over)| over).collect();
+    assert_eq!(over, vec![want; refused]);
+    let counts = manifest(&run_dir)["counts"].clone();
+    assert_eq!(counts["sent"], sent);
+    assert_eq!(counts["refused"]["session_size"], refused);
+    // The third of each session.
+    assert_eq!(counts["unanswered"], SHARDS);
+    for said in [
+        format!("{refused} refused by session_size"),
+        format!("{SHARDS} of them without an answer from the counterparty"),
+    ] {
+        assert!(ended.stdout.contains(&said), "{}", ended.stdout);
+    }
+}
+
 /// What a limit of the firm let through and what not, of each shard in the order of its log: an order's
 /// event, and what it was refused for.
 fn told(run: &Path, shards: usize) -> Vec<Vec<(u64, Option<Over>)>> {

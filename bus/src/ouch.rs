@@ -21,7 +21,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::event::Side;
 use crate::fixed::{Price, Qty, Ts};
 use crate::oms::{Date, OrderId, OrderKey};
-use crate::signal::{Order, Tif};
+use crate::signal::{Order, Over, RejectCode, Tif, Whose};
 
 /// A number of two bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -493,8 +493,8 @@ pub enum Unfit {
     Price(Price),
     /// A quantity of zero or less, or of more than there is.
     Qty(Qty),
-    /// A time that is not within the venue's day.
-    Till(Ts),
+    /// A time that is not within the venue's day, and the first behind that.
+    Till(Ts, Ts),
 }
 
 impl fmt::Display for Unfit {
@@ -505,12 +505,33 @@ impl fmt::Display for Unfit {
                 "price {price}, want one above 0 and below {PRICE_END} with at most four decimals"
             ),
             Unfit::Qty(qty) => write!(f, "quantity {}, want 1 to {}", qty.0, QTY_END - 1),
-            Unfit::Till(ts) => write!(f, "good till {}, want a time of the venue's day", ts.0),
+            Unfit::Till(ts, _) => write!(f, "good till {}, want a time of the venue's day", ts.0),
         }
     }
 }
 
 impl std::error::Error for Unfit {}
+
+impl Unfit {
+    /// The same as what becomes of the order: refused by its session. The limit is the one that it is beyond,
+    /// or the step that its price is no multiple of.
+    pub fn over(&self) -> Over {
+        let (code, limit, value) = match *self {
+            Unfit::Price(price) if price >= PRICE_END => {
+                (RejectCode::Price, PRICE_END.0 - PRICE_UNIT, price.0)
+            }
+            Unfit::Price(price) => (RejectCode::Price, PRICE_UNIT, price.0),
+            Unfit::Qty(qty) => (RejectCode::Size, QTY_END - 1, qty.0),
+            Unfit::Till(ts, end) => (RejectCode::Till, end.0 - 1, ts.0),
+        };
+        Over {
+            whose: Whose::Session,
+            code,
+            limit,
+            value,
+        }
+    }
+}
 
 /// What all orders of a session have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -563,6 +584,28 @@ impl Writer {
         }
     }
 
+    /// Its time in force, and when it expires in seconds since midnight, where OUCH has room for all of it.
+    #[inline]
+    fn fit(&self, order: &Order) -> Result<(u8, Option<u32>), Unfit> {
+        let price = order.price;
+        if price.0 <= 0 || price >= PRICE_END || price.0 % PRICE_UNIT != 0 {
+            return Err(Unfit::Price(price));
+        }
+        if !(1..QTY_END).contains(&order.qty.0) {
+            return Err(Unfit::Qty(order.qty));
+        }
+        Ok(match order.tif {
+            Tif::Day => (b'0', None),
+            Tif::Ioc => (b'3', None),
+            Tif::Till(ts) => (b'6', Some(self.seconds(ts)?)),
+        })
+    }
+
+    /// Why [`Writer::enter`] would not take an order, if it would not.
+    pub fn unfit(&self, order: &Order) -> Option<Unfit> {
+        self.fit(order).err()
+    }
+
     /// The order under this UserRefNum; stays until the next call. Allocates nothing.
     ///
     /// # Panics
@@ -575,18 +618,8 @@ impl Writer {
         symbol: &[u8; 8],
         order: &Order,
     ) -> Result<&[u8], Unfit> {
+        let (time_in_force, expire_s) = self.fit(order)?;
         let price = order.price;
-        if price.0 <= 0 || price >= PRICE_END || price.0 % PRICE_UNIT != 0 {
-            return Err(Unfit::Price(price));
-        }
-        if !(1..QTY_END).contains(&order.qty.0) {
-            return Err(Unfit::Qty(order.qty));
-        }
-        let (time_in_force, expire_s) = match order.tif {
-            Tif::Day => (b'0', None),
-            Tif::Ioc => (b'3', None),
-            Tif::Till(ts) => (b'6', Some(self.seconds(ts)?)),
-        };
         let enter = EnterOrder {
             user_ref_num: U32::new(user_ref_num),
             side: match order.side {
@@ -621,7 +654,7 @@ impl Writer {
         let seconds = (till.0 - self.midnight.0).div_euclid(1_000_000_000);
         match seconds {
             0..86_400 => Ok(seconds as u32),
-            _ => Err(Unfit::Till(till)),
+            _ => Err(Unfit::Till(till, Ts(self.midnight.0 + 86_400_000_000_000))),
         }
     }
 }

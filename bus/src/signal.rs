@@ -643,6 +643,10 @@ pub enum RejectCode {
     Queue = 18,
     /// The order that it was to leave with was refused; by the rule of this number.
     OtherLeg = 19,
+    /// A price that the session's messages have no room for; units of 10^-9.
+    Price = 20,
+    /// A time until which it stands that the session's messages have no room for; nanoseconds.
+    Till = 21,
 }
 
 impl RejectCode {
@@ -669,6 +673,8 @@ impl RejectCode {
             RejectCode::Throttle => "throttle",
             RejectCode::Queue => "queue",
             RejectCode::OtherLeg => "other_leg",
+            RejectCode::Price => "price",
+            RejectCode::Till => "till",
         }
     }
 
@@ -694,6 +700,8 @@ impl RejectCode {
             17 => RejectCode::Throttle,
             18 => RejectCode::Queue,
             19 => RejectCode::OtherLeg,
+            20 => RejectCode::Price,
+            21 => RejectCode::Till,
             _ => return None,
         })
     }

@@ -48,8 +48,6 @@ const DOUBLINGS_MAX: u32 = 6;
 /// What a cancel of an order by its name begins with, from whoever does not know its UserRefNum: then 14
 /// letters of ClOrdID.
 pub const CANCEL: u8 = CancelOrder::CODE;
-/// What an order that OUCH has no room for begins with, from whoever encodes it: then why.
-pub const UNFIT: u8 = b'!';
 
 /// What a session is made with.
 #[derive(Clone, Copy, Debug)]
@@ -307,10 +305,6 @@ impl<S: Store, A: Application> Line<S, A> {
             }
             // The venue has told all that it has.
             Some(&AccountQuery::CODE) => return Ok(()),
-            Some(&UNFIT) => {
-                let what = String::from_utf8_lossy(&bytes[1..]).into_owned();
-                return Err(SendError::Store(io::Error::other(what)));
-            }
             _ => {}
         }
         let number = self.next_out;

@@ -7,7 +7,7 @@ use super::id::OrderId;
 use crate::event::Side;
 use crate::fixed::Ts;
 use crate::ouch;
-use crate::signal::{Order, Tif};
+use crate::signal::{Order, Over, Tif};
 
 /// Who speaks to whom, and for which account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,17 +94,14 @@ struct Ouch {
 }
 
 impl Ouch {
-    /// The order under its UserRefNum, or a message that begins with `!` and says why there is none.
+    /// The order under its UserRefNum.
     #[inline(never)]
     fn encode(&mut self, new: &NewOrder<'_>) -> &[u8] {
         let token = ouch::Token::of(&new.id.key());
         let number = u32::try_from(new.msg_seq).expect("a day has fewer orders");
         match self.writer.enter(number, token, new.symbol, new.order) {
             Ok(bytes) => bytes,
-            Err(unfit) => {
-                self.about = format!("!order {}: {unfit}", new.id).into_bytes();
-                &self.about
-            }
+            Err(unfit) => panic!("order {}: {unfit}", new.id),
         }
     }
 
@@ -191,7 +188,7 @@ impl Encoder {
     }
 
     /// Lays out the template of an OUCH 5.0 order: what [`Encoder::encode`] says is then an Enter Order, whose
-    /// UserRefNum is the `msg_seq`. What OUCH has no room for begins with `!` and says why.
+    /// UserRefNum is the `msg_seq`. Whether it has room for an order, [`Encoder::unfit`] says.
     pub fn ouch(terms: &ouch::Terms) -> Encoder {
         let nobody = FixConfig {
             sender: "S".into(),
@@ -260,10 +257,24 @@ impl Encoder {
         &self.about
     }
 
+    /// Whether there are orders that its messages have no room for. FIX has room for all that the risk gate lets
+    /// through.
+    #[inline]
+    pub fn is_bounded(&self) -> bool {
+        self.ouch.is_some()
+    }
+
+    /// What of an order there is no room for, as what becomes of it.
+    pub fn unfit(&self, order: &Order) -> Option<Over> {
+        let ouch = self.ouch.as_ref()?;
+        ouch.writer.unfit(order).map(|unfit| unfit.over())
+    }
+
     /// The order as a message, ready to send; stays until the next call.
     ///
     /// # Panics
-    /// For an order without side, price, or a positive quantity: the risk gate lets none through.
+    /// For an order without side, price, or a positive quantity: the risk gate lets none through. And for one
+    /// that is [`Encoder::unfit`].
     #[inline]
     pub fn encode(&mut self, new: &NewOrder<'_>) -> &[u8] {
         if let Some(ouch) = &mut self.ouch {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::oms::Encoder;
 
 const TS: u64 = 34_200_000_000_123;
 
@@ -129,7 +130,8 @@ fn what_has_no_room_is_refused_and_not_rounded() {
     }
     for till in [Ts(MIDNIGHT.0 - 1), Ts(MIDNIGHT.0 + 86_400_000_000_000)] {
         let said = enter(&order(100_000, 1, Tif::Till(till)));
-        assert_eq!(said, Err(Unfit::Till(till)));
+        let end = Ts(MIDNIGHT.0 + 86_400_000_000_000);
+        assert_eq!(said, Err(Unfit::Till(till, end)));
     }
     assert_eq!(enter(&order(100_000, 1, Tif::Ioc)), Ok(47));
     assert_eq!(
@@ -138,6 +140,46 @@ fn what_has_no_room_is_refused_and_not_rounded() {
     );
     let said = Unfit::Price(Price(1_234_560_000)).to_string();
     assert!(said.contains("at most four decimals"), "{said}");
+}
+
+/// What the log says of an order that is refused so: the limit that it is beyond, and what it has.
+#[test]
+fn what_has_no_room_is_refused_with_limit_and_value() {
+    let encoder = Encoder::ouch(&terms());
+    assert!(encoder.is_bounded());
+    let (day, end) = (Tif::Day, MIDNIGHT.0 + 86_400_000_000_000);
+    let (step, last) = (100_000, 200_000 * Price::SCALE - 100_000);
+    for (order, code, limit, value) in [
+        (order(100_001, 1, day), RejectCode::Price, step, 100_001),
+        (order(0, 1, day), RejectCode::Price, step, 0),
+        (order(last + 1, 1, day), RejectCode::Price, step, last + 1),
+        (
+            order(last + step, 1, day),
+            RejectCode::Price,
+            last,
+            last + step,
+        ),
+        (
+            order(step, 1_000_000, day),
+            RejectCode::Size,
+            999_999,
+            1_000_000,
+        ),
+        (
+            order(step, 1, Tif::Till(Ts(end))),
+            RejectCode::Till,
+            end - 1,
+            end,
+        ),
+    ] {
+        let over = encoder.unfit(&order).unwrap();
+        assert_eq!((over.whose, over.code), (Whose::Session, code));
+        assert_eq!((over.limit, over.value), (limit, value));
+    }
+    assert_eq!(
+        encoder.unfit(&order(last, 999_999, Tif::Till(Ts(end - 1)))),
+        None
+    );
 }
 
 /// All that a venue says and that we say, by hand, and what of it is read.

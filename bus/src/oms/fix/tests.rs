@@ -345,9 +345,10 @@ fn an_encoder_of_ouch_says_orders_cancels_and_what_does_not_fit() {
     assert_eq!(cancel[1..], enter.cl_ord_id);
     assert_eq!(encoder.encode_about(About::Status, &new(&good)), b"Q");
     let fine = order(Side::Sell, 1_500_010_000, 7);
-    let said = String::from_utf8(encoder.encode(&new(&fine)).to_vec()).unwrap();
-    let want = format!("!order {id}: price 1.50001, want one above 0");
-    assert!(said.starts_with(&want), "{said}");
+    let over = encoder.unfit(&fine).unwrap();
+    assert_eq!((over.limit, over.value), (100_000, 1_500_010_000));
+    assert_eq!(encoder.unfit(&good), None);
+    assert!(!Encoder::new(&config()).unwrap().is_bounded());
     // The next is one again.
     assert_eq!(encoder.encode(&new(&good)), bytes);
 }
