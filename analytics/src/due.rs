@@ -15,6 +15,8 @@ use bus::Ts;
 pub(crate) struct Due {
     by_symbol: Vec<Ts>,
     by_block: Vec<Ts>,
+    /// By block, which symbols of it a tick found due when it looked ahead.
+    found: Vec<u64>,
 }
 
 /// As many as a word has bits.
@@ -24,13 +26,14 @@ const BLOCK_SYMBOLS: usize = u64::BITS as usize;
 const ASKED_AHEAD: usize = 4;
 
 impl Due {
-    /// Without the eighth of a byte for its block's share.
+    /// Without the quarter of a byte for its share of its block's.
     pub(crate) const BYTES_PER_SYMBOL: usize = size_of::<Ts>();
 
     pub(crate) fn new(symbol_count: usize) -> Due {
         Due {
             by_symbol: vec![Ts::MAX; symbol_count],
             by_block: vec![Ts::MAX; symbol_count.div_ceil(BLOCK_SYMBOLS)],
+            found: vec![0; symbol_count.div_ceil(BLOCK_SYMBOLS)],
         }
     }
 
@@ -39,6 +42,12 @@ impl Due {
         self.by_symbol[symbol] = due;
         let block = &mut self.by_block[symbol / BLOCK_SYMBOLS];
         *block = due.min(*block);
+    }
+
+    /// Asks the caches for when a symbol is due.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, symbol: usize) {
+        bus::mem::prefetch(&self.by_symbol, symbol);
     }
 
     pub(crate) fn of(&self, symbol: usize) -> Ts {
@@ -58,45 +67,70 @@ impl Due {
         ask: impl Fn(&S, usize),
         mut visit: impl FnMut(&mut S, usize) -> Ts,
     ) -> bool {
-        while let Some(first_due) = self.by_block.get_mut(*next / BLOCK_SYMBOLS) {
-            let block = *next / BLOCK_SYMBOLS * BLOCK_SYMBOLS;
+        let mut ahead = self.look_ahead(*next / BLOCK_SYMBOLS, watermark);
+        ahead.unasked &= u64::MAX << (*next % BLOCK_SYMBOLS);
+        for _ in 0..ASKED_AHEAD {
+            self.ask_next(&mut ahead, watermark, |symbol| ask(state, symbol));
+        }
+        while let Some(first_due) = self.by_block.get(*next / BLOCK_SYMBOLS) {
+            let block = *next / BLOCK_SYMBOLS;
             if *first_due <= watermark {
-                let end = self.by_symbol.len().min(block + BLOCK_SYMBOLS);
-                let of_block = &mut self.by_symbol[block..end];
-                // Bit by symbol of the block.
-                let bits = of_block.iter().enumerate();
-                let bits = bits.map(|(index, due)| u64::from(*due <= watermark) << index);
-                let mut due = bits.fold(0, |all, bit| all | bit) & (u64::MAX << (*next - block));
-                let mut unasked = due;
-                for _ in 0..ASKED_AHEAD {
-                    ask_first(&mut unasked, |index| ask(state, block + index));
-                }
+                let first = block * BLOCK_SYMBOLS;
+                // Whoever asks is never behind.
+                let mut due = self.found[block] & (u64::MAX << (*next - first));
                 while due != 0 {
-                    let index = due.trailing_zeros() as usize;
-                    *next = block + index;
+                    *next = first + due.trailing_zeros() as usize;
                     if visits_max == 0 {
                         return false;
                     }
                     visits_max -= 1;
-                    ask_first(&mut unasked, |index| ask(state, block + index));
-                    of_block[index] = visit(state, *next);
-                    debug_assert!(of_block[index] > watermark, "what was due is done");
+                    self.ask_next(&mut ahead, watermark, |symbol| ask(state, symbol));
+                    self.by_symbol[*next] = visit(state, *next);
+                    debug_assert!(self.by_symbol[*next] > watermark, "what was due is done");
                     due &= due - 1;
                 }
-                *first_due = of_block.iter().copied().min().unwrap_or(Ts::MAX);
+                let end = self.by_symbol.len().min(first + BLOCK_SYMBOLS);
+                let of_block = self.by_symbol[first..end].iter().copied();
+                self.by_block[block] = of_block.min().unwrap_or(Ts::MAX);
             }
-            *next = block + BLOCK_SYMBOLS;
+            *next = (block + 1) * BLOCK_SYMBOLS;
         }
         true
     }
+
+    /// Finds out which symbols of a block are due.
+    #[inline]
+    fn look_ahead(&mut self, block: usize, watermark: Ts) -> Ahead {
+        let end = self.by_symbol.len().min((block + 1) * BLOCK_SYMBOLS);
+        let of_block = self.by_symbol.get(block * BLOCK_SYMBOLS..end);
+        let from_last = of_block.unwrap_or_default().iter().rev();
+        let unasked = from_last.fold(0, |all, due| all << 1 | u64::from(*due <= watermark));
+        if let Some(found) = self.found.get_mut(block) {
+            *found = unasked;
+        }
+        Ahead { block, unasked }
+    }
+
+    /// Asks for the next symbol that is due, in whichever block it is.
+    #[inline]
+    fn ask_next(&mut self, ahead: &mut Ahead, watermark: Ts, ask: impl FnOnce(usize)) {
+        while ahead.unasked == 0 {
+            let rest = self.by_block.get(ahead.block + 1..).unwrap_or_default();
+            let Some(skipped) = rest.iter().position(|first_due| *first_due <= watermark) else {
+                ahead.block = self.by_block.len();
+                return;
+            };
+            *ahead = self.look_ahead(ahead.block + 1 + skipped, watermark);
+        }
+        ask(ahead.block * BLOCK_SYMBOLS + ahead.unasked.trailing_zeros() as usize);
+        ahead.unasked &= ahead.unasked - 1;
+    }
 }
 
-#[inline]
-fn ask_first(unasked: &mut u64, ask: impl FnOnce(usize)) {
-    if *unasked != 0 {
-        ask(unasked.trailing_zeros() as usize);
-        *unasked &= *unasked - 1;
-    }
+/// How far a tick has asked for symbols: those of a block that it is still to ask for.
+struct Ahead {
+    block: usize,
+    unasked: u64,
 }
 
 #[cfg(test)]
@@ -148,5 +182,60 @@ mod tests {
         assert_eq!(at(7), [3]);
         assert_eq!(at(9), [0, 3]);
         assert_eq!(at(1000), [3]);
+    }
+
+    #[test]
+    fn visits_what_a_plain_loop_visits_however_many_at_once() {
+        let mut random = 7u64;
+        let mut below = |end: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % end
+        };
+        for _ in 0..300 {
+            let count = 1 + below(500) as usize;
+            let (mut due, mut plain) = (Due::new(count), vec![Ts::MAX; count]);
+            for watermark in (10..200).step_by(10) {
+                for _ in 0..below(40) {
+                    let (symbol, at) = (
+                        below(count as u64) as usize,
+                        Ts(watermark + below(30) as i64),
+                    );
+                    due.set(symbol, at);
+                    plain[symbol] = at;
+                }
+                let watermark = Ts(watermark + 9);
+                let (mut next, mut at_once) = (0, 1 + below(9) as usize);
+                let mut visited = Vec::new();
+                while !due.visit(
+                    watermark,
+                    &mut next,
+                    at_once,
+                    &mut visited,
+                    |_, symbol| assert!(plain[symbol] <= watermark, "asked for without a reason"),
+                    |visited, symbol| {
+                        visited.push(symbol);
+                        watermark.plus_ns(1 + symbol as i64)
+                    },
+                ) {
+                    at_once = 1 + below(9) as usize;
+                    // Something happens to a symbol, and its visit is made before: later ones, too.
+                    let symbol = below(count as u64) as usize;
+                    if symbol >= next && plain[symbol] <= watermark {
+                        plain[symbol] = Ts::MAX;
+                        due.set(symbol, Ts::MAX);
+                    }
+                }
+                let mut expected = Vec::new();
+                for (symbol, at) in plain.iter_mut().enumerate() {
+                    if *at <= watermark {
+                        expected.push(symbol);
+                        *at = watermark.plus_ns(1 + symbol as i64);
+                    }
+                }
+                assert_eq!(visited, expected);
+            }
+        }
     }
 }

@@ -317,6 +317,7 @@ impl Suites {
     #[inline(always)]
     pub fn prefetch_place(&self, symbol: u32) {
         prefetch(&self.places, symbol as usize);
+        self.due.prefetch(symbol as usize);
     }
 
     /// Asks the caches for what this event reads first of its symbol's state.
