@@ -426,6 +426,62 @@ fn a_time_far_ahead_in_a_packet_of_its_own_is_judged_by_the_arrivals() {
     assert_eq!(stats.anomalies.total(), 1);
 }
 
+/// Who catches up over TCP gets an hour in a moment. A leap at a packet's end is judged by the message behind it, so that it does
+/// not matter how messages lie in packets, nor whether they came live.
+#[test]
+fn a_leap_at_the_end_of_a_packet_is_true_for_who_catches_up() {
+    let s = 1_000_000_000u64;
+    let config = || ReaderConfig {
+        tick_ns: i64::MAX / 4,
+        ..config()
+    };
+    // The clock of arrivals is a day ahead, and goes on by a microsecond with each packet.
+    let caught_up = |times: &[u64], each: usize| {
+        let mut steps = Vec::new();
+        for (index, chunk) in times.chunks(each).enumerate() {
+            let header = Header {
+                session: SESSION,
+                sequence: (index * each) as u64 + 1,
+                count: chunk.len() as u16,
+            };
+            let mut payload = header.to_bytes().to_vec();
+            payload.extend(blocks(chunk.iter().map(|ns| message(b'D', *ns, 1))));
+            let now = MIDNIGHT.plus_ns(86_400 * s as i64 + index as i64 * 1_000);
+            steps.push(SimStep::packet(Some(now), 0, &payload));
+        }
+        let (events, stats) = read(steps, config());
+        let of = |event: &Event| (event.ts_event, event.flags.has(Flags::BAD_TS));
+        let seen: Vec<_> = events.iter().map(of).collect();
+        (seen, stats.anomalies, stats.messages, stats.by_type)
+    };
+    // True leaps, the last message's among them, and one time that the next takes back.
+    let times = [
+        s,
+        s + 1,
+        20 * s,
+        20 * s + 5,
+        3600 * s,
+        3600 * s + 7,
+        9000 * s,
+        3601 * s,
+        4000 * s,
+    ];
+    let (seen, anomalies, messages, by_type) = caught_up(&times, times.len());
+    assert_eq!(anomalies.0[Anomaly::TimeFuture as usize], 1);
+    assert_eq!(anomalies.total(), 1);
+    let bad: Vec<usize> = (0..seen.len()).filter(|index| seen[*index].1).collect();
+    assert_eq!(bad, [6], "{seen:?}");
+    assert_eq!(messages, times.len() as u64);
+    for each in 1..times.len() {
+        let again = caught_up(&times, each);
+        assert_eq!(
+            again,
+            (seen.clone(), anomalies, messages, by_type),
+            "{each}"
+        );
+    }
+}
+
 #[test]
 fn a_name_is_made_known_where_no_directory_came() {
     let messages = [

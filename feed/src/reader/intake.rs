@@ -125,7 +125,7 @@ pub(super) struct Numbered {
 }
 
 /// A message at the end of a packet or piece whose time leaps ahead, where no clock of arrivals
-/// says whether it may. It waits for the message behind it, in the next packet, so that it does
+/// says whether it may: there is none, or it is ahead of all times. It waits for the message behind it, in the next packet, so that it does
 /// not matter how messages lie in packets.
 #[derive(Debug)]
 struct Doubt {
@@ -653,8 +653,22 @@ impl<P: Protocol> Intake<P> {
         let times = &self.times;
         let is_first = times.first.is_none();
         let is_leap = is_first || ts.since(times.highest) > times.max_future_ns;
-        let has_clock = !is_first && at.run.ts_recv.is_some() && times.highest_recv.is_some();
-        is_leap && !has_clock && at.rest.is_empty() && !self.doubt.is_settling
+        let is_last = at.rest.is_empty() && !self.doubt.is_settling;
+        is_leap && is_last && self.is_true_by_clock(ts, at.run).is_none()
+    }
+
+    /// What the clock of arrivals says of a time that leaps ahead: it may, after as much silence; it may not, where
+    /// that clock is behind it; and nothing, where there is none, or it is ahead of all times. Who catches up gets
+    /// hours in seconds.
+    fn is_true_by_clock(&self, ts: Ts, run: &Run) -> Option<bool> {
+        let times = &self.times;
+        let (now, before) = run.ts_recv.zip(times.highest_recv)?;
+        times.first?;
+        let leap_ns = ts.since(times.highest);
+        if leap_ns.saturating_sub(now.since(before)) <= times.max_future_ns {
+            return Some(true);
+        }
+        (ts.since(now) > times.max_future_ns).then_some(false)
     }
 
     /// Keeps a message until it can be judged; it counts then.
@@ -714,12 +728,7 @@ impl<P: Protocol> Intake<P> {
         if let Some(next) = next {
             return ts.since(next) > times.max_future_ns;
         }
-        match (run.ts_recv, times.highest_recv) {
-            (Some(now), Some(before)) if !is_first => {
-                leap_ns.saturating_sub(now.since(before)) > times.max_future_ns
-            }
-            _ => false,
-        }
+        self.is_true_by_clock(ts, run) == Some(false)
     }
 
     /// Events are numbered on from `seq`, and all shards are told that something is missing before
@@ -788,6 +797,11 @@ impl<P: Protocol> Intake<P> {
 
     /// Messages are lost: all shards are told.
     pub(super) fn gap(&mut self, gap: &Gap, session: SessionId) {
+        // What came before what is missing comes before it.
+        self.settle(&[], 0);
+        if self.is_cut {
+            return;
+        }
         if self.times.is_again {
             // How many events these messages were, nobody knows: what follows is behind all that shards have.
             let last = self.again.keys().next_back();
