@@ -681,14 +681,23 @@ fn apart(files: &[(&str, &[u8])], says: &[&str]) {
     for path in &paths {
         lab.arg("--input").arg(path);
     }
-    for command in [&mut replay, &mut watch, &mut convert, &mut lab] {
+    let mut commands = vec![replay, watch, convert, lab];
+    let (cut, again) = (folder.join("cut.pcap"), folder.join("again.pcap"));
+    // Only of ITCH.
+    if !files[0].0.ends_with(".json") {
+        for (word, to) in [("slice", &cut), ("convert", &again)] {
+            let mut command = program();
+            command.arg(word).arg("-o").arg(to).args(&paths);
+            commands.push(command);
+        }
+    }
+    for command in &mut commands {
         let ended = support::run(command).expect(2).says(says);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
-    assert!(
-        !run.exists() && !table.exists() && !report.exists(),
-        "something was made"
-    );
+    for made in [run, table, report, cut, again] {
+        assert!(!made.exists(), "{} was made", made.display());
+    }
 }
 
 /// A pcap of a session that calls its first symbol so.

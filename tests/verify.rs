@@ -314,6 +314,18 @@ fn lobster_rows_are_met_and_one_that_is_wrong_is_named_with_its_surroundings() {
         assert_eq!(said["rows"], messages.len());
         assert!(said["from_elsewhere"].as_u64().unwrap() > 0, "{said}");
 
+        // A packed copy beside it is left out, as a replay of the folder would; another content under one name is not.
+        let packed = folder.join("TEST_2012-06-21_34200000_57600000_message_3.csv.zst");
+        for (text, code, says) in [
+            (messages.join("\n") + "\n", 0, "the same content as "),
+            ("1,2,3\n".into(), 2, "another content than "),
+        ] {
+            std::fs::write(&packed, zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
+            let name = packed.to_str().unwrap();
+            verify(&run, &oracle).expect(code).says(&[says, name]);
+        }
+        std::fs::remove_file(&packed).unwrap();
+
         // One share more at the best ask, where that was in view before.
         let column = |row: &str, index: usize| -> i64 {
             row.split(',').nth(index).unwrap().parse().unwrap()

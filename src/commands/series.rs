@@ -199,36 +199,42 @@ fn files_of(named: &[PathBuf], talk: Talk) -> Result<Vec<(PathBuf, bool)>, Failu
                 found.push(entry.path());
             }
         }
-        // The plain one comes before what its name is the beginning of.
-        found.sort();
-        let mut index = 0;
-        while index < found.len() {
-            let file = &found[index];
-            let beside = found[..index]
-                .iter()
-                .find(|other| plain(other) == plain(file));
-            match beside {
-                None => index += 1,
-                Some(other) if is_same_content(other, file) => {
-                    let (file, other) = (file.display(), other.display());
-                    talk.say(format_args!(
-                        "left out: {file}: the same content as {other}"
-                    ));
-                    found.remove(index);
-                }
-                Some(other) => {
-                    return Err(Failure::usage(format!(
-                        "{}: another content than {}, want the same where one is the other compressed: \
-                         name the files to take",
-                        file.display(),
-                        other.display()
-                    )));
-                }
-            }
-        }
+        once(&mut found, talk)?;
         files.extend(found.into_iter().map(|file| (file, false)));
     }
     Ok(files)
+}
+
+/// Of files that lie compressed beside themselves, one of each; by name.
+pub fn once(found: &mut Vec<PathBuf>, talk: Talk) -> Result<(), Failure> {
+    // The plain one comes before what its name is the beginning of.
+    found.sort();
+    let mut index = 0;
+    while index < found.len() {
+        let file = &found[index];
+        let beside = found[..index]
+            .iter()
+            .find(|other| plain(other) == plain(file));
+        match beside {
+            None => index += 1,
+            Some(other) if is_same_content(other, file) => {
+                let (file, other) = (file.display(), other.display());
+                talk.say(format_args!(
+                    "left out: {file}: the same content as {other}"
+                ));
+                found.remove(index);
+            }
+            Some(other) => {
+                return Err(Failure::usage(format!(
+                    "{}: another content than {}, want the same where one is the other compressed: \
+                     name the files to take",
+                    file.display(),
+                    other.display()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A file's name without what says that it is compressed.

@@ -15,7 +15,7 @@ use tapeline::config::Config;
 use tapeline::session::{TradingDay, date_in_name};
 use tapeline::term::count;
 
-use super::replay::{symbol, trading_day, wire};
+use super::replay::{check_together, symbol, trading_day, wire};
 use super::{Failure, Talk};
 use crate::cli;
 
@@ -104,6 +104,7 @@ impl Job<'_> {
             )));
         }
         let day = talk.told(trading_day(&args.files, &config, talk)?)?;
+        check_together(&capture, wire, &args.files, &config)?;
         Ok(Job {
             args,
             capture,

@@ -82,7 +82,7 @@ pub fn verify(args: &cli::Verify, talk: Talk) -> Result<(), Failure> {
         Some(text) if text.starts_with("lobster:") => {
             let folder = Path::new(&text["lobster:".len()..]);
             let run = Whole::open(&args.run, talk)?;
-            let outcome = lobster::compare(folder, &run.pieces, &run.config)?;
+            let outcome = lobster::compare(folder, &run.pieces, &run.config, talk)?;
             divergence::report(&outcome, &run, talk)
         }
         Some(text) if text.starts_with("mbp10:") => {

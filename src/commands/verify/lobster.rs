@@ -26,11 +26,17 @@ use tapeline::run_dir::Piece;
 use tapeline::term::count;
 
 use super::divergence::{At, Divergence, Outcome};
-use crate::commands::Failure;
+use crate::commands::series::once;
 use crate::commands::words::name_of;
+use crate::commands::{Failure, Talk};
 
-pub fn compare(folder: &Path, pieces: &[Piece], config: &Config) -> Result<Outcome, Failure> {
-    let mut rows = Rows::open(folder)?;
+pub fn compare(
+    folder: &Path,
+    pieces: &[Piece],
+    config: &Config,
+    talk: Talk,
+) -> Result<Outcome, Failure> {
+    let mut rows = Rows::open(folder, talk)?;
     let mut books = Books::new(config.books()).map_err(Failure::io)?;
     let mut sides = [Beside::new(Side::Buy), Beside::new(Side::Sell)];
     let mut symbol = None;
@@ -119,7 +125,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn open(folder: &Path) -> Result<Rows, Failure> {
+    fn open(folder: &Path, talk: Talk) -> Result<Rows, Failure> {
         let fail = |e: std::io::Error| Failure::io(format!("{}: {e}", folder.display()));
         let entries: Vec<_> = std::fs::read_dir(folder)
             .and_then(Iterator::collect)
@@ -129,7 +135,8 @@ impl Rows {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 name.contains(what)
             });
-            let names: Vec<PathBuf> = names.collect();
+            let mut names: Vec<PathBuf> = names.collect();
+            once(&mut names, talk)?;
             match &names[..] {
                 [one] => Ok(one.clone()),
                 _ => Err(Failure::usage(format!(
