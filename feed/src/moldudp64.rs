@@ -123,6 +123,35 @@ pub fn whole(blocks: &[u8], count: u16) -> (u16, usize) {
     (whole as u16, walk.rest().len())
 }
 
+/// Counts the messages of packets that no packet before had: where several lines bring each, it counts once.
+/// A message that comes behind a later one, and did not come before, is not counted.
+#[derive(Clone, Debug, Default)]
+pub struct FirstCopies {
+    /// The number behind the last counted one, of each session.
+    next: Vec<(SessionId, u64)>,
+}
+
+impl FirstCopies {
+    /// How many messages of a packet no packet before had. Those without a number all are new.
+    pub fn count(&mut self, payload: &[u8]) -> u64 {
+        let Some((header, _)) = Header::split(payload) else {
+            return 0;
+        };
+        let count = u64::from(header.message_count());
+        if header.sequence == 0 || count == 0 {
+            return count;
+        }
+        let end = header.sequence.saturating_add(count);
+        let mut sessions = self.next.iter_mut();
+        let Some((_, next)) = sessions.find(|(session, _)| *session == header.session) else {
+            self.next.push((header.session, end));
+            return count;
+        };
+        let before = std::mem::replace(next, end.max(*next));
+        end.saturating_sub(before).min(count)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +211,32 @@ mod tests {
             9
         );
         assert_eq!(session.to_string(), "S");
+    }
+
+    #[test]
+    fn what_both_lines_bring_counts_once() {
+        let packet = |sequence: u64, count: u16| {
+            let session = SessionId(*b"SESSION   ");
+            Header {
+                session,
+                sequence,
+                count,
+            }
+            .to_bytes()
+        };
+        let mut copies = FirstCopies::default();
+        let packets = [
+            (1, 3),
+            (1, 3),
+            (4, 2),
+            (3, 4),
+            (7, 0),
+            (7, END_OF_SESSION),
+            (10, 2),
+            (1, 9),
+        ];
+        let counts = packets.map(|(sequence, count)| copies.count(&packet(sequence, count)));
+        assert_eq!(counts, [3, 0, 2, 1, 0, 0, 2, 0]);
+        assert_eq!(copies.count(b"short"), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bus::Ts;
-use feed::moldudp64::Header;
+use feed::moldudp64::FirstCopies;
 use feed::source::{Capture, CaptureOptions, Framing, Line, Polled, Source};
 
 use super::units::Rate;
@@ -88,13 +88,13 @@ impl Tape {
         };
         let mut source = Capture::open(files, options).map_err(|e| e.to_string())?;
         let mut tape = Tape::empty();
-        let mut next = Vec::new();
+        let mut numbered = FirstCopies::default();
         loop {
             match source.poll().map_err(|e| e.to_string())? {
                 Polled::Packet(packet) => {
                     let messages = match packet.framing {
                         Framing::LengthPrefixed => 1,
-                        Framing::MoldUdp64 => fresh(&mut next, packet.payload),
+                        Framing::MoldUdp64 => numbered.count(packet.payload) as u16,
                         Framing::IexTp
                         | Framing::Mdp3(_)
                         | Framing::Pitch(_)
@@ -226,24 +226,6 @@ impl Tape {
     }
 }
 
-/// How many of a packet's messages no packet before it had. Sessions are told apart by name.
-fn fresh(next: &mut Vec<([u8; 10], u64)>, payload: &[u8]) -> u16 {
-    let Some((header, _)) = Header::split(payload) else {
-        return 0;
-    };
-    let end = header.sequence + u64::from(header.message_count());
-    let known = match next.iter_mut().find(|(id, _)| *id == header.session.0) {
-        Some((_, known)) => known,
-        None => {
-            next.push((header.session.0, header.sequence));
-            &mut next.last_mut().expect("just pushed").1
-        }
-    };
-    let count = end.saturating_sub(header.sequence.max(*known));
-    *known = end.max(*known);
-    count as u16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,25 +255,5 @@ mod tests {
     fn the_same_seed_makes_the_same_tape() {
         let (a, b) = (Tape::make(&SAMPLE, Ts(0)), Tape::make(&SAMPLE, Ts(0)));
         assert_eq!(a.unwrap().bytes, b.unwrap().bytes);
-    }
-
-    #[test]
-    fn what_both_lines_bring_counts_once() {
-        let packet = |sequence: u64, count: u16| {
-            let session = feed::moldudp64::SessionId(*b"SESSION   ");
-            Header {
-                session,
-                sequence,
-                count,
-            }
-            .to_bytes()
-        };
-        let mut next = Vec::new();
-        let counts: Vec<u16> = [(1, 3), (1, 3), (4, 2), (3, 4), (7, 0), (7, 0xffff)]
-            .into_iter()
-            .map(|(sequence, count)| fresh(&mut next, &packet(sequence, count)))
-            .collect();
-        assert_eq!(counts, [3, 0, 2, 1, 0, 0]);
-        assert_eq!(fresh(&mut next, b"short"), 0);
     }
 }

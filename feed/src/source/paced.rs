@@ -6,7 +6,7 @@ use bus::Ts;
 use bus::clock::Clock;
 
 use super::{Framing, Line, Packet, Polled, Source, SourceError};
-use crate::moldudp64::{Blocks, Header, SessionId};
+use crate::moldudp64::{Blocks, FirstCopies};
 use crate::transport::Transports;
 
 /// Recorded time passes this many times as fast as the clock: 10/1, 1/2.
@@ -86,8 +86,7 @@ impl Evenly {
 #[derive(Debug, Default)]
 struct Count {
     transports: Transports,
-    /// The number behind the last counted one, of each session.
-    next: Vec<(SessionId, u64)>,
+    numbered: FirstCopies,
     messages: u64,
 }
 
@@ -99,7 +98,7 @@ impl Count {
             }
             Framing::MoldUdp64 | Framing::IexTp | Framing::Mdp3(_) | Framing::Pitch(_) => {
                 match self.transports.as_mold(packet) {
-                    Ok(packet) => numbered(&mut self.next, packet.payload),
+                    Ok(packet) => self.numbered.count(packet.payload),
                     // Of no message is known that it is in there.
                     Err(_) => 0,
                 }
@@ -107,28 +106,6 @@ impl Count {
         };
         self.messages = self.messages.saturating_add(new);
     }
-}
-
-/// How many messages of a MoldUDP64 packet were not counted before. Those without a number all are new.
-fn numbered(next: &mut Vec<(SessionId, u64)>, payload: &[u8]) -> u64 {
-    let Some((header, _)) = Header::split(payload) else {
-        return 0;
-    };
-    let count = u64::from(header.message_count());
-    if header.sequence == 0 || count == 0 {
-        return count;
-    }
-    let end = header.sequence.saturating_add(count);
-    let Some(known) = next
-        .iter()
-        .position(|(session, _)| *session == header.session)
-    else {
-        next.push((header.session, end));
-        return count;
-    };
-    let next = &mut next[known].1;
-    let before = std::mem::replace(next, end.max(*next));
-    end.saturating_sub(before).min(count)
 }
 
 /// Delivers the packets of another source when they are due, and says [`Polled::Empty`] before.
@@ -311,6 +288,7 @@ impl<S: Source, C: Clock> Source for Paced<S, C> {
 mod tests {
     use super::super::{SimSource, SimStep};
     use super::*;
+    use crate::moldudp64::{Header, SessionId};
     use bus::clock::SimClock;
 
     fn speed(recorded: u32, clock: u32) -> Speed {
