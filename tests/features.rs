@@ -4,11 +4,10 @@
 mod support;
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use support::{Folder, Started, alone, digests, manifest, program, signal, tapeline};
+use support::runs::Runs;
+use support::{alone, digests, manifest, signal, tapeline};
 use tapeline::tables::{Status, read_orders};
 
 const CONFIG: &str = r#"
@@ -78,36 +77,6 @@ alert = "lean"
 every = "100ms"
 "#;
 
-/// A session, and its run with these settings.
-struct Runs {
-    folder: Folder,
-    capture: PathBuf,
-    config: PathBuf,
-}
-
-impl Runs {
-    fn new(name: &str) -> Runs {
-        let folder = Folder::new(name);
-        let capture = folder.join("session.pcap");
-        let sample = "sample itch --symbols 12 --seconds 4 --rate 4000 --seed 8 -o";
-        let args = sample.split(' ').map(OsString::from);
-        tapeline(args.chain([capture.clone().into()])).expect(0);
-        let config = folder.write("run.toml", CONFIG);
-        Runs {
-            folder,
-            capture,
-            config,
-        }
-    }
-
-    fn start(&self, run: &Path, shards: usize, speed: &str) -> Started {
-        let mut command = program();
-        command.arg("replay").arg(&self.capture).arg("-o").arg(run);
-        command.arg("-c").arg(&self.config);
-        Started::new(command.args(["--shards", &shards.to_string(), "--speed", speed]))
-    }
-}
-
 fn table(run: &Path) -> Vec<u8> {
     std::fs::read(run.join("tables/features.parquet")).unwrap()
 }
@@ -115,7 +84,7 @@ fn table(run: &Path) -> Vec<u8> {
 #[test]
 fn each_decision_has_its_features_at_any_number_of_shards_and_after_a_stop() {
     let _alone = alone();
-    let runs = Runs::new("features");
+    let runs = Runs::new("features", CONFIG);
     let one = runs.folder.join("one");
     runs.start(&one, 1, "max").wait_for_end().expect(0);
     let orders = read_orders(&one.join("tables/orders.parquet")).unwrap();
@@ -168,15 +137,7 @@ fn each_decision_has_its_features_at_any_number_of_shards_and_after_a_stop() {
     }
     // Stopped in its midst, with checkpoints, and gone on with.
     let run = runs.folder.join("stopped");
-    let mut process = runs.start(&run, 2, "1x");
-    let mut waited = 0;
-    while !run.join("log").exists() || waited < 5 {
-        waited += 1;
-        assert_eq!(
-            process.wait(Duration::from_millis(100)).map(|e| e.code),
-            None
-        );
-    }
+    let mut process = runs.midway(&run, 2, 5);
     signal(process.id(), "INT");
     process.wait_for_end().expect(130);
     assert_eq!(manifest(&run)["state"], "stopped");

@@ -4,9 +4,9 @@ mod support;
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
 
-use support::{Folder, Started, alone, digests, manifest, program, tapeline};
+use support::runs::Runs;
+use support::{Folder, alone, digests, manifest, program, tapeline};
 
 const CONFIG: &str = r#"
 [instruments.near]
@@ -32,20 +32,10 @@ fn tables(run: &Path) -> [Vec<u8>; 2] {
 #[test]
 fn best_prices_of_several_are_the_same_at_any_number_of_shards_and_after_a_kill() {
     let _alone = alone();
-    let folder = Folder::new("instruments");
-    let capture = folder.join("session.pcap");
-    let sample = "sample itch --symbols 12 --seconds 4 --rate 4000 --seed 8 -o";
-    let args = sample.split(' ').map(OsString::from);
-    tapeline(args.chain([capture.clone().into()])).expect(0);
-    let config = folder.write("run.toml", CONFIG);
-    let start = |run: &Path, shards: usize, speed: &str| {
-        let mut command = program();
-        command.arg("replay").arg(&capture).arg("-o").arg(run);
-        command.arg("-c").arg(&config);
-        Started::new(command.args(["--shards", &shards.to_string(), "--speed", speed]))
-    };
+    let runs = Runs::new("instruments", CONFIG);
+    let folder = &runs.folder;
     let one = folder.join("one");
-    start(&one, 1, "max").wait_for_end().expect(0);
+    runs.start(&one, 1, "max").wait_for_end().expect(0);
     let counts = manifest(&one)["counts"].clone();
     assert!(counts["best"].as_u64().unwrap() > 100, "{counts}");
     // Books of different symbols are crossed by right.
@@ -53,18 +43,12 @@ fn best_prices_of_several_are_the_same_at_any_number_of_shards_and_after_a_kill(
     let (want, want_digests) = (tables(&one), digests(&one));
     for shards in [2, 4] {
         let run = folder.join(&format!("at-{shards}"));
-        start(&run, shards, "max").wait_for_end().expect(0);
+        runs.start(&run, shards, "max").wait_for_end().expect(0);
         assert_eq!(digests(&run), want_digests, "{shards} shards");
         assert!(tables(&run) == want, "{shards} shards");
     }
     let run = folder.join("killed");
-    let mut process = start(&run, 2, "1x");
-    let mut waited = 0;
-    while !run.join("log").exists() || waited < 15 {
-        waited += 1;
-        let ended = process.wait(Duration::from_millis(100));
-        assert_eq!(ended.map(|ended| ended.code), None);
-    }
+    let process = runs.midway(&run, 2, 15);
     process.kill();
     let mut command = program();
     command.args(["replay", "--resume"]).arg(&run);

@@ -2,11 +2,10 @@
 
 mod support;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use support::{Folder, Started, alone, digests, manifest, program, tapeline};
+use support::runs::Runs;
+use support::{Folder, alone, digests, manifest, program, tapeline};
 
 const CONFIG: &str = r#"
 [joins.a_prevailing]
@@ -43,36 +42,6 @@ const LISTING: &str = "symbol,sector,valid_from,tier\n\
                        MYPH,,0,2\n\
                        MYPH,metals,2100-01-01T00:00:00Z,3\n";
 
-struct Runs {
-    folder: Folder,
-    capture: PathBuf,
-    config: PathBuf,
-}
-
-impl Runs {
-    fn new(name: &str) -> Runs {
-        let folder = Folder::new(name);
-        let capture = folder.join("session.pcap");
-        let sample = "sample itch --symbols 12 --seconds 4 --rate 4000 --seed 8 -o";
-        let args = sample.split(' ').map(OsString::from);
-        tapeline(args.chain([capture.clone().into()])).expect(0);
-        folder.write("listing.csv", LISTING);
-        let config = folder.write("run.toml", CONFIG);
-        Runs {
-            folder,
-            capture,
-            config,
-        }
-    }
-
-    fn start(&self, run: &Path, shards: usize, speed: &str) -> Started {
-        let mut command = program();
-        command.arg("replay").arg(&self.capture).arg("-o").arg(run);
-        command.arg("-c").arg(&self.config);
-        Started::new(command.args(["--shards", &shards.to_string(), "--speed", speed]))
-    }
-}
-
 fn table(run: &Path) -> Vec<u8> {
     std::fs::read(run.join("tables/joins.parquet")).unwrap()
 }
@@ -80,7 +49,8 @@ fn table(run: &Path) -> Vec<u8> {
 #[test]
 fn rows_of_joins_are_the_same_at_any_number_of_shards_and_after_a_stop() {
     let _alone = alone();
-    let runs = Runs::new("joins");
+    let runs = Runs::new("joins", CONFIG);
+    runs.folder.write("listing.csv", LISTING);
     let one = runs.folder.join("one");
     let said = runs.start(&one, 1, "max").wait_for_end().expect(0);
     assert!(said.stdout.contains("rows of joins"), "{}", said.stdout);
@@ -130,13 +100,7 @@ fn rows_of_joins_are_the_same_at_any_number_of_shards_and_after_a_stop() {
         let run = runs
             .folder
             .join(&format!("stopped-{}", more.unwrap_or("same")));
-        let mut process = runs.start(&run, shards, "1x");
-        let mut waited = 0;
-        while !run.join("log").exists() || waited < 15 {
-            waited += 1;
-            let ended = process.wait(Duration::from_millis(100));
-            assert_eq!(ended.map(|ended| ended.code), None);
-        }
+        let process = runs.midway(&run, shards, 15);
         process.kill();
         let mut command = program();
         command.args(["replay", "--resume"]).arg(&run);

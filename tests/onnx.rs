@@ -3,14 +3,13 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
 #[cfg(feature = "onnx")]
-use std::time::Duration;
+use std::path::Path;
 
-use support::{Folder, program, tapeline};
-
+use support::program;
+use support::runs::Runs;
 #[cfg(feature = "onnx")]
-use support::{Started, alone, digests, manifest, signal};
+use support::{alone, digests, manifest, signal, tapeline};
 
 #[path = "support/onnx.rs"]
 mod onnx;
@@ -66,43 +65,20 @@ every = "100ms"
 "#;
 
 /// A session, with models and settings beside it.
-struct Runs {
-    folder: Folder,
-    capture: PathBuf,
-    config: PathBuf,
-}
-
-impl Runs {
-    fn new(name: &str) -> Runs {
-        let folder = Folder::new(name);
-        let capture = folder.join("session.pcap");
-        let sample = "sample itch --symbols 12 --seconds 4 --rate 4000 --seed 8 -o";
-        let args = sample.split(' ').map(std::ffi::OsString::from);
-        tapeline(args.chain([capture.clone().into()])).expect(0);
-        std::fs::write(folder.join("up.onnx"), onnx::logistic(&WEIGHTS, BIAS)).unwrap();
-        let first: [&[f32]; 2] = [&[0.5, 1.0], &[0.25, -0.01]];
-        let layers = onnx::layers(&first, &[0.1, 0.2], &[1.0, 1.0]);
-        std::fs::write(folder.join("layers.onnx"), layers).unwrap();
-        let config = folder.write("run.toml", CONFIG);
-        Runs {
-            folder,
-            capture,
-            config,
-        }
-    }
-
-    fn command(&self, run: &Path) -> std::process::Command {
-        let mut command = program();
-        command.arg("replay").arg(&self.capture).arg("-o").arg(run);
-        command.arg("-c").arg(&self.config);
-        command
-    }
+fn with_models(name: &str) -> Runs {
+    let runs = Runs::new(name, CONFIG);
+    let folder = &runs.folder;
+    folder.write("up.onnx", onnx::logistic(&WEIGHTS, BIAS));
+    let first: [&[f32]; 2] = [&[0.5, 1.0], &[0.25, -0.01]];
+    let layers = onnx::layers(&first, &[0.1, 0.2], &[1.0, 1.0]);
+    folder.write("layers.onnx", layers);
+    runs
 }
 
 #[cfg(not(feature = "onnx"))]
 #[test]
 fn a_program_without_models_says_how_to_build_one_with_them() {
-    let runs = Runs::new("onnx-absent");
+    let runs = with_models("onnx-absent");
     let output = runs.command(&runs.folder.join("run")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
@@ -123,26 +99,17 @@ fn a_program_without_models_says_how_to_build_one_with_them() {
     }
 }
 
+/// The error that these settings end in, in a line, with nothing begun.
 #[cfg(feature = "onnx")]
-impl Runs {
-    fn start(&self, run: &Path, shards: usize, speed: &str) -> Started {
-        let mut command = self.command(run);
-        Started::new(command.args(["--shards", &shards.to_string(), "--speed", speed]))
-    }
-
-    /// The error that these settings end in, in a line, with nothing begun.
-    fn refused(&self, name: &str, text: &str) -> String {
-        let config = self.folder.write(name, text);
-        let run = self.folder.join("refused");
-        let mut command = program();
-        command.arg("replay").arg(&self.capture).arg("-o").arg(&run);
-        let output = command.arg("-c").arg(config).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(!run.exists(), "{said}");
-        said
-    }
+fn refused(runs: &Runs, name: &str, text: &str) -> String {
+    let config = runs.folder.write(name, text);
+    let run = runs.folder.join("refused");
+    let mut command = program();
+    command.arg("replay").arg(&runs.capture).arg("-o").arg(&run);
+    let ended = support::run(command.arg("-c").arg(config)).expect(2);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    assert!(!run.exists(), "{}", ended.stderr);
+    ended.stderr
 }
 
 #[cfg(feature = "onnx")]
@@ -154,11 +121,13 @@ fn table(run: &Path) -> Vec<u8> {
 #[test]
 fn models_say_what_their_formulas_say_at_any_number_of_shards_and_after_a_kill() {
     let _alone = alone();
-    let runs = Runs::new("onnx");
+    let runs = with_models("onnx");
     let one = runs.folder.join("one");
     let ended = runs.start(&one, 1, "max").wait_for_end().expect(0);
     assert!(
-        ended.stderr.contains("models.up: an inference takes"),
+        ended
+            .stderr
+            .contains("models.up.budget: an inference takes"),
         "{}",
         ended.stderr
     );
@@ -225,15 +194,7 @@ fn models_say_what_their_formulas_say_at_any_number_of_shards_and_after_a_kill()
         let run = runs
             .folder
             .join(if is_killed { "killed" } else { "stopped" });
-        let mut process = runs.start(&run, 2, "1x");
-        let mut waited = 0;
-        while !run.join("log").exists() || waited < 10 {
-            waited += 1;
-            assert_eq!(
-                process.wait(Duration::from_millis(100)).map(|e| e.code),
-                None
-            );
-        }
+        let mut process = runs.midway(&run, 2, 10);
         if is_killed {
             process.kill();
         } else {
@@ -262,10 +223,10 @@ fn models_say_what_their_formulas_say_at_any_number_of_shards_and_after_a_kill()
 #[test]
 fn models_that_cannot_be_used_are_refused_before_anything_begins() {
     let _alone = alone();
-    let runs = Runs::new("onnx-refused");
+    let runs = with_models("onnx-refused");
     let model = |rest: &str| format!("[models.up]\nfile = \"up.onnx\"\n{rest}\n");
     let says = |text: &str, want: &[&str]| {
-        let said = runs.refused("refused.toml", text);
+        let said = refused(&runs, "refused.toml", text);
         for want in want {
             assert!(said.contains(want), "{said}want {want}");
         }

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod crash;
+pub mod runs;
 pub mod wire;
 
 use std::ffi::OsStr;
