@@ -347,33 +347,21 @@ fn conclusions(out: &mut String, style: Style, results: &Results) {
         count(counts.rejects),
         count(counts.sent)
     );
-    if counts.killed > 0 {
-        let _ = write!(
-            orders,
-            ", {} held back by the kill flag",
-            count(counts.killed)
-        );
-    }
-    if counts.resent > 0 {
-        let _ = write!(
-            orders,
-            ", {} of them again after a crash",
-            count(counts.resent)
-        );
-    }
-    if counts.withheld > 0 {
-        let _ = write!(
-            orders,
-            ", {} of them withheld when the counterparty asked again: it has none of those",
-            count(counts.withheld)
-        );
-    }
-    if counts.unanswered > 0 {
-        let _ = write!(
-            orders,
-            ", {} of them without an answer from the counterparty",
-            count(counts.unanswered)
-        );
+    for (number, what) in [
+        (counts.killed, "held back by the kill flag"),
+        (counts.resent, "of them again after a crash"),
+        (
+            counts.withheld,
+            "of them withheld when the counterparty asked again: it has none of those",
+        ),
+        (
+            counts.unanswered,
+            "of them without an answer from the counterparty",
+        ),
+    ] {
+        if number > 0 {
+            let _ = write!(orders, ", {} {what}", count(number));
+        }
     }
     for (reason, refused) in &counts.refused {
         let _ = write!(orders, ", {} refused by {reason}", count(*refused));

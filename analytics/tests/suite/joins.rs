@@ -430,14 +430,20 @@ fn quote(symbol: u32, ts: i64, level: i64) -> Step {
     }
 }
 
+/// Trades of the first symbol meet the latest quote of the second, of which so many are kept.
+fn quotes_of_b(keep: usize) -> JoinConfig {
+    let mut join = as_of(i64::MAX);
+    join.kind = JoinKind::AsOf {
+        right: right(Stream::Quotes, Some(NAMES[1]), keep),
+        tolerance_ns: i64::MAX,
+    };
+    join
+}
+
 #[test]
 fn beyond_its_bounds_left_records_and_old_right_ones_are_dropped_and_counted() {
     let mut out = Outbox::new();
-    let mut join = as_of(i64::MAX);
-    join.kind = JoinKind::AsOf {
-        right: right(Stream::Quotes, Some(NAMES[1]), 16),
-        tolerance_ns: i64::MAX,
-    };
+    let join = quotes_of_b(16);
     let mut run = Run::new(suite(join));
     let mut steps = vec![trade(A, 105, 1)];
     steps.extend((0..20).map(|index| quote(B, 100 + index, 1 + index)));
@@ -463,11 +469,7 @@ fn beyond_its_bounds_left_records_and_old_right_ones_are_dropped_and_counted() {
 #[test]
 fn more_rows_than_one_visit_says_come_with_the_next_ticks_and_all_by_the_end() {
     let mut out = Outbox::new();
-    let mut join = as_of(i64::MAX);
-    join.kind = JoinKind::AsOf {
-        right: right(Stream::Quotes, Some(NAMES[1]), 65_536),
-        tolerance_ns: i64::MAX,
-    };
+    let join = quotes_of_b(65_536);
     let mut run = Run::new(suite(join));
     run.step(&mut out, 1, &quote(B, 100, 1), false);
     for index in 0..2_000 {
