@@ -369,11 +369,11 @@ pub struct Lines {
     pub messages: u64,
 }
 
-/// A price and a quantity as text: cents around 61,000, and three decimals of quantity with zeros behind them, as
+/// Prices and quantities as text: one of 500 prices a cent apart, and three decimals of quantity with zeros behind them, as
 /// Binance pads both. Bids are below asks.
 fn binance_levels(random: &mut Random, dollars: u64, count: usize, out: &mut String) {
     for index in 0..count {
-        let (cents, qty) = (random.below(100_000), random.below(1_000));
+        let (cents, qty) = (random.below(500), random.below(1_000));
         let comma = if index == 0 { "" } else { "," };
         let (whole, part) = (dollars + cents / 100, cents % 100);
         write!(

@@ -449,28 +449,35 @@ impl Dbn {
         if index >= self.levels.len() {
             self.levels.resize(index + 1, [Levels::NONE; 2]);
         }
-        for (side_index, side) in [Side::Buy, Side::Sell].into_iter().enumerate() {
+        let shown = &mut self.shown;
+        for (old, side) in self.levels[index].iter_mut().zip([Side::Buy, Side::Sell]) {
+            let mut now = Levels::of(record, side);
+            // A price that is there twice is not looked for: what it shows is what its last row says.
+            let is_plain = old.is_ordered && now.is_ordered;
+            if is_plain && old.rows() == now.rows() {
+                continue;
+            }
             let event = Event {
                 side,
                 order: 0,
                 ..*event
             };
-            let now = Levels::of(record, side);
-            let old = std::mem::replace(&mut self.levels[index][side_index], Levels::NONE);
             for (place, &(price, _)) in old.rows().iter().enumerate() {
                 if !now.has(place, price) {
-                    self.shown.set(&event, price, Qty(0), out)?;
+                    shown.set(&event, price, Qty(0), out)?;
                 }
             }
-            // Most are as they were. A price that is there twice is not looked for: what it shows is what its
-            // last row says.
-            let is_plain = old.is_ordered && now.is_ordered;
             for (place, &(price, size)) in now.rows().iter().enumerate() {
-                if !(is_plain && old.says(place, (price, size))) {
-                    self.shown.set(&event, price, Qty(size), out)?;
+                if is_plain && old.says(place, (price, size)) {
+                    continue;
                 }
-                self.levels[index][side_index].push(side, price, size);
+                if let Err(full) = shown.set(&event, price, Qty(size), out) {
+                    now.len = place;
+                    *old = now;
+                    return Err(full);
+                }
             }
+            *old = now;
         }
         Ok(())
     }
