@@ -172,7 +172,7 @@ fn an_outside_package_has_one_place() {
         ("hdrhistogram::", &["src/latency/histogram.rs"]),
         ("parquet::", &["src/tables/"]),
         ("object_store::", &["bus/objects/"]),
-        ("rcgen::", &["bus/fix/tests/tls.rs"]),
+        ("rcgen::", &["bus/fix/tests/certificates/"]),
         ("rustls::", &["bus/fix/src/tls.rs", "bus/objects/"]),
         ("tokio::", &["bus/objects/"]),
         ("tract_onnx::", &["analytics/onnx/"]),

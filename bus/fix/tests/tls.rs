@@ -1,7 +1,8 @@
 //! Sessions over TLS on loopback, with certificates made for the test: orders come over cuts, and who
 //! does not show the right certificate, or none, or no TLS at all, is told as what it is.
 
-use std::fs;
+mod certificates;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -10,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bus::clock::{Clock, MachineClock};
+use certificates::Folder;
 use fix::{
     Acceptor, Application, DataTags, Draft, Initiator, Memory, Note, Outbox, Received, Role,
     Secured, Session, SessionConfig, Verdict, Version, tags, tls,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 const RETRY_NS: i64 = 10_000_000;
 /// No test takes longer, handshakes that never come included.
@@ -36,52 +37,6 @@ impl Application for Counting {
 
     fn on_note(&mut self, note: &Note) {
         self.notes.push(note.to_string());
-    }
-}
-
-/// A folder of certificates, which goes away.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("fix-tls-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Folder(folder)
-    }
-
-    /// A signer's certificate in a file, and the signer.
-    fn signer(&self, name: &str) -> (PathBuf, Issuer<'static, KeyPair>) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let place = self.0.join(format!("{name}.pem"));
-        fs::write(&place, params.self_signed(&key).unwrap().pem()).unwrap();
-        (place, Issuer::new(params, key))
-    }
-
-    /// A certificate for this name that is good until this year, and its key.
-    fn certificate(
-        &self,
-        of: &str,
-        until: i32,
-        signer: &Issuer<'static, KeyPair>,
-    ) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![of.to_owned()]).unwrap();
-        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-        params.not_after = rcgen::date_time_ymd(until, 1, 1);
-        let certificate = params.signed_by(&key, signer).unwrap();
-        let place = |kind: &str| self.0.join(format!("{of}-{until}.{kind}"));
-        fs::write(place("pem"), certificate.pem()).unwrap();
-        fs::write(place("key"), key.serialize_pem()).unwrap();
-        (place("pem"), place("key"))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
