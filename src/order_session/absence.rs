@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn who_comes_again_and_again_and_says_something_is_not_away() {
         // A report a logon, each as short as a turn.
-        let other_side = |ms: u32| (u64::from(ms / 9_000), ms % 9_000 == 0);
+        let other_side = |ms: u32| (u64::from(ms / 9_000), ms.is_multiple_of(9_000));
         assert_eq!(ends_ms(other_side), None);
         // It goes on so, and then comes no more.
         let other_side = |ms: u32| other_side(ms.min(50_000));
