@@ -374,11 +374,7 @@ fn stale(book: &mut Book, event: &Event, out: &mut Vec<Event>) {
 pub(crate) fn read(json: &[u8], said: &mut Said) -> Result<(), BadLine> {
     said.clear();
     said.code = b'O';
-    let line: Line = serde_json::from_slice(json).map_err(|error| BadLine {
-        // Its lines and columns count from 1, and column 0 is before a line's first byte.
-        at: error.column().saturating_sub(1),
-        what: text_of(&error),
-    })?;
+    let line: Line = parse(json)?;
     let Some(fields) = line.0 else {
         return Ok(());
     };
@@ -388,8 +384,22 @@ pub(crate) fn read(json: &[u8], said: &mut Said) -> Result<(), BadLine> {
     }
 }
 
+/// A line as a type. That it is text is looked at once, for all of it, and not in each of its strings.
+pub(super) fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, BadLine> {
+    let parsed = match std::str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        // The error is that of the string which is no text, if nothing else is wrong in front of it.
+        Err(_) => serde_json::from_slice(json),
+    };
+    parsed.map_err(|error| BadLine {
+        // Its lines and columns count from 1, and column 0 is before a line's first byte.
+        at: error.column().saturating_sub(1),
+        what: text_of(&error),
+    })
+}
+
 /// What a JSON error says, without its place.
-pub(crate) fn text_of(error: &serde_json::Error) -> String {
+fn text_of(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),

@@ -18,7 +18,7 @@
 use bus::{Event, Side, Ts};
 use serde::Deserialize;
 
-use super::binance::text_of;
+use super::binance::parse;
 use super::plain::{CHANGES, Plain, SNAPSHOT, Snapshots};
 use super::said::{About, BadLine, Decimal, Message, Row, Said};
 use super::{Fault, Notes, Protocol, Told};
@@ -100,11 +100,7 @@ pub(crate) fn read(json: &[u8], said: &mut Said) -> Result<(), BadLine> {
     if json.first() != Some(&b'{') {
         return Ok(());
     }
-    let fields: Fields = serde_json::from_slice(json).map_err(|error| BadLine {
-        // Its lines and columns count from 1, and column 0 is before a line's first byte.
-        at: error.column().saturating_sub(1),
-        what: text_of(&error),
-    })?;
+    let fields: Fields = parse(json)?;
     let line = Line { json, fields };
     match line.fields.kind {
         Some("snapshot") => line.snapshot(said),
