@@ -221,7 +221,12 @@ impl LogError {
     pub fn is_damage(&self) -> bool {
         match self {
             LogError::Corrupt(_) => true,
-            LogError::Disk(error) => matches!(error.cause, Cause::Bytes(_) | Cause::Short { .. }),
+            LogError::Disk(error) => match error.cause {
+                Cause::Bytes(_) => true,
+                // A file that is too short; what a write did not write is no fault of what stands there.
+                Cause::Short { .. } => error.op != Op::Write,
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -251,5 +256,26 @@ impl From<DiskError> for LogError {
         } else {
             LogError::Disk(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_read_is_damage_and_a_short_write_is_not() {
+        let short = |op| {
+            LogError::Disk(DiskError {
+                op,
+                path: PathBuf::from("shard-0/0000000000.seg"),
+                cause: Cause::Short {
+                    got: 8192,
+                    want: 16384,
+                },
+            })
+        };
+        assert!(short(Op::Read).is_damage());
+        assert!(!short(Op::Write).is_damage());
     }
 }
