@@ -167,6 +167,43 @@ fn sessions_that_follow_each_other_or_share_nothing_are_one_input() {
     assert_eq!(said("stray", Wire::Itch, &[stray]), Ok(()));
 }
 
+#[test]
+fn one_name_of_a_session_stands_for_one_session() {
+    let one = session(1, 11, b"NSDL    ", 100..200);
+    // A symbol that is not in the other, and times that are: only the messages tell.
+    let other = session(1, 12, b"KUWG    ", 300..400);
+    let says = ["1.bin", "0.bin", "message 1 of session 1111111111"];
+    refused("one-name", Wire::Itch, &[one.clone(), other.clone()], &says);
+    refused("one-name-again", Wire::Itch, &[other, one.clone()], &says);
+    // Its later part has other numbers.
+    let mut later = PCAP.to_vec();
+    for ns in 200..300 {
+        later.extend(packet(1, ns - 99, ns, &deleted(11, ns)));
+    }
+    assert_eq!(said("later", Wire::Itch, &[one, later]), Ok(()));
+}
+
+#[test]
+fn a_file_without_numbers_says_nothing_that_another_says() {
+    // Captured in another year than 1970, in which the times of a file without a date are.
+    let mut numbered = PCAP.to_vec();
+    for (number, ns) in (1..).zip(100..200) {
+        let block = match number {
+            1 => directory(11, ns, b"NSDL    "),
+            _ => deleted(11, ns),
+        };
+        numbered.extend(packet(1, number, 1_700_000_000_000_000_000 + ns, &block));
+    }
+    let plain = files(&[100..200, 200..300], 11, b"NSDL    ");
+    let says = ["first 64 messages", "0.bin", "1.bin"];
+    for both in [[0, 1], [1, 0]] {
+        let both = both.map(|index| [&numbered, &plain[0]][index].clone());
+        refused("again", Wire::Itch, &both, &says);
+    }
+    let after = [numbered, plain[1].clone()];
+    assert_eq!(said("after", Wire::Itch, &after), Ok(()));
+}
+
 fn files(times: &[std::ops::Range<u64>], symbol: u16, name: &[u8; 8]) -> Vec<Vec<u8>> {
     let file = |times: &std::ops::Range<u64>| {
         let mut bytes = directory(symbol, times.start, name);

@@ -2,6 +2,7 @@
 //! not tell the same things twice.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use bus::{Event, Kind, Ts};
@@ -19,6 +20,9 @@ const PACKETS_MAX: u64 = 1 << 16;
 /// So many packets of an older session, about what a newer one has spoken of, are no stray ones.
 const RETURNS_MIN: u32 = 3;
 
+/// So many messages of each speaker are known by what they say.
+const HEAD_MESSAGES: usize = 64;
+
 /// Files whose content begins differently within so many bytes are not compared any further.
 const START_BYTES: usize = 4096;
 
@@ -27,7 +31,8 @@ pub(super) type Clash = (usize, usize, String);
 
 impl Capture {
     /// Refuses files that cannot be of one input, as far as that shows before it is read: ITCH
-    /// sessions that use the same numbers at one time for different things, a symbol of two
+    /// sessions that use the same numbers at one time for different things, sessions of one name that begin with
+    /// different messages, messages without numbers that another file has, too, a symbol of two
     /// markets, records that tell the same trades, the same content twice (compressed or not) where
     /// nothing in it tells what was read before. What begins anew under another session's name
     /// is one input, and so are sources that share no number. `paths` and `options` are those that
@@ -167,6 +172,8 @@ struct Speaker {
     id: Result<SessionId, u16>,
     file: usize,
     next: u64,
+    /// The first messages that were heard of it: their numbers, and a hash of what each says.
+    head: Vec<(u64, u64)>,
 }
 
 impl Speaker {
@@ -242,7 +249,13 @@ impl Numbers {
         };
         let known = self.speakers.iter().position(|speaker| speaker.id == id);
         let index = known.unwrap_or_else(|| {
-            self.speakers.push(Speaker { id, file, next: 0 });
+            let head = Vec::with_capacity(HEAD_MESSAGES);
+            self.speakers.push(Speaker {
+                id,
+                file,
+                next: 0,
+                head,
+            });
             self.speakers.len() - 1
         });
         if index >= usize::from(u16::MAX) {
@@ -254,6 +267,9 @@ impl Numbers {
         let mut returned = None;
         let mut count = 0;
         for message in Blocks::new(blocks) {
+            if let Some(clash) = self.know(index, file, first.map(|first| first + count), message) {
+                return Some(clash);
+            }
             count += 1;
             if count <= skip
                 || self
@@ -291,6 +307,50 @@ impl Numbers {
         let (other, symbol) = returned?;
         self.returns += 1;
         (self.returns >= RETURNS_MIN).then(|| self.clash(file, index, other, symbol, None))
+    }
+
+    /// Compares a speaker's first messages with what is known: under one number of a session stands one
+    /// message, and what a file without numbers says was not said by another file.
+    fn know(
+        &mut self,
+        index: usize,
+        file: usize,
+        number: Option<u64>,
+        message: &[u8],
+    ) -> Option<Clash> {
+        let speaker = &mut self.speakers[index];
+        let is_full = speaker.head.len() == HEAD_MESSAGES;
+        if is_full && (file == speaker.file || number.is_none()) {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        message.hash(&mut hasher);
+        let hash = hasher.finish();
+        let number = number.unwrap_or(speaker.head.len() as u64 + 1);
+        if let Some(known) = speaker.head.iter().find(|known| known.0 == number) {
+            let is_other = known.1 != hash && file != speaker.file;
+            return is_other.then(|| {
+                let title = speaker.title();
+                let what = format!("message {number} of {title} says something else here");
+                (file, speaker.file, what)
+            });
+        }
+        if is_full {
+            return None;
+        }
+        speaker.head.push((number, hash));
+        if speaker.head.len() < HEAD_MESSAGES {
+            return None;
+        }
+        let speaker = &self.speakers[index];
+        let said = |speaker: &Speaker| speaker.head.iter().map(|known| known.1).collect::<Vec<_>>();
+        let own = said(speaker);
+        let other = self.speakers.iter().find(|other| {
+            let has_numbers = other.id.is_ok() && speaker.id.is_ok();
+            other.file != file && !has_numbers && said(other) == own
+        })?;
+        let what = format!("its first {HEAD_MESSAGES} messages are those of the other file");
+        Some((file, other.file, what))
     }
 
     fn clash(
