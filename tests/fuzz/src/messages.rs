@@ -150,8 +150,9 @@ fn messages<'a, P: Protocol>(
         events.clear();
         if !P::IS_TRANSLATED {
             events.push(event);
-        } else if protocol.translate(message, &event, &mut events).is_err() {
-            continue;
+        } else {
+            // What comes in front of a fault counts, as in the reader.
+            let _fault = protocol.translate(message, &event, &mut events);
         }
         assert!(event.code == b'R' || events.len() <= events_max);
         for event in &events {
