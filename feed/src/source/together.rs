@@ -267,7 +267,12 @@ impl Numbers {
         let mut returned = None;
         let mut count = 0;
         for message in Blocks::new(blocks) {
-            if let Some(clash) = self.know(index, file, first.map(|first| first + count), message) {
+            if let Some(clash) = self.know(
+                index,
+                file,
+                first.map(|first| first.saturating_add(count)),
+                message,
+            ) {
                 return Some(clash);
             }
             count += 1;
